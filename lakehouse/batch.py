@@ -1,0 +1,154 @@
+"""Read pending files into batches that fit into memory, one batch ahead of the writer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from lakehouse.account import DEFERRED, Account
+from lakehouse.errors import FileRefused
+from lakehouse.lake import Lake
+from lakehouse.layouts import Dataset
+from lakehouse.parse import Block
+from lakehouse.plan import Plan, groups
+from lakehouse.raw import BLOCK_BYTES, FileChanged, Opened, open_file
+from lakehouse.recognise import declared_for
+from lakehouse.settle import Partition
+
+BATCH_BYTES = 64 * 2**20
+
+
+@dataclass(slots=True)
+class Batch:
+    """What has been read and is to be written together.
+
+    Attributes:
+        read_at: When it was begun, UTC.
+        statements: By partition, frames of the table's columns, `_n` and `_order`; see `settle`.
+        rejected: Frames of the quarantine's columns and `_n`.
+        accounts: The files that have a part in it, by number; a huge file has a part in several batches.
+        counts: (file number, "read" | "rejected" | "skipped") → lines.
+        finished: The files whose last part this is.
+        size: Bytes of the finished files.
+    """
+
+    read_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    statements: dict[Partition, list[pl.DataFrame]] = field(default_factory=lambda: defaultdict(list))
+    rejected: list[pl.DataFrame] = field(default_factory=list)
+    accounts: dict[int, Account] = field(default_factory=dict)
+    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    finished: list[Account] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, account: Account, opened: Opened, block: Block, dataset: Dataset) -> None:
+        """Take a block in, each row and rejected line with where it was stated."""
+        number = account.number
+        self.accounts[number] = account
+        self.counts[number, "read"] += block.read
+        self.counts[number, "skipped"] += block.skipped
+        self.counts[number, "rejected"] += block.rejected.height
+        told = {"_file": account.file.path, "_sha256": opened.sha256}
+        if block.rejected.height:
+            rejected_at = pl.lit(self.read_at).cast(pl.Datetime("us", "UTC"))
+            lines = block.rejected.with_columns(_n=pl.lit(number), rejected_at=rejected_at, **_literals(told))
+            self.rejected.append(lines)
+        if block.rows.height:
+            sign = -1 if opened.backwards else 1
+            moments = {"_modified_at": account.stated_at, "_ingested_at": self.read_at}
+            rows = block.rows.with_columns(
+                **_literals(told),
+                **{name: pl.lit(moment).cast(pl.Datetime("us", "UTC")) for name, moment in moments.items()},
+                _n=pl.lit(number, pl.Int64),
+                _order=pl.col("_line") * sign,
+            )
+            for key, frame in _by_partition(rows, opened, dataset):
+                self.statements[key].append(frame)
+                account.symbols.add(dict(zip(dataset.partition, key, strict=True)).get("symbol", ""))
+            first, last = rows[dataset.time].min(), rows[dataset.time].max()
+            account.first = min(filter(None, (account.first, first)))  # type: ignore[type-var, assignment]
+            account.last = max(filter(None, (account.last, last)))  # type: ignore[type-var, assignment]
+
+    def forget(self, account: Account) -> None:
+        """Take back what a file has brought to this batch."""
+        number = account.number
+        self.accounts.pop(number, None)
+        self.rejected = [frame for frame in self.rejected if frame["_n"][0] != number]
+        for key, frames in self.statements.items():
+            self.statements[key] = [frame for frame in frames if frame["_n"][0] != number]
+        self.counts = Counter({key: count for key, count in self.counts.items() if key[0] != number})
+
+
+def read_batches(lake: Lake, todo: Plan, batch_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+    """Read pending files, one batch ahead of the caller.
+
+    Args:
+        lake: The lake.
+        todo: Which files.
+        batch_bytes: How much raw text a batch may hold; memory grows with it, not with raw/.
+
+    Yields:
+        Batches in the order of the statements.
+    """
+    source = _read(lake, todo, batch_bytes)
+    with ThreadPoolExecutor(1, "read-ahead") as ahead:
+        coming = ahead.submit(next, source, None)
+        while (batch := coming.result()) is not None:
+            coming = ahead.submit(next, source, None)
+            yield batch
+
+
+def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
+    number = 0
+    for group in groups(todo.pending, batch_bytes):
+        batch = Batch()
+        for item in group:
+            account = Account(item.file, item.stated_at, number)
+            number += 1
+            try:
+                declared = declared_for(item.file.path, todo.sources)
+                opened = open_file(lake.raw, item.file, lake.dataset, declared, min(batch_bytes, BLOCK_BYTES))
+                _identify(account, opened)
+                held = 0
+                for block in opened.blocks:
+                    if held + block.size > batch_bytes and held:
+                        yield batch
+                        batch, held = Batch(), 0
+                    batch.add(account, opened, block, lake.dataset)
+                    held += block.size
+                account.status = "loaded" if account.counts["read"] or batch.counts[number - 1, "read"] else "empty"
+            except FileRefused as error:
+                batch.forget(account)
+                account.status, account.error = "failed", str(error)
+            except FileChanged:
+                batch.forget(account)
+                account.status, account.error = DEFERRED, "written to while it was read; the next run takes it"
+            batch.accounts[account.number] = account
+            batch.finished.append(account)
+            batch.size += item.file.size
+        yield batch
+
+
+def _identify(account: Account, opened: Opened) -> None:
+    form = opened.form
+    account.sha256 = opened.sha256
+    account.layout, account.market, account.interval = form.layout or None, form.market or None, form.interval or None
+    account.symbols = {form.symbol} - {""}
+
+
+def _by_partition(rows: pl.DataFrame, opened: Opened, dataset: Dataset) -> Iterator[tuple[Partition, pl.DataFrame]]:
+    told = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}
+    key = tuple(told.get(name, "") for name in dataset.partition)
+    if all(key):  # one partition, as most files have: no need to look at the rows
+        yield key, rows
+        return
+    for parts, frame in rows.partition_by(dataset.partition, as_dict=True, maintain_order=True).items():
+        yield tuple(map(str, parts)), frame
+
+
+def _literals(values: dict[str, str]) -> dict[str, pl.Expr]:
+    return {name: pl.lit(value) for name, value in values.items()}

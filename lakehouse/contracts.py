@@ -1,0 +1,132 @@
+"""What a valid row of each table is: columns, units, keys and rules, each said once.
+
+A contract is a `dataframely` schema. The Delta tables take their columns from it, and ingest takes
+its rules: a line of a raw file that breaks one is quarantined, and the rule's name is the reason.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import dataframely as dy
+import polars as pl
+
+EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
+LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+
+
+def _time(*, nullable: bool = False, alias: str | None = None) -> dy.Datetime:
+    return dy.Datetime(time_unit="us", time_zone="UTC", nullable=nullable, alias=alias)
+
+
+class Provenance(dy.Schema):
+    """Where a row was stated: from any bar one can walk back to the raw line."""
+
+    file = dy.String(alias="_file")  # path below raw/
+    line = dy.Int64(alias="_line")  # counted from 1, in the unpacked file
+    sha256 = dy.String(alias="_sha256")  # of the file's bytes as they lie in raw/
+    modified_at = _time(alias="_modified_at")  # when the file was modified: newer statements win by it
+    ingested_at = _time(alias="_ingested_at")  # when the run that wrote the row began its batch
+
+
+class Candle(Provenance):
+    """A bar of bronze/candles. Key: market, symbol, interval, open_time. Prices are in the quote asset."""
+
+    market = dy.String(min_length=1)  # where it was traded, for example `binance` or `binance-um`
+    symbol = dy.String(min_length=1)  # for example `BTCUSDT`
+    interval = dy.String(min_length=1)  # `1s` to `1mo`
+    open_time = _time()
+    open = dy.Float64()
+    high = dy.Float64()
+    low = dy.Float64()
+    close = dy.Float64()
+    volume = dy.Float64(nullable=True)  # in the base asset
+    close_time = _time(nullable=True)
+    quote_volume = dy.Float64(nullable=True)  # in the quote asset
+    trades = dy.Int64(nullable=True)  # how many
+    taker_buy_volume = dy.Float64(nullable=True)  # in the base asset
+    taker_buy_quote_volume = dy.Float64(nullable=True)  # in the quote asset
+
+    @dy.rule()
+    def open_time_is_off_the_epoch(cls) -> pl.Expr:
+        return pl.col("open_time").is_between(EARLIEST, LATEST, closed="left")
+
+    @dy.rule()
+    def high_is_below_open_low_or_close(cls) -> pl.Expr:
+        return pl.col("high") >= pl.max_horizontal("open", "low", "close")
+
+    @dy.rule()
+    def low_is_above_open_or_close(cls) -> pl.Expr:
+        return pl.col("low") <= pl.min_horizontal("open", "close")
+
+    @dy.rule()
+    def a_volume_or_count_is_negative(cls) -> pl.Expr:
+        amounts = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
+        return pl.all_horizontal(pl.col(*amounts).fill_null(0) >= 0)
+
+
+class Quarantined(dy.Schema):
+    """A line that was rejected. Key: _file, _sha256, _line. Fixing the file and running again is the replay."""
+
+    file = dy.String(alias="_file")
+    sha256 = dy.String(alias="_sha256")
+    line = dy.Int64(alias="_line")
+    raw = dy.String()  # the whole line; bytes that are not UTF-8 are written as \xNN
+    reasons = dy.List(dy.String())  # every rule that the line broke
+    rejected_at = _time()
+
+
+class Revision(dy.Schema):
+    """A file revision that ingest has handled. Key: path, sha256, stated_at.
+
+    Law 1: read = inserted + updated + unchanged + superseded + rejected.
+    """
+
+    path = dy.String()  # below raw/
+    sha256 = dy.String()  # empty if the file could not be read
+    size = dy.Int64()  # bytes
+    modified_at = _time()  # what the file system said: the plan compares it
+    stated_at = _time()  # modified_at, or just after the path's last revision if the clock went back
+    layout = dy.String(nullable=True)
+    market = dy.String(nullable=True)
+    symbol = dy.String(nullable=True)  # null where a file states several
+    interval = dy.String(nullable=True)
+    first_open_time = _time(nullable=True)
+    last_open_time = _time(nullable=True)
+    read = dy.Int64()
+    inserted = dy.Int64()
+    updated = dy.Int64()
+    unchanged = dy.Int64()
+    superseded = dy.Int64()
+    rejected = dy.Int64()
+    skipped = dy.Int64()  # header, banner and blank lines; not in `read`
+    status = dy.String(check=lambda c: c.is_in(["loaded", "empty", "failed", "rolled_back"]))
+    error = dy.String(nullable=True)
+    bronze_version = dy.Int64(nullable=True)  # the table's version after the file
+    run_id = dy.String()
+    ingested_at = _time()
+
+
+COUNTS = ("read", "inserted", "updated", "unchanged", "superseded", "rejected")
+PROVENANCE = tuple(Provenance.column_names())
+
+
+def reasons(failed: pl.DataFrame, rules: Sequence[str]) -> pl.Expr:
+    """Turn the rule columns of failed rows into a list of readable reasons.
+
+    Args:
+        failed: Rows with one column a rule, whose value is "valid", "invalid" or "unknown".
+        rules: The names of the rule columns.
+
+    Returns:
+        An expression of dtype List(String), for example `["high is below open low or close"]`.
+    """
+    words = {"nullability": "missing", "nan": "not finite", "inf": "not finite", "min_length": "empty"}
+
+    def sentence(rule: str) -> str:
+        column, _, what = rule.partition("|")
+        return f"{column} is {words.get(what, what)}" if what else rule.replace("_", " ")
+
+    hits = [pl.when(pl.col(rule) == "invalid").then(pl.lit(sentence(rule))) for rule in rules]
+    return pl.concat_list(hits).list.drop_nulls().list.unique(maintain_order=True)

@@ -1,0 +1,58 @@
+"""Everything that the lakehouse raises on purpose.
+
+```
+LakehouseError            catch this to catch them all
+├── LakeError             the lake itself cannot be used: no such root, read-only, disk full
+├── InputError            an argument is wrong: the message names it and what was expected
+├── FileRefused           one raw file cannot be understood; the other files still load
+├── VersionError          a table version or time that was asked for is not there
+├── ConflictError         other writers kept winning; running again is safe
+└── IngestFailed          a run has ended, and some of its files did not load
+```
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lakehouse.account import IngestReport
+
+
+class LakehouseError(Exception):
+    """Base of all errors of this package."""
+
+
+class LakeError(LakehouseError):
+    """The lake cannot be used: its root is missing, read-only, or out of space."""
+
+
+class InputError(LakehouseError, ValueError):
+    """An argument is not usable; the message says what was met and what was expected."""
+
+
+class FileRefused(LakehouseError):
+    """One raw file cannot be understood. Ingest records the message and goes on with the others."""
+
+
+class VersionError(LakehouseError, LookupError):
+    """A version or a time was asked for that the table does not have."""
+
+
+class ConflictError(LakehouseError):
+    """Other writers changed the same partition at every attempt. Nothing is half-done; run again."""
+
+
+class IngestFailed(LakehouseError):
+    """A run ended with files that did not load.
+
+    Args:
+        report: The whole account of the run; ``report.failed`` holds the files and their reasons.
+    """
+
+    def __init__(self, report: IngestReport) -> None:
+        self.report = report
+        rows = report.failed.iter_rows(named=True)
+        lines = [f"  {row['path']}: {row['error']}" for row in rows]
+        others = report.files.height - len(lines)
+        super().__init__(f"{len(lines)} file(s) did not load ({others} other(s) did):\n" + "\n".join(lines))

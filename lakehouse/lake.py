@@ -1,0 +1,89 @@
+"""A lake: a root that holds raw/ and the tables made from it. Paths and URLs are built here only."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+import dataframely as dy
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from lakehouse.contracts import Quarantined, Revision
+from lakehouse.errors import LakeError
+from lakehouse.layouts import CANDLES, Dataset
+from lakehouse.table import Table, contract_schema
+
+
+class Lake:
+    """A root that holds `raw/`, `bronze/`, `silver/` and `gold/`.
+
+    Args:
+        root: A folder, or a URL such as `s3://bucket/prefix`. Without one: `LAKEHOUSE_ROOT`, else the nearest
+            folder upwards from here that holds `raw/`.
+        dataset: What its bronze table is about.
+
+    Raises:
+        LakeError: There is no such root, or it holds no `raw/`.
+
+    Example:
+        >>> Lake("/data/lake").bronze            # doctest: +SKIP
+        Table('bronze/candles', '/data/lake/bronze/candles')
+    """
+
+    def __init__(self, root: str | Path | None = None, dataset: Dataset = CANDLES) -> None:
+        self.dataset = dataset
+        self.root = _resolve(str(root) if root else os.environ.get("LAKEHOUSE_ROOT", ""))
+        if "://" not in self.root and not Path(self.root, "raw").is_dir():
+            raise LakeError(f"no raw/ folder in {self.root}; make it and put CSV files there, or name another root")
+
+    def __repr__(self) -> str:
+        return f"Lake({self.root!r})"
+
+    def uri(self, *parts: str) -> str:
+        """The path or URL of something in the lake."""
+        return "/".join([self.root.rstrip("/"), *parts])
+
+    @cached_property
+    def raw(self) -> ObjectStore:
+        """The store that lists and reads raw/. Ingest only reads from it."""
+        try:
+            return from_url(self.uri("raw")) if "://" in self.root else LocalStore(self.uri("raw"))
+        except (BaseError, ValueError) as error:
+            raise LakeError(f"{self.uri('raw')} cannot be opened: {error}") from error
+
+    @property
+    def bronze(self) -> Table:
+        """The rows that raw/ states; see `contracts.Candle`."""
+        return self._table(f"bronze/{self.dataset.name}", self.dataset.contract, self.dataset.key)
+
+    @property
+    def quarantine(self) -> Table:
+        """The lines that were rejected, with their reasons; see `contracts.Quarantined`."""
+        return self._table("bronze/quarantine", Quarantined, ("_file", "_sha256", "_line"))
+
+    @property
+    def ledger(self) -> Table:
+        """One row for each file revision that was handled; see `contracts.Revision`."""
+        return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at"))
+
+    def _table(self, name: str, contract: type[dy.Schema], key: tuple[str, ...]) -> Table:
+        ours = contract is self.dataset.contract
+        schema = self.dataset.schema if ours else contract_schema(contract)
+        return Table(name, self.uri(*name.split("/")), schema, key, self.dataset.partition if ours else ())
+
+
+def _resolve(root: str) -> str:
+    if "://" in root:
+        return root
+    if root:
+        path = Path(root).expanduser().resolve()
+        if not path.is_dir():
+            raise LakeError(f"no folder {path}; name an existing one that holds raw/")
+        return str(path)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "raw").is_dir():
+            return str(folder)
+    raise LakeError(f"no raw/ folder in {here} or above it; go into a lake, or set LAKEHOUSE_ROOT or give a root")

@@ -1,0 +1,126 @@
+"""Where a lake stands: its tables, its series, its last runs, what waits, what was rejected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from lakehouse.contracts import COUNTS
+from lakehouse.lake import Lake
+from lakehouse.plan import plan
+from lakehouse.table import Span, Table, read_spans
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where a lake stands.
+
+    Attributes:
+        tables: table, version, rows, files, bytes (Int64), changed_at (Datetime, UTC).
+        series: See `read_series`.
+        runs: run_id, at (Datetime, UTC), files, the counts of law 1 (Int64), failed; the latest first, five at most.
+        failed: path, error: files whose last handling failed and that are still there.
+        waiting: path, size (Int64), modified_at (Datetime, UTC): what the next run would read.
+        reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
+    """
+
+    tables: pl.DataFrame
+    series: pl.DataFrame
+    runs: pl.DataFrame
+    failed: pl.DataFrame
+    waiting: pl.DataFrame
+    reasons: pl.DataFrame
+
+
+def read_status(lake: Lake) -> Status:
+    """Look at a lake; nothing is written.
+
+    Args:
+        lake: The lake.
+
+    Returns:
+        Where it stands.
+    """
+    pending = [p.file for p in plan(lake).pending]
+    handled = _read(lake.ledger)
+    latest = handled.sort("ingested_at").unique("path", keep="last", maintain_order=True)
+    failed = latest.filter((pl.col("status") == "failed") & pl.col("path").is_in([f.path for f in pending]))
+    waiting = pl.DataFrame(
+        [(file.path, file.size, file.modified_at) for file in pending if file.path not in failed["path"]],
+        schema={"path": pl.String, "size": pl.Int64, "modified_at": pl.Datetime("us", "UTC")},
+        orient="row",
+    )
+    runs = (
+        handled.group_by("run_id")
+        .agg(
+            pl.col("ingested_at").min().alias("at"),
+            pl.len().cast(pl.Int64).alias("files"),
+            pl.col(*COUNTS).sum(),
+            (pl.col("status") == "failed").sum().cast(pl.Int64).alias("failed"),
+        )
+        .sort("at", descending=True)
+        .head(5)
+    )
+    reasons = (
+        _read(lake.quarantine)
+        .explode("reasons")
+        .group_by(reason="reasons")
+        .agg(pl.len().cast(pl.Int64).alias("lines"))
+        .sort("lines", "reason", descending=[True, False])
+    )
+    tables = pl.concat([_read_table(t) for t in (lake.bronze, lake.quarantine, lake.ledger)])
+    return Status(tables, read_series(lake), runs, failed.select("path", "error"), waiting, reasons)
+
+
+def read_series(lake: Lake) -> pl.DataFrame:
+    """List what bronze holds, from the Delta log and the newest bars alone.
+
+    Args:
+        lake: The lake.
+
+    Returns:
+        The partition columns, rows (Int64), first, last (Datetime, UTC) and last_close, sorted by partition.
+    """
+    dataset = lake.dataset
+    partition, time = list(dataset.partition), dataset.time
+    empty = {**{name: pl.String for name in partition}, "rows": pl.Int64}
+    moments = {"first": pl.Datetime("us", "UTC"), "last": pl.Datetime("us", "UTC")}
+    if not lake.bronze.exists() or lake.bronze.files().is_empty():
+        return pl.DataFrame(schema={**empty, **moments, "last_close": pl.Float64})
+    series = (
+        lake.bronze.files()
+        .group_by(partition)
+        .agg(
+            pl.col("num_records").sum().alias("rows"),
+            pl.col(f"min.{time}").min().alias("first"),
+            pl.col(f"max.{time}").max().alias("last"),
+        )
+        .sort(partition)
+    )
+    where = [
+        Span({name: row[name] for name in partition}, time, row["last"], row["last"])
+        for row in series.iter_rows(named=True)
+    ]
+    newest = read_spans(lake.bronze.open(), where).select(*partition, last_close="close").collect()
+    return series.join(newest, on=partition, how="left", maintain_order="left")
+
+
+def _read(table: Table) -> pl.DataFrame:
+    return table.scan().collect() if table.exists() else pl.DataFrame(schema=table.schema)
+
+
+def _read_table(table: Table) -> pl.DataFrame:
+    schema = {"table": pl.String, **dict.fromkeys(("version", "rows", "files", "bytes"), pl.Int64)}
+    if not table.exists():
+        return pl.DataFrame({"table": [table.name]}, schema={**schema, "changed_at": pl.Datetime("us", "UTC")})
+    files = table.files()
+    row = {
+        "table": table.name,
+        "version": table.version(),
+        "rows": files["num_records"].sum(),
+        "files": files.height,
+        "bytes": files["size_bytes"].sum(),
+        "changed_at": table.versions()["at"][0],
+    }
+    return pl.DataFrame([row], schema={**schema, "changed_at": pl.Datetime("us", "UTC")})

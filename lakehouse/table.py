@@ -1,0 +1,290 @@
+"""One Delta table over time: scan a version, list its versions, write to it under the guard."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import dataframely as dy
+import polars as pl
+from deltalake import (
+    ColumnProperties,
+    CommitProperties,
+    DeltaTable,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from lakehouse.errors import VersionError
+
+FILE_BYTES = 16 * 2**20  # small sorted files: correcting five rows rewrites one of these
+CONFIGURATION: Mapping[str, str | None] = {
+    "delta.enableChangeDataFeed": "true",
+    "delta.logRetentionDuration": "interval 3650 days",  # this is a workbook about time travel
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
+# Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows.
+WRITER = WriterProperties(
+    compression="SNAPPY",
+    default_column_properties=ColumnProperties(dictionary_enabled=False),
+    column_properties={
+        name: ColumnProperties(dictionary_enabled=True)
+        for name in ("_file", "_sha256", "_modified_at", "_ingested_at", "run_id", "layout", "status", "path")
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Some partition, and a closed range of one column in it: what a read or a MERGE may touch."""
+
+    partition: Mapping[str, str]
+    column: str
+    low: Any
+    high: Any
+
+    def expr(self) -> pl.Expr:
+        """The span as a Polars predicate."""
+        equal = [pl.col(name) == pl.lit(value) for name, value in self.partition.items()]
+        return pl.all_horizontal(*equal, pl.col(self.column).is_between(pl.lit(self.low), pl.lit(self.high)))
+
+    def sql(self, alias: str) -> str:
+        """The span as a SQL predicate of literals, which is what lets a MERGE skip files."""
+        equal = [f"{alias}.{name} = {sql_literal(value)}" for name, value in self.partition.items()]
+        low, high = sql_literal(self.low), sql_literal(self.high)
+        return " AND ".join([*equal, f"{alias}.{self.column} >= {low}", f"{alias}.{self.column} <= {high}"])
+
+
+def sql_literal(value: str | dt.datetime) -> str:
+    """Quote a string or a UTC time for SQL."""
+    text = value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, dt.datetime) else value
+    return "'" + text.replace("'", "''") + "'"
+
+
+class Table:
+    """A Delta table of a lake.
+
+    Args:
+        name: For messages, for example `bronze/candles`.
+        uri: Where it lies, a path or a URL.
+        schema: Its columns and dtypes.
+        key: The columns that name a row.
+        partition: The columns that it is partitioned by.
+        storage_options: What deltalake needs beside the environment to open the URL.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        uri: str,
+        schema: Mapping[str, pl.DataType],
+        key: Sequence[str],
+        partition: Sequence[str] = (),
+        storage_options: dict[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.uri = uri
+        self.schema = dict(schema)
+        self.key = tuple(key)
+        self.partition = tuple(partition)
+        self._options = storage_options
+
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}, {self.uri!r})"
+
+    def exists(self) -> bool:
+        """Whether anything was ever written to it."""
+        return DeltaTable.is_deltatable(self.uri, self._options)
+
+    def open(self, version: int | None = None) -> DeltaTable:
+        """Open the table at a version, the latest if none is named, as deltalake's own object.
+
+        Raises:
+            VersionError: There is no table yet, or no such version.
+        """
+        try:
+            return DeltaTable(self.uri, version=version, storage_options=self._options)
+        except TableNotFoundError as error:
+            raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
+
+    def open_or_create(self) -> DeltaTable:
+        """Open the latest version; an empty table is made if there is none."""
+        try:
+            return self.open()
+        except VersionError:
+            empty = pl.DataFrame(schema=self.schema).to_arrow()
+            return DeltaTable.create(
+                self.uri,
+                empty.schema,
+                mode="ignore",  # another writer may be first
+                partition_by=list(self.partition),
+                configuration=CONFIGURATION,
+                storage_options=self._options,
+            )
+
+    def version(self) -> int:
+        """The latest version; -1 if there is no table yet."""
+        return self.open().version() if self.exists() else -1
+
+    def scan(self, version: int | None = None, as_of: dt.datetime | None = None) -> pl.LazyFrame:
+        """Read the table lazily.
+
+        Args:
+            version: A version; -1 is the latest, negative ones count from the end.
+            as_of: A time; the version that was current then.
+
+        Returns:
+            The table's columns, in the contract's order; rows in no order.
+
+        Raises:
+            VersionError: The table has no such version.
+        """
+        if version is not None and as_of is not None:
+            raise VersionError(f"table '{self.name}': give a version or a time, not both")
+        latest = self.open()
+        if as_of is not None:
+            return pl.scan_delta(self.open(self._version_at(as_of))).select(self.schema.keys())
+        if version is None:
+            return pl.scan_delta(latest).select(self.schema.keys())
+        wanted = version if version >= 0 else latest.version() + 1 + version
+        if not 0 <= wanted <= latest.version():
+            raise VersionError(f"table '{self.name}' has versions 0 to {latest.version()}, not {version}")
+        try:
+            return pl.scan_delta(self.open(wanted)).select(self.schema.keys())
+        except DeltaError as error:
+            raise VersionError(f"table '{self.name}': version {wanted} is not readable any more: {error}") from error
+
+    def _version_at(self, as_of: dt.datetime) -> int:
+        moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
+        past = self.versions().filter(pl.col("at") <= moment)
+        if past.is_empty():
+            first = self.versions()["at"][-1]
+            raise VersionError(f"table '{self.name}' begins at {first:%Y-%m-%d %H:%M:%S} UTC; nothing is there at {as_of}")
+        return int(past["version"].max())  # type: ignore[arg-type]
+
+    def versions(self) -> pl.DataFrame:
+        """What happened to the table, the latest first.
+
+        Returns:
+            version (Int64), at (Datetime, UTC), operation, inserted, updated, deleted (Int64, rows),
+            files (Int64, raw files that the commit took rows from), run (which run wrote it).
+        """
+        schema: dict[str, pl.DataType | type[pl.DataType]] = {
+            **{"version": pl.Int64, "at": pl.Datetime("us", "UTC"), "operation": pl.String},
+            **dict.fromkeys(("inserted", "updated", "deleted", "files"), pl.Int64),
+            "run": pl.String,
+        }
+        rows = [
+            {
+                "version": commit["version"],
+                "at": dt.datetime.fromtimestamp(commit["timestamp"] / 1000, dt.UTC),
+                "operation": commit.get("lakehouse.operation", commit["operation"]),
+                **{
+                    name: int(commit.get(f"lakehouse.{name}", 0))
+                    for name in ("inserted", "updated", "deleted", "files")
+                },
+                "run": commit.get("lakehouse.run"),
+            }
+            for commit in self.open().history()
+        ]
+        return pl.DataFrame(rows, schema=schema)
+
+    def files(self) -> pl.DataFrame:
+        """The Parquet files of the latest version.
+
+        Returns:
+            path, size_bytes (Int64), num_records (Int64), partition columns, and min/max of each column
+            (`min.open_time`, …), from the Delta log alone.
+        """
+        return file_stats(self.open(), self.partition)
+
+    def commit(
+        self,
+        base: DeltaTable,
+        inserted: pl.DataFrame,
+        updated: pl.DataFrame,
+        spans: Iterable[Span],
+        guards: Iterable[str],
+        notes: Mapping[str, str | int],
+    ) -> int:
+        """Write new and changed rows in one commit: an append if all are new, else a bounded MERGE.
+
+        The guard: delta-rs lets blind appends pass each other, but two commits that were in flight at once
+        with one application id conflict. So each commit carries an id for every partition it touches.
+
+        Args:
+            base: The opened version on which it was decided what is new and what is changed.
+            inserted: Rows whose keys the table lacks.
+            updated: Rows whose keys the table has, with other values.
+            spans: Where the updated rows lie.
+            guards: Ids of what must not have been written since `base`.
+            notes: Goes into the commit's metadata, shown by `versions()`.
+
+        Returns:
+            The table's version afterwards.
+
+        Raises:
+            CommitFailedError: Another writer was there in between; decide anew on the latest version.
+        """
+        if inserted.is_empty() and updated.is_empty():
+            return base.version()
+        told = {"inserted": inserted.height, "updated": updated.height, **notes}
+        properties = CommitProperties(
+            custom_metadata={f"lakehouse.{name}": str(value) for name, value in told.items()},
+            app_transactions=[Transaction(guard, base.version() + 1) for guard in guards],
+        )
+        if updated.is_empty():
+            write_deltalake(
+                base,
+                inserted,
+                mode="append",
+                target_file_size=FILE_BYTES,
+                writer_properties=WRITER,
+                commit_properties=properties,
+            )
+            return base.version()
+        bounds = " OR ".join(f"({span.sql('t')})" for span in spans) or "true"
+        same = " AND ".join(f"t.{name} = s.{name}" for name in self.key)
+        base.merge(
+            pl.concat([inserted, updated]),
+            f"({bounds}) AND {same}",
+            source_alias="s",
+            target_alias="t",
+            streamed_exec=False,
+            writer_properties=WRITER,
+            commit_properties=properties,
+        ).when_matched_update_all().when_not_matched_insert_all().execute()
+        return base.version()
+
+
+def file_stats(table: DeltaTable, partition: Sequence[str] = ()) -> pl.DataFrame:
+    """The files of an opened version with their statistics, from the log alone."""
+    stats = pl.DataFrame(table.get_add_actions(flatten=True))
+    return stats.rename({f"partition.{name}": name for name in partition if f"partition.{name}" in stats.columns})
+
+
+def read_spans(table: DeltaTable, spans: Sequence[Span]) -> pl.LazyFrame:
+    """Read only what lies in the spans of an opened version; files elsewhere are not opened."""
+    return pl.scan_delta(table).filter(reduce(or_, [span.expr() for span in spans], pl.lit(False)))
+
+
+def contract_schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
+    """The columns and dtypes of a contract."""
+    return dict(contract.create_empty().schema)
+
+
+__all__ = [
+    "CommitFailedError",
+    "Span",
+    "Table",
+    "contract_schema",
+    "file_stats",
+    "read_spans",
+    "sql_literal",
+]
