@@ -11,7 +11,6 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 import polars as pl
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -25,7 +24,6 @@ from lakehouse.plan import plan
 from lakehouse.settle import settle
 from lakehouse.table import Span, read_spans
 
-T = TypeVar("T")
 ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
 FATES = ("inserted", "updated", "unchanged", "superseded")
 
@@ -97,7 +95,7 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
     return done
 
 
-def _guarded(write: Callable[[], T]) -> T:
+def _guarded[T](write: Callable[[], T]) -> T:
     """Decide and write; if another writer came between the two, decide anew."""
     for attempt in range(ATTEMPTS):
         try:

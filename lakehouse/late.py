@@ -26,18 +26,18 @@ def restated(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
         The keys among `rows` that lose against such a file; columns as the dataset's key.
     """
     dataset = lake.dataset
-    keys = rows.select(*dataset.key, _by=pl.struct("_modified_at", "_file"))
+    losers = rows.select(*dataset.key, _by=pl.struct("_modified_at", "_file"))
     newer = _newer_files(lake, rows)
-    found = [keys.select(dataset.key).clear()]
+    found = [losers.select(dataset.key).clear()]
     sources = load_sources(lake.raw) if newer.height else []
     for path, sha256, stated_at in newer.select("path", "sha256", "stated_at").iter_rows():
-        mine = keys.filter(pl.col("_by") < pl.struct(_modified_at=pl.lit(stated_at), _file=pl.lit(path)))
+        mine = losers.filter(pl.col("_by") < pl.struct(_modified_at=pl.lit(stated_at), _file=pl.lit(path)))
         try:
             opened = open_file(lake.raw, stat(lake.raw, path), dataset, declared_for(path, sources))
             if opened.sha256 != sha256:
                 continue  # a later revision, which will have its own say
-            for block in opened.blocks:
-                found.append(mine.join(block.rows.select(dataset.key), on=dataset.key, how="semi").select(dataset.key))
+            states = (block.rows.select(dataset.key) for block in opened.blocks)
+            found += [mine.select(dataset.key).join(keys, on=dataset.key, how="semi") for keys in states]
         except (FileRefused, FileChanged, FileNotFoundError):
             continue  # gone from raw/: then only the table speaks for it
     return pl.concat(found).unique()

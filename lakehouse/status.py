@@ -84,7 +84,7 @@ def read_series(lake: Lake) -> pl.DataFrame:
     """
     dataset = lake.dataset
     partition, time = list(dataset.partition), dataset.time
-    empty = {**{name: pl.String for name in partition}, "rows": pl.Int64}
+    empty = {**dict.fromkeys(partition, pl.String), "rows": pl.Int64}
     moments = {"first": pl.Datetime("us", "UTC"), "last": pl.Datetime("us", "UTC")}
     if not lake.bronze.exists() or lake.bronze.files().is_empty():
         return pl.DataFrame(schema={**empty, **moments, "last_close": pl.Float64})

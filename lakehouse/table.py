@@ -165,7 +165,9 @@ class Table:
         past = self.versions().filter(pl.col("at") <= moment)
         if past.is_empty():
             first = self.versions()["at"][-1]
-            raise VersionError(f"table '{self.name}' begins at {first:%Y-%m-%d %H:%M:%S} UTC; nothing is there at {as_of}")
+            raise VersionError(
+                f"table '{self.name}' begins at {first:%Y-%m-%d %H:%M:%S} UTC; nothing is there at {as_of}"
+            )
         return int(past["version"].max())  # type: ignore[arg-type]
 
     def versions(self) -> pl.DataFrame:

@@ -1,0 +1,124 @@
+"""The command line: the same verbs as the functions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.markup import escape
+from tqdm.auto import tqdm
+
+from lakehouse.bronze import ingest as ingest_files
+from lakehouse.errors import IngestFailed, InputError, LakehouseError
+from lakehouse.lake import Lake
+from lakehouse.printing import print_json, print_report, print_series, print_status
+from lakehouse.sample import write_sample
+from lakehouse.status import read_series, read_status
+
+DONE, INCOMPLETE, UNUSABLE = 0, 1, 2
+EPILOGUE = """
+Exit codes: 0 all that was asked for was done; 1 some files did not load (they are named, the others have
+loaded); 2 the command could not be carried out. Every command takes --help.
+"""
+app = App(
+    name="lakehouse", help="A lakehouse from raw OHLCV files. Start with `lakehouse run`.", help_epilogue=EPILOGUE
+)
+console = Console()
+
+Root = Annotated[str, Parameter(help="The lake: a folder that holds raw/. Default: LAKEHOUSE_ROOT, else the nearest.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON for machines instead of tables.")]
+BatchMb = Annotated[int, Parameter(help="Raw text per batch, MiB: memory grows with it.")]
+
+
+@app.command
+def run(*, root: Root = "", batch_mb: BatchMb = 64) -> int:
+    """Do the main job: bring what is new in raw/ into bronze with the Prefect flow, and show what landed.
+
+    With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
+    """
+    from lakehouse.flows import ingest_bronze  # noqa: PLC0415  Prefect takes seconds to import
+
+    lake = Lake(root or None)
+    try:
+        report = ingest_bronze(root=lake.root, batch_mb=batch_mb)
+    except IngestFailed as failed:
+        report = failed.report
+    print_report(console, lake, report)
+    print_series(console, read_series(lake))
+    console.print(
+        f"Tables: {escape(lake.uri('bronze'))}\n"
+        "Next:   [bold]lakehouse status[/] for tables, runs and quarantine; "
+        "[bold]jupyter lab notebooks/00_quick_tour.ipynb[/] to explore"
+    )
+    return DONE if report.complete else INCOMPLETE
+
+
+@app.command
+def ingest(*, root: Root = "", batch_mb: BatchMb = 64, json: Json = False) -> int:
+    """Bring what is new in raw/ into bronze, without Prefect."""
+    lake = Lake(root or None)
+    if batch_mb < 1:
+        raise InputError(f"--batch-mb is {batch_mb}; expected 1 or more")
+    with tqdm(desc="ingest", unit="B", unit_scale=True, disable=None, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = ingest_files(lake, batch_bytes=batch_mb * 2**20, on_progress=show)
+    if json:
+        print_json(files=report.files, untouched=report.untouched, run_id=report.run_id, seconds=report.seconds)
+    else:
+        print_report(console, lake, report)
+    return DONE if report.complete else INCOMPLETE
+
+
+@app.command
+def status(*, root: Root = "", json: Json = False) -> int:
+    """Show the tables, the series, the last runs, the files that wait, and the quarantine by reason."""
+    lake = Lake(root or None)
+    stands = read_status(lake)
+    if json:
+        print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
+    else:
+        print_status(console, lake, stands)
+    return DONE
+
+
+@app.command
+def sample(
+    dest: Path,
+    *,
+    symbol: Annotated[list[str] | None, Parameter(help="Repeatable. Default: BTCUSDT.", negative="")] = None,
+    interval: Annotated[list[str] | None, Parameter(help="1s to 1d, repeatable. Default: 1h.", negative="")] = None,
+    first: Annotated[str, Parameter(name="--from", help="First month.")] = "2024-11",
+    last: Annotated[str, Parameter(name="--to", help="Last month, included.")] = "2025-02",
+    seed: Annotated[int, Parameter(help="Other seeds give other prices; the same seed the same bytes.")] = 0,
+) -> int:
+    """Write synthetic klines in the exact form of Binance's archive, a file a month.
+
+    Args:
+        dest: The folder to write into, for example raw/ of a lake.
+    """
+    paths = write_sample(
+        dest, symbols=symbol or ["BTCUSDT"], intervals=interval or ["1h"], first=first, last=last, seed=seed
+    )
+    size = sum(path.stat().st_size for path in paths)
+    console.print(f"{len(paths)} synthetic files, {size / 1e6:,.1f} MB, in {escape(str(dest))}")
+    return DONE
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; errors of ours are printed in one piece, without a traceback."""
+    try:
+        code = app(args, exit_on_error=True, result_action="return_value")
+    except LakehouseError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        code = UNUSABLE
+    except KeyboardInterrupt:
+        Console(stderr=True).print("stopped; what was committed stands, run again to go on")
+        code = UNUSABLE
+    sys.exit(code)

@@ -1,0 +1,144 @@
+"""The Prefect flows: the same work as the plain functions, with runs, retries, artifacts and a schedule.
+
+Without PREFECT_API_URL an embedded API is started for the run; with it, the flow reports to that server.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+# Read when Prefect is imported. A cold embedded API takes up to 25 s on two cores, and Prefect gives up after 20.
+for _name, _value in {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # or it prints tracebacks when it is shut down
+    "DO_NOT_TRACK": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+import polars as pl  # noqa: E402
+from prefect import flow, get_run_logger, task  # noqa: E402
+from prefect.artifacts import (  # noqa: E402
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.settings import get_current_settings  # noqa: E402
+from prefect.states import Failed, State  # noqa: E402
+from pydantic import Field  # noqa: E402
+from tqdm.auto import tqdm  # noqa: E402
+from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: E402
+
+from lakehouse.account import IngestReport, report_of  # noqa: E402
+from lakehouse.batch import Batch, read_batches  # noqa: E402
+from lakehouse.bronze import new_run_id, write_batch  # noqa: E402
+from lakehouse.contracts import COUNTS  # noqa: E402
+from lakehouse.errors import ConflictError, IngestFailed  # noqa: E402
+from lakehouse.lake import Lake  # noqa: E402
+from lakehouse.plan import Plan, plan  # noqa: E402
+
+_flow_settings = get_current_settings().flows
+if "heartbeat_frequency" not in _flow_settings.model_fields_set:
+    _flow_settings.heartbeat_frequency = None  # its thread makes every run end with a second of sleep
+
+BatchMb = Annotated[int, Field(ge=1, description="Raw text per batch, MiB: memory grows with it.")]
+
+
+def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), ConflictError)
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+def plan_files(lake: Lake) -> Plan:
+    """Find the file revisions that are new."""
+    return plan(lake)
+
+
+@task(
+    name="write batch",
+    task_run_name="{label}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=5,
+    retry_jitter_factor=1,
+    retry_condition_fn=_is_conflict,
+)
+def write_one(lake: Lake, batch: Batch, run_id: str, label: str) -> list[dict[str, object]]:
+    """Write one batch; tried again only if other writers kept coming first."""
+    return write_batch(lake, batch, run_id)
+
+
+@flow(name="ingest-bronze", flow_run_name="ingest {root}")
+def ingest_bronze(root: str = "", batch_mb: BatchMb = 64) -> IngestReport:
+    """Bring every new file revision below raw/ into bronze: plan, a task for each batch, account.
+
+    Args:
+        root: The lake: a folder or a URL. Default: LAKEHOUSE_ROOT, else the nearest folder upwards with raw/.
+        batch_mb: Raw text per batch, MiB.
+
+    Returns:
+        The account of the run.
+
+    Raises:
+        IngestFailed: Some files did not load; all others have. It carries the account.
+    """
+    log = get_run_logger()
+    began, run_id = time.perf_counter(), new_run_id()
+    lake = Lake(root or None)
+    todo = plan_files(lake)
+    log.info(
+        "%s: %d files to read, %.1f MB; %d have nothing new",
+        lake.root,
+        len(todo.pending),
+        todo.size / 1e6,
+        todo.untouched,
+    )
+    rows = _write_all(lake, todo, run_id, batch_mb) if todo.pending else []
+    report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
+    if rows:
+        _publish(report)
+        log.info("%s", _sum(report))
+    if report.failed.height:
+        error = IngestFailed(report)
+        return Failed(message=str(error), data=error)  # type: ignore[return-value]
+    return report
+
+
+def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[str, object]]:
+    log = get_run_logger()
+    rows = list[dict[str, object]]()
+    progress = create_progress_artifact(
+        0.0, key="ingest-progress", description=f"{todo.size / 1e6:,.1f} MB of raw files"
+    )
+    bar = tqdm(total=todo.size, desc="ingest", unit="B", unit_scale=True, disable=None, leave=False)
+    with bar, logging_redirect_tqdm():
+        for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
+            label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
+            done = write_one(lake, batch, run_id, label)
+            rows += done
+            bar.update(batch.size)
+            update_progress_artifact(progress, 100 * bar.n / todo.size if todo.size else 100.0)
+            lines = {name: sum(cast("int", row[name]) for row in done) for name in COUNTS}
+            log.info("%s: %s", label, ", ".join(f"{count:,} {name}" for name, count in lines.items() if count))
+    return rows
+
+
+def _publish(report: IngestReport) -> None:
+    files = report.files.select("path", "market", "symbol", "interval", *COUNTS, "status", "error")
+    create_table_artifact(files.to_dicts(), key="ingest-files", description="One row for each file of the run")
+    failures = "".join(f"- `{row['path']}`: {row['error']}\n" for row in report.failed.iter_rows(named=True))
+    counts = "".join(f"| {name} | {getattr(report, name):,} |\n" for name in COUNTS)
+    text = f"# Ingest {report.run_id}\n\n{_sum(report)}\n\n| lines | |\n|---|---:|\n{counts}"
+    create_markdown_artifact(text + (f"\n## Did not load\n\n{failures}" if failures else ""), key="ingest-summary")
+
+
+def _sum(report: IngestReport) -> str:
+    loaded = report.files.filter(pl.col("status") != "failed").height
+    counts = ", ".join(f"{getattr(report, name):,} {name}" for name in COUNTS)
+    return f"{loaded} files taken, {report.failed.height} failed: {counts} lines in {report.seconds:.1f} s"
