@@ -29,8 +29,9 @@ from prefect.artifacts import (  # noqa: E402
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.settings import get_current_settings  # noqa: E402
-from prefect.states import Failed, State  # noqa: E402
+from prefect.states import Failed  # noqa: E402
 from pydantic import Field  # noqa: E402
 from tqdm.auto import tqdm  # noqa: E402
 from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: E402
@@ -113,9 +114,8 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64) -> IngestReport:
 def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[str, object]]:
     log = get_run_logger()
     rows = list[dict[str, object]]()
-    progress = create_progress_artifact(
-        0.0, key="ingest-progress", description=f"{todo.size / 1e6:,.1f} MB of raw files"
-    )
+    about = f"{todo.size / 1e6:,.1f} MB of raw files"
+    progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
     bar = tqdm(total=todo.size, desc="ingest", unit="B", unit_scale=True, disable=None, leave=False)
     with bar, logging_redirect_tqdm():
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
