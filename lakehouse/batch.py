@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import polars as pl
+from obstore.exceptions import BaseError
 
 from lakehouse.account import DEFERRED, Account
 from lakehouse.errors import FileRefused
@@ -16,7 +17,7 @@ from lakehouse.lake import Lake
 from lakehouse.layouts import Dataset
 from lakehouse.parse import Block
 from lakehouse.plan import Plan, groups
-from lakehouse.raw import BLOCK_BYTES, FileChanged, Opened, open_file
+from lakehouse.raw import BLOCK_BYTES, FileChanged, Opened, hash_file, open_file
 from lakehouse.recognise import declared_for
 from lakehouse.settle import Partition
 
@@ -124,6 +125,7 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             except FileRefused as error:
                 batch.forget(account)
                 account.status, account.error = "failed", str(error)
+                account.sha256 = account.sha256 or _hash_if_readable(lake, item.file.path)
             except FileChanged:
                 batch.forget(account)
                 account.status, account.error = DEFERRED, "written to while it was read; the next run takes it"
@@ -131,6 +133,13 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             batch.finished.append(account)
             batch.size += item.file.size
         yield batch
+
+
+def _hash_if_readable(lake: Lake, path: str) -> str:
+    try:
+        return hash_file(lake.raw, path)
+    except (OSError, BaseError):
+        return ""
 
 
 def _identify(account: Account, opened: Opened) -> None:

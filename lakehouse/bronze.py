@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import re
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -89,10 +90,17 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
         _guarded(lambda: _write_ledger(lake, [row for row in done if row["status"] != DEFERRED], run_id))
     except (OSError, DeltaError, pl.exceptions.ComputeError) as error:
         raise LakeError(
-            f"{lake.root} cannot be written: {str(error).splitlines()[0]}. What was committed before stands; "
-            "make room or mend the permissions and run again"
+            f"{lake.root} cannot be written: {_cause(error)}. What was committed before stands; "
+            "make room or mend the permissions, then run again"
         ) from error
     return done
+
+
+def _cause(error: Exception) -> str:
+    """What the system said, out of the layers that libraries wrap around it."""
+    text = str(error)
+    said = re.search(r"\w[\w ,-]+\(os error \d+\)", text) or re.search(r'(?<=message: ")[^"]+', text)
+    return said[0] if said else text.strip().splitlines()[0]
 
 
 def _guarded[T](write: Callable[[], T]) -> T:

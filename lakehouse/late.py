@@ -26,12 +26,13 @@ def restated(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
         The keys among `rows` that lose against such a file; columns as the dataset's key.
     """
     dataset = lake.dataset
-    losers = rows.select(*dataset.key, _by=pl.struct("_modified_at", "_file"))
+    losers = rows.select(*dataset.key, "_modified_at", "_file")
     newer = _newer_files(lake, rows)
     found = [losers.select(dataset.key).clear()]
     sources = load_sources(lake.raw) if newer.height else []
     for path, sha256, stated_at in newer.select("path", "sha256", "stated_at").iter_rows():
-        mine = losers.filter(pl.col("_by") < pl.struct(_modified_at=pl.lit(stated_at), _file=pl.lit(path)))
+        same_time = (pl.col("_modified_at") == stated_at) & (pl.col("_file") < pl.lit(path))
+        mine = losers.filter((pl.col("_modified_at") < stated_at) | same_time)
         try:
             opened = open_file(lake.raw, stat(lake.raw, path), dataset, declared_for(path, sources))
             if opened.sha256 != sha256:

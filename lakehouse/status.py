@@ -112,15 +112,14 @@ def _read(table: Table) -> pl.DataFrame:
 
 def _read_table(table: Table) -> pl.DataFrame:
     schema = {"table": pl.String, **dict.fromkeys(("version", "rows", "files", "bytes"), pl.Int64)}
-    if not table.exists():
-        return pl.DataFrame({"table": [table.name]}, schema={**schema, "changed_at": pl.Datetime("us", "UTC")})
-    files = table.files()
-    row = {
-        "table": table.name,
-        "version": table.version(),
-        "rows": files["num_records"].sum(),
-        "files": files.height,
-        "bytes": files["size_bytes"].sum(),
-        "changed_at": table.versions()["at"][0],
-    }
+    row: dict[str, object] = {"table": table.name}
+    if table.exists():
+        files = table.files()
+        row |= {
+            "version": table.version(),
+            "rows": files["num_records"].sum(),
+            "files": files.height,
+            "bytes": files["size_bytes"].sum(),
+            "changed_at": table.versions()["at"][0],
+        }
     return pl.DataFrame([row], schema={**schema, "changed_at": pl.Datetime("us", "UTC")})
