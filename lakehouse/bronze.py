@@ -99,7 +99,7 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
 def _cause(error: Exception) -> str:
     """What the system said, out of the layers that libraries wrap around it."""
     text = str(error)
-    said = re.search(r"\w[\w ,-]+\(os error \d+\)", text) or re.search(r'(?<=message: ")[^"]+', text)
+    said = re.search(r"[A-Z][\w ,-]+\(os error \d+\)", text) or re.search(r'(?<=message: ")[^"]+', text)
     return said[0] if said else text.strip().splitlines()[0]
 
 
