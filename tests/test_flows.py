@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from klines import hours, place
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.exceptions import ParameterTypeError
+
+from lakehouse import Lake
+from lakehouse.errors import IngestFailed, LakeError
+from lakehouse.flows import ingest_bronze
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+def test_the_flow_ingests_and_publishes_its_account(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    report = ingest_bronze(root=str(tmp_path))
+    assert (report.inserted, report.complete) == (5, True)
+    assert Lake(tmp_path).bronze.scan().collect().height == 5
+    with get_client(sync_client=True) as client:
+        keys = ["ingest-progress", "ingest-files", "ingest-summary"]
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
+    assert {artifact.key for artifact in found} == set(keys)
+
+
+def test_failed_files_fail_the_flow_after_all_others_have_landed(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", ["<html>"], header=False)
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4), at=5)
+    with pytest.raises(IngestFailed, match=r"1 file\(s\) did not load \(1 other\(s\) did\):\n  AAAUSDT_1h.csv: HTML"):
+        ingest_bronze(root=str(tmp_path))
+    assert Lake(tmp_path).bronze.scan().collect().height == 5
+    state = ingest_bronze(root=str(tmp_path), return_state=True)
+    assert state.is_failed()
+
+
+def test_runs_and_tasks_have_readable_names(tmp_path: Path) -> None:
+    path = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    state = ingest_bronze(root=str(tmp_path), return_state=True)
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+        tasks = [t.name for t in client.read_task_runs() if t.flow_run_id == run.id]
+    assert run.name == f"ingest {tmp_path}"
+    assert f"batch 1: 1 files, {path.stat().st_size / 1e6:.1f} MB" in tasks
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"batch_mb": 0}, "batch_mb: Input should be greater than or equal to 1"),
+        ({"batch_mb": "many"}, "batch_mb: Input should be a valid integer"),
+    ],
+)
+def test_wrong_parameters_are_named(tmp_path: Path, parameters: dict[str, object], message: str) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(ParameterTypeError, match=message):
+        ingest_bronze(root=str(tmp_path), **parameters)
+
+
+def test_a_root_that_is_no_lake_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(LakeError, match="no raw/ folder"):
+        ingest_bronze(root=str(tmp_path))
