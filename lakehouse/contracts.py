@@ -7,7 +7,7 @@ its rules: a line of a raw file that breaks one is quarantined, and the rule's n
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import dataframely as dy
 import polars as pl
@@ -16,8 +16,12 @@ EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
 LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
 
-def _time(*, nullable: bool = False, alias: str | None = None) -> dy.Datetime:
-    return dy.Datetime(time_unit="us", time_zone="UTC", nullable=nullable, alias=alias)
+Check = dict[str, Callable[[pl.Expr], pl.Expr]]  # what is wrong with the column → when it is right
+NOT_NEGATIVE: Check = {"is negative": lambda amount: amount >= 0}
+
+
+def _time(*, nullable: bool = False, alias: str | None = None, check: Check | None = None) -> dy.Datetime:
+    return dy.Datetime(time_unit="us", time_zone="UTC", nullable=nullable, alias=alias, check=check)
 
 
 class Provenance(dy.Schema):
@@ -36,34 +40,19 @@ class Candle(Provenance):
     market = dy.String(min_length=1)  # where it was traded, for example `binance` or `binance-um`
     symbol = dy.String(min_length=1)  # for example `BTCUSDT`
     interval = dy.String(min_length=1)  # `1s` to `1mo`
-    open_time = _time()
+    open_time = _time(check={"is off the epoch": lambda time: time.is_between(EARLIEST, LATEST, closed="left")})
     open = dy.Float64()
-    high = dy.Float64()
-    low = dy.Float64()
+    high = dy.Float64(
+        check={"is below open, low or close": lambda high: high >= pl.max_horizontal("open", "low", "close")}
+    )
+    low = dy.Float64(check={"is above open or close": lambda low: low <= pl.min_horizontal("open", "close")})
     close = dy.Float64()
-    volume = dy.Float64(nullable=True)  # in the base asset
+    volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the base asset
     close_time = _time(nullable=True)
-    quote_volume = dy.Float64(nullable=True)  # in the quote asset
-    trades = dy.Int64(nullable=True)  # how many
-    taker_buy_volume = dy.Float64(nullable=True)  # in the base asset
-    taker_buy_quote_volume = dy.Float64(nullable=True)  # in the quote asset
-
-    @dy.rule()
-    def open_time_is_off_the_epoch(cls) -> pl.Expr:
-        return pl.col("open_time").is_between(EARLIEST, LATEST, closed="left")
-
-    @dy.rule()
-    def high_is_below_open_low_or_close(cls) -> pl.Expr:
-        return pl.col("high") >= pl.max_horizontal("open", "low", "close")
-
-    @dy.rule()
-    def low_is_above_open_or_close(cls) -> pl.Expr:
-        return pl.col("low") <= pl.min_horizontal("open", "close")
-
-    @dy.rule()
-    def a_volume_or_count_is_negative(cls) -> pl.Expr:
-        amounts = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
-        return pl.all_horizontal(pl.col(*amounts).fill_null(0) >= 0)
+    quote_volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the quote asset
+    trades = dy.Int64(nullable=True, check=NOT_NEGATIVE)  # how many
+    taker_buy_volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the base asset
+    taker_buy_quote_volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the quote asset
 
 
 class Quarantined(dy.Schema):
@@ -122,11 +111,11 @@ def reasons(failed: pl.DataFrame, rules: Sequence[str]) -> pl.Expr:
     Returns:
         An expression of dtype List(String), for example `["high is below open low or close"]`.
     """
-    words = {"nullability": "missing", "nan": "not finite", "inf": "not finite", "min_length": "empty"}
+    words = {"nullability": "is missing", "nan": "is not finite", "inf": "is not finite", "min_length": "is empty"}
 
     def sentence(rule: str) -> str:
         column, _, what = rule.partition("|")
-        return f"{column} is {words.get(what, what)}" if what else rule.replace("_", " ")
+        return f"{column} {words.get(what, what.removeprefix('check__'))}"
 
     hits = [pl.when(pl.col(rule) == "invalid").then(pl.lit(sentence(rule))) for rule in rules]
     return pl.concat_list(hits).list.drop_nulls().list.unique(maintain_order=True)

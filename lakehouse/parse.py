@@ -70,7 +70,7 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     """
     rows = _parse_typed(block, first_line, form, dataset)
     if rows is not None:
-        return Block(rows, no_rejects(), _count_lines(block), 0, len(block))
+        return Block(rows, no_rejects(), rows.height, 0, len(block))
     text = block.decode("utf-8", "backslashreplace").removeprefix("\ufeff")
     return parse_lines(text.removesuffix("\n").split("\n"), form, dataset, first_line)
 
@@ -85,7 +85,6 @@ def parse_lines(lines: Sequence[str], form: Form, dataset: Dataset, first_line: 
         fields = pl.Series([split_line(line, form.separator) for line in data["raw"]], dtype=pl.List(pl.String))
     else:
         fields = data["raw"].str.split(form.separator)
-    cells = data.with_columns(_fields=fields)
     kept = {name: i for i, name in enumerate(form.columns) if name}
     words = {
         f"text:{name}": pl.col("_fields").list.get(i, null_on_oob=True).str.strip_chars() for name, i in kept.items()
@@ -144,7 +143,7 @@ def _parse_typed(block: bytes, first_line: int, form: Form, dataset: Dataset) ->
     if rows.height != _count_lines(block) or not rows["_whole"].all():
         return None
     rows = rows.select(dataset.schema.keys())
-    return rows if dataset.contract.is_valid(rows) else None
+    return rows if rows.select(dataset.valid).item() else None
 
 
 def _count_lines(block: bytes) -> int:
@@ -210,7 +209,7 @@ def from_epoch(value: pl.Expr) -> pl.Expr:
 
 
 def _time_of_text(word: pl.Expr, form: Form, first: str) -> pl.Expr:
-    formats = (form.time_format,) if form.time_format else TIME_FORMATS
+    formats: tuple[str, ...] = (form.time_format,) if form.time_format else TIME_FORMATS
     if first:  # the CSV parser's path: the one format of the first line, or the second reading
         formats = tuple(f for f in formats if _fits(first, f))[:1]
     read = [_in_zone(word, f, form.time_zone) for f in formats]

@@ -126,11 +126,12 @@ def open_file(
         text, inner = _unpack(stream, file.path)
         pieces = _cut(text, block_bytes)
         first = next(pieces, b"").removeprefix(b"\xef\xbb\xbf")
-        if not first.strip():
+        if not first or first.isspace():
             form = Form("", "", ())
             return Opened(file, sha256, form, False, iter([_nothing(dataset, first.count(b"\n"))]))
         form = recognise(file.path, inner, first[:65536], dataset, declared)
-        head = first.split(b"\n", form.banner)[form.banner] if first.count(b"\n") >= form.banner else b""
+        lines = first.split(b"\n", form.banner)
+        head = lines[form.banner] if len(lines) > form.banner else b""
         block = parse_block(head, form.banner + 1, form, dataset) if head else _nothing(dataset, 0)
         times = block.rows[dataset.time]
         form = replace(form, interval=form.interval or spacing(times))
@@ -138,14 +139,14 @@ def open_file(
 
     def walk() -> Iterator[Block]:
         yield _with_interval(block, form, file.path)
-        line = first.count(b"\n") + 1
+        line = 1 + block.read + block.skipped
         while True:
             with _clear_errors(file):
                 piece = next(pieces, None)
                 if piece is None:
                     break
                 parsed = parse_block(piece, line, form, dataset)
-            line += piece.count(b"\n")
+            line += parsed.read + parsed.skipped
             yield _with_interval(parsed, form, file.path)
         with _clear_errors(file):
             if stat(store, file.path) != file or not (small or hash_file(store, file.path) == sha256):

@@ -152,6 +152,8 @@ def _declared_form(lines: Sequence[str], declared: Declared) -> Form | None:
 
 def _by_header(lines: Sequence[str], dataset: Dataset) -> Form | None:
     for number, line in enumerate(lines):
+        if line.isascii() and not any(map(str.isalpha, line)):
+            continue  # numbers alone
         for separator in SEPARATORS:
             folded = [fold(name) for name in split_line(line, separator)]
             columns = _header_columns(folded, dataset)

@@ -76,8 +76,8 @@ def test_rejected_lines_go_to_quarantine_once_with_every_reason(tmp_path: Path) 
     assert counts(lake) == {"read": 4, "inserted": 1, "rejected": 3}
     kept = lake.quarantine.scan().sort("_line").collect()
     assert kept["reasons"].to_list() == [
-        ["high is below open low or close"],
-        ["a volume or count is negative"],
+        ["high is below open, low or close"],
+        ["volume is negative"],
         ["3 fields, not 6", "open_time is not a time"],
     ]
     assert kept["raw"][2] == "x,1,2"

@@ -24,7 +24,7 @@ def test_status_tells_what_is_there_what_waits_and_what_failed(tmp_path: Path) -
     place(tmp_path, "CCCUSDT_1h.csv", hours(0, 4), at=9)
     stands = read_status(lake)
     assert stands.tables["rows"].to_list() == [5, 2, 2]
-    assert stands.reasons.rows() == [("a volume or count is negative", 2)]
+    assert stands.reasons.rows() == [("volume is negative", 2)]
     assert stands.failed["path"].to_list() == ["BBBUSDT_1h.csv"]
     assert stands.waiting["path"].to_list() == ["CCCUSDT_1h.csv"]
     assert stands.runs.select("files", "read", "inserted", "rejected", "failed").rows() == [(2, 7, 5, 2, 1)]
