@@ -53,20 +53,17 @@ class Batch:
         self.counts[number, "read"] += block.read
         self.counts[number, "skipped"] += block.skipped
         self.counts[number, "rejected"] += block.rejected.height
-        told = {"_file": account.file.path, "_sha256": opened.sha256}
         if block.rejected.height:
-            rejected_at = pl.lit(self.read_at).cast(pl.Datetime("us", "UTC"))
-            lines = block.rejected.with_columns(_n=pl.lit(number), rejected_at=rejected_at, **_literals(told))
+            lines = block.rejected.with_columns(
+                _n=pl.lit(number),
+                _file=pl.lit(account.file.path),
+                _sha256=pl.lit(opened.sha256),
+                rejected_at=pl.lit(self.read_at).cast(pl.Datetime("us", "UTC")),
+            )
             self.rejected.append(lines)
         if block.rows.height:
             sign = -1 if opened.backwards else 1
-            moments = {"_modified_at": account.stated_at, "_ingested_at": self.read_at}
-            rows = block.rows.with_columns(
-                **_literals(told),
-                **{name: pl.lit(moment).cast(pl.Datetime("us", "UTC")) for name, moment in moments.items()},
-                _n=pl.lit(number, pl.Int64),
-                _order=pl.col("_line") * sign,
-            )
+            rows = block.rows.with_columns(_n=pl.lit(number, pl.Int64), _order=pl.col("_line") * sign)
             for key, frame in _by_partition(rows, opened, dataset):
                 self.statements[key].append(frame)
                 account.symbols.add(dict(zip(dataset.partition, key, strict=True)).get("symbol", ""))
@@ -112,7 +109,8 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             number += 1
             try:
                 declared = declared_for(item.file.path, todo.sources)
-                opened = open_file(lake.raw, item.file, lake.dataset, declared, min(batch_bytes, BLOCK_BYTES))
+                told = {"_modified_at": item.stated_at, "_ingested_at": batch.read_at}
+                opened = open_file(lake.raw, item.file, lake.dataset, declared, told, min(batch_bytes, BLOCK_BYTES))
                 _identify(account, opened)
                 held = 0
                 for block in opened.blocks:
@@ -157,7 +155,3 @@ def _by_partition(rows: pl.DataFrame, opened: Opened, dataset: Dataset) -> Itera
         return
     for parts, frame in rows.partition_by(dataset.partition, as_dict=True, maintain_order=True).items():
         yield tuple(map(str, parts)), frame
-
-
-def _literals(values: dict[str, str]) -> dict[str, pl.Expr]:
-    return {name: pl.lit(value) for name, value in values.items()}

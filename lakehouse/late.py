@@ -34,7 +34,8 @@ def restated(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
         same_time = (pl.col("_modified_at") == stated_at) & (pl.col("_file") < pl.lit(path))
         mine = losers.filter((pl.col("_modified_at") < stated_at) | same_time)
         try:
-            opened = open_file(lake.raw, stat(lake.raw, path), dataset, declared_for(path, sources))
+            told = {"_modified_at": stated_at, "_ingested_at": stated_at}
+            opened = open_file(lake.raw, stat(lake.raw, path), dataset, declared_for(path, sources), told)
             if opened.sha256 != sha256:
                 continue  # a later revision, which will have its own say
             states = (block.rows.select(dataset.key) for block in opened.blocks)

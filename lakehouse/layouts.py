@@ -7,7 +7,8 @@ A file is understood by its header (names are folded to small letters and digits
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import dataframely as dy
@@ -73,6 +74,7 @@ class Form:
     interval: str = ""
     time_zone: str = "UTC"
     time_format: str = ""
+    told: Mapping[str, object] = field(default_factory=dict, hash=False)  # provenance, the same for every row
 
 
 @dataclass(frozen=True, slots=True)

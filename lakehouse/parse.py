@@ -16,7 +16,7 @@ from lakehouse.contracts import reasons
 from lakehouse.layouts import MISSING, TIME_FORMATS, Dataset, Form
 
 UTC = pl.Datetime("us", "UTC")
-PLACEHOLDER = "?"  # stands in for what a block's lines do not say: provenance, an interval not yet inferred
+UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Block:
     """What some lines of a file came to. read = rows + rejected; skipped lines are counted apart.
 
     Attributes:
-        rows: The contract's columns in the table's order; `_line` is set, other provenance is not.
+        rows: The contract's columns in the table's order.
         rejected: `_line`, `raw`, `reasons`.
         read: Data lines.
         skipped: Header and blank lines.
@@ -152,19 +152,10 @@ def _count_lines(block: bytes) -> int:
 
 def _complete(frame: pl.LazyFrame, form: Form, dataset: Dataset) -> pl.LazyFrame:
     """Add the columns that the lines do not state."""
-    told = {"market": form.market, "symbol": form.symbol, "interval": form.interval}
+    told = {"market": form.market, "symbol": form.symbol, "interval": form.interval or UNTOLD, **form.told}
     known = frame.collect_schema().names()
-    constants = []
-    for name, dtype in dataset.schema.items():
-        if name in known:
-            continue
-        if isinstance(dtype, pl.String):
-            constants.append(pl.lit(told.get(name) or PLACEHOLDER).alias(name))
-        elif name.startswith("_"):
-            constants.append(pl.lit(0).cast(dtype).alias(name))
-        else:
-            constants.append(pl.lit(None, dtype).alias(name))
-    return frame.with_columns(constants)
+    missing = {name: dtype for name, dtype in dataset.schema.items() if name not in known}
+    return frame.with_columns(pl.lit(told.get(name)).cast(dtype).alias(name) for name, dtype in missing.items())
 
 
 def _csv_dtype(dtype: pl.DataType, first: str) -> pl.DataType:

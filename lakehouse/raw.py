@@ -12,7 +12,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, cast
@@ -24,7 +24,7 @@ from obstore.store import ObjectStore
 
 from lakehouse.errors import FileRefused, LakeError
 from lakehouse.layouts import INTERVAL_SECONDS, Dataset, Form
-from lakehouse.parse import Block, no_rejects, parse_block
+from lakehouse.parse import UNTOLD, Block, no_rejects, parse_block
 from lakehouse.recognise import Declared, read_sources, recognise, spacing
 
 SUFFIXES = (".csv", ".csv.gz", ".zip")
@@ -96,7 +96,12 @@ def hash_file(store: ObjectStore, path: str) -> str:
 
 
 def open_file(
-    store: ObjectStore, file: RawFile, dataset: Dataset, declared: Declared, block_bytes: int = BLOCK_BYTES
+    store: ObjectStore,
+    file: RawFile,
+    dataset: Dataset,
+    declared: Declared,
+    told: Mapping[str, object],
+    block_bytes: int = BLOCK_BYTES,
 ) -> Opened:
     """Open a file and tell what it is; the rows are read while its blocks are walked.
 
@@ -105,6 +110,7 @@ def open_file(
         file: Which file.
         dataset: What rows are wanted.
         declared: What sources.toml says of it.
+        told: Provenance of every row: `_modified_at` and `_ingested_at`.
         block_bytes: How much text to parse at once.
 
     Returns:
@@ -130,6 +136,7 @@ def open_file(
             form = Form("", "", ())
             return Opened(file, sha256, form, False, iter([_nothing(dataset, first.count(b"\n"))]))
         form = recognise(file.path, inner, first[:65536], dataset, declared)
+        form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
         lines = first.split(b"\n", form.banner)
         head = lines[form.banner] if len(lines) > form.banner else b""
         block = parse_block(head, form.banner + 1, form, dataset) if head else _nothing(dataset, 0)
@@ -204,8 +211,10 @@ def _cut(text: IO[bytes], block_bytes: int) -> Iterator[bytes]:
 
 
 def _with_interval(block: Block, form: Form, path: str) -> Block:
-    """Put the interval of the file where its placeholder was."""
-    if not form.interval and block.rows.height:
+    """Put the interval that the first block's rows have told into that block."""
+    if block.rows.is_empty() or block.rows["interval"][0] != UNTOLD:
+        return block
+    if not form.interval:
         raise FileRefused(
             "neither the name nor the spacing of the bars tells the interval; rename the file (BTCUSDT_1h.csv) or "
             f'declare it in raw/sources.toml:\n    [[source]]\n    glob = "{path}"\n    interval = "1h"\n'
