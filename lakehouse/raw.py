@@ -90,7 +90,8 @@ def load_sources(store: ObjectStore) -> list[Declared]:
 def hash_file(store: ObjectStore, path: str) -> str:
     """The sha256 of a file's bytes, in hexadecimal digits."""
     digest = hashlib.sha256()
-    for chunk in obstore.get(store, path).stream(min_chunk_size=8 * 2**20):
+    reader = obstore.open_reader(store, path, buffer_size=8 * 2**20)
+    while chunk := reader.read(8 * 2**20):
         digest.update(chunk)
     return digest.hexdigest()
 

@@ -69,7 +69,8 @@ def settle(
             settled.count("inserted", winners)
             settled.inserted.append(winners.select(dataset.schema.keys()))
             continue
-        _compare(winners, read_spans(base, spans).collect(), spans, dataset, settled, restated)
+        before = read_spans(base, spans).select(*dataset.key, *dataset.values, "_file", "_line", "_modified_at")
+        _compare(winners, before.collect(), spans, dataset, settled, restated)
     return settled
 
 

@@ -23,7 +23,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 
 from lakehouse.errors import VersionError
 
-FILE_BYTES = 16 * 2**20  # small sorted files: correcting five rows rewrites one of these
+FILE_BYTES = 4 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 75,000 bars
 CONFIGURATION: Mapping[str, str | None] = {
     "delta.enableChangeDataFeed": "true",
     "delta.logRetentionDuration": "interval 3650 days",  # this is a workbook about time travel
