@@ -112,6 +112,16 @@ class IngestReport:
 
 
 def report_of(rows: list[dict[str, object]], untouched: int, run_id: str, seconds: float) -> IngestReport:
-    """Make a report of the ledger rows of a run."""
+    """Make the report of a run.
+
+    Args:
+        rows: Its rows of the ledger.
+        untouched: How many files had nothing new.
+        run_id: Its name.
+        seconds: How long it took.
+
+    Returns:
+        The report.
+    """
     files = pl.DataFrame(rows, schema=Revision.create_empty().schema)
     return IngestReport(files, untouched, run_id, seconds)

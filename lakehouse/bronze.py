@@ -18,12 +18,12 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.account import DEFERRED, IngestReport, report_of
 from lakehouse.batch import BATCH_BYTES, Batch, read_batches
+from lakehouse.commits import Span, commit, read_spans
 from lakehouse.errors import ConflictError, LakeError
 from lakehouse.lake import Lake
 from lakehouse.late import restated
 from lakehouse.plan import plan
 from lakehouse.settle import settle
-from lakehouse.table import Span, read_spans
 
 ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
 FATES = ("inserted", "updated", "unchanged", "superseded")
@@ -126,7 +126,7 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
     paths = rows["_file"]
     known = read_spans(base, [Span({}, "_file", paths.min(), paths.max())]).select(table.key).collect()
     new = rows.join(known, on=table.key, how="anti", maintain_order="left")
-    table.commit(base, new, new.clear(), [], ["bronze/quarantine"], {"run": run_id, "files": paths.n_unique()})
+    commit(base, table.key, new, new.clear(), [], ["bronze/quarantine"], {"run": run_id, "files": paths.n_unique()})
 
 
 def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple[int, str], int], int]:
@@ -138,8 +138,9 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
     settled = settle(base, statements, lake.dataset, lambda rows: restated(lake, rows))
     empty = pl.DataFrame(schema=table.schema)
     guards = ["/".join((table.name.split("/")[0], *partition)) for partition in statements]
-    version = table.commit(
+    version = commit(
         base,
+        table.key,
         pl.concat([empty, *settled.inserted]),
         pl.concat([empty, *settled.updated]),
         settled.spans,
@@ -172,4 +173,4 @@ def _write_ledger(lake: Lake, done: Sequence[dict[str, object]], run_id: str) ->
     new = both.filter(pl.col("status_old").is_null()).select(table.schema.keys())
     told = both.filter(failed & differs).select(table.schema.keys())
     spans = [Span({}, "stated_at", told["stated_at"].min(), told["stated_at"].max())] if told.height else []
-    table.commit(base, new, told, spans, ["bronze/ledger"], {"run": run_id, "files": rows.height})
+    commit(base, table.key, new, told, spans, ["bronze/ledger"], {"run": run_id, "files": rows.height})

@@ -109,7 +109,7 @@ class Dataset:
 
     @cached_property
     def valid(self) -> pl.Expr:
-        """Whether all rows keep the contract: its rules as one expression, which costs less than asking it each time."""
+        """Whether all rows keep the contract: its rules as one expression, built once."""
         columns = self.contract.columns().items()
         return pl.all_horizontal(r for n, c in columns for r in c.validation_rules(pl.col(n)).values()).all()
 

@@ -76,7 +76,17 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
 
 
 def parse_lines(lines: Sequence[str], form: Form, dataset: Dataset, first_line: int = 1) -> Block:
-    """Parse lines one by one: slower than the CSV parser, but each bad line is named with its reasons."""
+    """Parse lines one by one: slower than the CSV parser, but each bad line is named with its reasons.
+
+    Args:
+        lines: Whole lines, without their line feeds.
+        form: How the file is to be read.
+        dataset: What rows are wanted.
+        first_line: The number of the first of them, counted from 1.
+
+    Returns:
+        Rows and rejected lines, in the order of the lines.
+    """
     text = pl.DataFrame({"raw": pl.Series(lines, dtype=pl.String).str.strip_chars_end("\r")})
     text = text.with_row_index("_line", first_line).with_columns(pl.col("_line").cast(pl.Int64))
     stripped = pl.col("raw").str.strip_chars()

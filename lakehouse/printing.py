@@ -33,7 +33,13 @@ def print_json(**values: object) -> None:
 
 
 def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
-    """Show the account of a run: file by file, then the sums, then what went wrong."""
+    """Show the account of a run: file by file, then the sums, then what went wrong.
+
+    Args:
+        console: Where.
+        lake: Whose run.
+        report: Its account.
+    """
     if report.files.is_empty():
         console.print(f"Nothing new in {escape(lake.uri('raw'))}: {report.untouched:,} files looked at.")
         return
@@ -64,7 +70,13 @@ def print_failures(console: Console, report: IngestReport) -> None:
 
 
 def print_status(console: Console, lake: Lake, status: Status) -> None:
-    """Show where a lake stands."""
+    """Show where a lake stands.
+
+    Args:
+        console: Where.
+        lake: Which.
+        status: How it stands.
+    """
     console.print(f"[bold]{escape(lake.root)}[/]")
     print_frame(console, status.tables, "Tables")
     print_series(console, status.series)
@@ -80,7 +92,13 @@ def print_series(console: Console, series: pl.DataFrame) -> None:
 
 
 def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
-    """Show a frame as a table; an empty one is not shown."""
+    """Show a frame as a table; an empty one is not shown.
+
+    Args:
+        console: Where.
+        frame: Numbers stand right, times are UTC.
+        title: Stands above.
+    """
     if frame.is_empty():
         return
     table = RichTable(

@@ -97,7 +97,7 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     if form is None:
         raise FileRefused(_why_not(path, lines, dataset))
     symbol, interval = _names_in([inner, path.rsplit("/", 1)[-1]], dataset)
-    folder = path.split("/")[0] if "/" in path else ""
+    folder = path.split("/", maxsplit=1)[0] if "/" in path else ""
     form = replace(
         form,
         market=declared.market or folder or form.market,
@@ -172,7 +172,7 @@ def _header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] 
             found[place] = column
     # CryptoDataDownload writes the asset into the name: the first such volume is the base asset's.
     assets = [i for i, name in enumerate(folded) if re.fullmatch(r"volume[a-z]{3,5}", name)]
-    if assets and "symbol" in found.values() or len(assets) == 1:
+    if (assets and "symbol" in found.values()) or len(assets) == 1:
         volumes = [i for i, name in enumerate(folded) if i in assets or name in ("volume", "volumecurrency")]
         found = {i: c for i, c in found.items() if c not in ("volume", "quote_volume")}
         found |= dict(zip(volumes, ("volume", "quote_volume"), strict=False))

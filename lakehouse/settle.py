@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import polars as pl
 from deltalake import DeltaTable
 
+from lakehouse.commits import Span, file_stats, read_spans
 from lakehouse.layouts import Dataset
-from lakehouse.table import Span, file_stats, read_spans
 
 Partition = tuple[str, ...]
 MAX_SPANS = 64  # of one partition; more are joined with their neighbours

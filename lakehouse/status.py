@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from lakehouse.commits import Span, read_spans
 from lakehouse.contracts import COUNTS
 from lakehouse.lake import Lake
 from lakehouse.plan import plan
-from lakehouse.table import Span, Table, read_spans
+from lakehouse.table import Table
 
 
 @dataclass(frozen=True, slots=True)

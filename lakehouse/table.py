@@ -1,77 +1,23 @@
-"""One Delta table over time: scan a version, list its versions, write to it under the guard."""
+"""One Delta table over time: scan a version, list its versions and files."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import or_
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import dataframely as dy
 import polars as pl
-from deltalake import (
-    ColumnProperties,
-    CommitProperties,
-    DeltaTable,
-    Transaction,
-    WriterProperties,
-    write_deltalake,
-)
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from lakehouse.commits import file_stats
 from lakehouse.errors import VersionError
 
-FILE_BYTES = 4 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 75,000 bars
 CONFIGURATION: Mapping[str, str | None] = {
     "delta.enableChangeDataFeed": "true",
     "delta.logRetentionDuration": "interval 3650 days",  # this is a workbook about time travel
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
-# Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
-# rise evenly pack into next to nothing.
-WRITER = WriterProperties(
-    compression="SNAPPY",
-    default_column_properties=ColumnProperties(dictionary_enabled=False),
-    column_properties={
-        **{
-            name: ColumnProperties(dictionary_enabled=True)
-            for name in ("_file", "_sha256", "_modified_at", "_ingested_at", "run_id", "layout", "status", "path")
-        },
-        **{
-            name: ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
-            for name in ("open_time", "close_time", "_line", "trades")
-        },
-    },
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Some partition, and a closed range of one column in it: what a read or a MERGE may touch."""
-
-    partition: Mapping[str, str]
-    column: str
-    low: Any
-    high: Any
-
-    def expr(self) -> pl.Expr:
-        """The span as a Polars predicate."""
-        equal = [pl.col(name) == pl.lit(value) for name, value in self.partition.items()]
-        return pl.all_horizontal(*equal, pl.col(self.column).is_between(pl.lit(self.low), pl.lit(self.high)))
-
-    def sql(self, alias: str) -> str:
-        """The span as a SQL predicate of literals, which is what lets a MERGE skip files."""
-        equal = [f"{alias}.{name} = {sql_literal(value)}" for name, value in self.partition.items()]
-        low, high = sql_literal(self.low), sql_literal(self.high)
-        return " AND ".join([*equal, f"{alias}.{self.column} >= {low}", f"{alias}.{self.column} <= {high}"])
-
-
-def sql_literal(value: str | dt.datetime) -> str:
-    """Quote a string or a UTC time for SQL."""
-    text = value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, dt.datetime) else value
-    return "'" + text.replace("'", "''") + "'"
 
 
 class Table:
@@ -213,87 +159,7 @@ class Table:
         """
         return file_stats(self.open(), self.partition)
 
-    def commit(
-        self,
-        base: DeltaTable,
-        inserted: pl.DataFrame,
-        updated: pl.DataFrame,
-        spans: Iterable[Span],
-        guards: Iterable[str],
-        notes: Mapping[str, str | int],
-    ) -> int:
-        """Write new and changed rows in one commit: an append if all are new, else a bounded MERGE.
-
-        The guard: delta-rs lets blind appends pass each other, but two commits that were in flight at once
-        with one application id conflict. So each commit carries an id for every partition it touches.
-
-        Args:
-            base: The opened version on which it was decided what is new and what is changed.
-            inserted: Rows whose keys the table lacks.
-            updated: Rows whose keys the table has, with other values.
-            spans: Where the updated rows lie.
-            guards: Ids of what must not have been written since `base`.
-            notes: Goes into the commit's metadata, shown by `versions()`.
-
-        Returns:
-            The table's version afterwards.
-
-        Raises:
-            CommitFailedError: Another writer was there in between; decide anew on the latest version.
-        """
-        if inserted.is_empty() and updated.is_empty():
-            return base.version()
-        told = {"inserted": inserted.height, "updated": updated.height, **notes}
-        properties = CommitProperties(
-            custom_metadata={f"lakehouse.{name}": str(value) for name, value in told.items()},
-            app_transactions=[Transaction(guard, base.version() + 1) for guard in guards],
-        )
-        if updated.is_empty():
-            write_deltalake(
-                base,
-                inserted,
-                mode="append",
-                target_file_size=FILE_BYTES,
-                writer_properties=WRITER,
-                commit_properties=properties,
-            )
-            return base.version()
-        bounds = " OR ".join(f"({span.sql('t')})" for span in spans) or "true"
-        same = " AND ".join(f"t.{name} = s.{name}" for name in self.key)
-        base.merge(
-            pl.concat([inserted, updated]),
-            f"({bounds}) AND {same}",
-            source_alias="s",
-            target_alias="t",
-            streamed_exec=False,
-            writer_properties=WRITER,
-            commit_properties=properties,
-        ).when_matched_update_all().when_not_matched_insert_all().execute()
-        return base.version()
-
-
-def file_stats(table: DeltaTable, partition: Sequence[str] = ()) -> pl.DataFrame:
-    """The files of an opened version with their statistics, from the log alone."""
-    stats = pl.DataFrame(table.get_add_actions(flatten=True))
-    return stats.rename({f"partition.{name}": name for name in partition if f"partition.{name}" in stats.columns})
-
-
-def read_spans(table: DeltaTable, spans: Sequence[Span]) -> pl.LazyFrame:
-    """Read only what lies in the spans of an opened version; files elsewhere are not opened."""
-    return pl.scan_delta(table).filter(reduce(or_, [span.expr() for span in spans], pl.lit(False)))
-
 
 def contract_schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
     """The columns and dtypes of a contract."""
     return dict(contract.create_empty().schema)
-
-
-__all__ = [
-    "CommitFailedError",
-    "Span",
-    "Table",
-    "contract_schema",
-    "file_stats",
-    "read_spans",
-    "sql_literal",
-]

@@ -27,15 +27,16 @@ ABOVE = {
     "parse": {"contracts", "layouts"},
     "recognise": {"errors", "layouts", "parse"},
     "raw": {"contracts", "errors", "layouts", "parse", "recognise"},
-    "table": {"errors"},
+    "commits": set[str](),
+    "table": {"commits", "errors"},
     "lake": {"contracts", "errors", "layouts", "table"},
     "plan": {"lake", "raw", "recognise"},
-    "settle": {"layouts", "table"},
+    "settle": {"commits", "layouts"},
     "late": {"errors", "lake", "raw", "recognise"},
     "account": {"contracts", "raw"},
     "batch": {"account", "errors", "lake", "layouts", "parse", "plan", "raw", "recognise", "settle"},
-    "bronze": {"account", "batch", "errors", "lake", "late", "plan", "settle", "table"},
-    "status": {"contracts", "lake", "plan", "table"},
+    "bronze": {"account", "batch", "commits", "errors", "lake", "late", "plan", "settle"},
+    "status": {"commits", "contracts", "lake", "plan", "table"},
     "sample": {"errors", "layouts"},
     "charts": set[str](),
     "notebooks": {"errors"},
@@ -65,7 +66,7 @@ def public_names() -> Iterator[tuple[str, object]]:
 
 
 def test_every_module_has_its_place_in_the_river() -> None:
-    assert MODULES == sorted(ABOVE)
+    assert sorted(ABOVE) == MODULES
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -74,7 +75,6 @@ def test_modules_import_only_from_above(module: str) -> None:
 
 
 def test_the_front_door_exports_exactly_what_it_names() -> None:
-    assert sorted(lakehouse.__all__) == lakehouse.__all__ or set(lakehouse.__all__) == {*lakehouse.__all__}
     submodules = set(MODULES)
     exported = {name for name in vars(lakehouse) if not name.startswith("_")} - submodules
     assert exported == set(lakehouse.__all__)
@@ -86,11 +86,13 @@ def test_the_front_door_leaves_prefect_and_altair_alone() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("name", "thing"), public_names(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "thing"), list(public_names()), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_every_public_name_has_a_docstring(name: str, thing: object) -> None:
     text = inspect.getdoc(thing) or ""
     assert text, f"{name} has no docstring"
-    if inspect.isfunction(thing):
+    if inspect.isfunction(thing) and not name.startswith("cli."):  # there the help stands beside the options
         wanted = [p for p in inspect.signature(thing).parameters if p != "cls"]
         if len(wanted) > 2:
             assert "Args:" in text, f"{name} does not explain its arguments"

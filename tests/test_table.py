@@ -7,8 +7,8 @@ import pytest
 from klines import bar, hours, place
 
 from lakehouse import Lake, ingest
+from lakehouse.commits import Span, sql_literal
 from lakehouse.errors import VersionError
-from lakehouse.table import Span, sql_literal
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_a_time_finds_the_version_that_was_current(lake: Lake) -> None:
     at = dict(lake.bronze.versions().select("version", "at").iter_rows())
     assert lake.bronze.scan(as_of=at[1]).collect().height == 5
     assert lake.bronze.scan(as_of=dt.datetime.now(dt.UTC)).collect().height == 6
-    with pytest.raises(VersionError, match="begins at .* UTC; nothing is there at 2001"):
+    with pytest.raises(VersionError, match=r"begins at .* UTC; nothing is there at 2001"):
         lake.bronze.scan(as_of=dt.datetime(2001, 1, 1))
     with pytest.raises(VersionError, match="not both"):
         lake.bronze.scan(1, at[1])
