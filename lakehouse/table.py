@@ -11,6 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.commits import file_stats
+from lakehouse.diff import diff_versions
 from lakehouse.errors import VersionError
 
 CONFIGURATION: Mapping[str, str | None] = {
@@ -55,14 +56,14 @@ class Table:
         """Whether anything was ever written to it."""
         return DeltaTable.is_deltatable(self.uri, self._options)
 
-    def open(self, version: int | None = None) -> DeltaTable:
-        """Open the table at a version, the latest if none is named, as deltalake's own object.
+    def open(self) -> DeltaTable:
+        """Open the latest version as deltalake's own object.
 
         Raises:
-            VersionError: There is no table yet, or no such version.
+            VersionError: There is no table yet.
         """
         try:
-            return DeltaTable(self.uri, version=version, storage_options=self._options)
+            return DeltaTable(self.uri, storage_options=self._options)
         except TableNotFoundError as error:
             raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
 
@@ -100,18 +101,56 @@ class Table:
         """
         if version is not None and as_of is not None:
             raise VersionError(f"table '{self.name}': give a version or a time, not both")
-        latest = self.open()
-        if as_of is not None:
-            return pl.scan_delta(self.open(self._version_at(as_of))).select(self.schema.keys())
-        if version is None:
-            return pl.scan_delta(latest).select(self.schema.keys())
-        wanted = version if version >= 0 else latest.version() + 1 + version
-        if not 0 <= wanted <= latest.version():
-            raise VersionError(f"table '{self.name}' has versions 0 to {latest.version()}, not {version}")
+        wanted = self._version_at(as_of) if as_of is not None else -1 if version is None else version
+        return pl.scan_delta(self.at(wanted)).select(self.schema.keys())
+
+    def diff(self, before: int, after: int) -> pl.DataFrame:
+        """List what changed between two versions.
+
+        Args:
+            before: The one version; negative ones count from the end, -1 is the latest.
+            after: The other.
+
+        Returns:
+            The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every
+            other column, the file and line that stated each among them; sorted by key. A row whose provenance alone
+            differs has not changed.
+
+        Raises:
+            VersionError: The table has no such version, or vacuum has removed its files.
+
+        Example:
+            >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
+        """
         try:
-            return pl.scan_delta(self.open(wanted)).select(self.schema.keys())
+            return diff_versions(self.at(before), self.at(after), self.schema, self.key, self.partition)
+        except FileNotFoundError as error:
+            raise VersionError(
+                f"table '{self.name}': files of version {before} or {after} are gone, vacuum has removed them"
+            ) from error
+
+    def at(self, version: int) -> DeltaTable:
+        """Open a version as deltalake's own object.
+
+        Args:
+            version: Negative ones count from the end, -1 is the latest.
+
+        Returns:
+            The opened table.
+
+        Raises:
+            VersionError: There is no table yet, or no such version.
+        """
+        table = self.open()
+        wanted = version if version >= 0 else table.version() + 1 + version
+        if not 0 <= wanted <= table.version():
+            raise VersionError(f"table '{self.name}' has versions 0 to {table.version()}, not {version}")
+        if wanted == table.version():
+            return table
+        try:
+            return DeltaTable(self.uri, version=wanted, storage_options=self._options)
         except DeltaError as error:
-            raise VersionError(f"table '{self.name}': version {wanted} is not readable any more: {error}") from error
+            raise VersionError(f"table '{self.name}': version {wanted} is not in the log any more: {error}") from error
 
     def _version_at(self, as_of: dt.datetime) -> int:
         moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)

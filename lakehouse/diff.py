@@ -1,0 +1,67 @@
+"""What changed between two versions, read from the files that only one of them has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+from deltalake import DeltaTable
+
+from lakehouse.commits import file_stats
+
+
+def diff_versions(
+    before: DeltaTable,
+    after: DeltaTable,
+    schema: Mapping[str, pl.DataType],
+    key: Sequence[str],
+    partition: Sequence[str] = (),
+) -> pl.DataFrame:
+    """Compare two opened versions of a table by key.
+
+    Delta rewrites whole files, so whatever differs lies in files that only one version lists; the others are never
+    opened, and the cost is that of the files that were touched, not of the table.
+
+    Args:
+        before: The one version.
+        after: The other; it may be the older.
+        schema: The table's columns and dtypes.
+        key: The columns that name a row.
+        partition: The columns that the table is partitioned by.
+
+    Returns:
+        The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every other
+        column; sorted by key. A row whose provenance alone differs has not changed.
+    """
+    old, new = file_stats(before, partition), file_stats(after, partition)
+    gone = _read(before, old.join(new, on="path", how="anti"), schema, partition)
+    come = _read(after, new.join(old, on="path", how="anti"), schema, partition)
+    others = [name for name in schema if name not in key]
+    values = [name for name in others if not name.startswith("_")]
+    sides = [
+        frame.select(*key, pl.col(others).name.suffix(f"_{side}"), pl.lit(True).alias(side))
+        for frame, side in ((gone, "before"), (come, "after"))
+    ]
+    both = sides[0].join(sides[1], on=key, how="full", coalesce=True)
+    was, is_now = pl.col("before").is_not_null(), pl.col("after").is_not_null()
+    differs = pl.any_horizontal(pl.col(f"{name}_before").ne_missing(pl.col(f"{name}_after")) for name in values)
+    change = (
+        pl.when(~was).then(pl.lit("inserted"))
+        .when(~is_now).then(pl.lit("deleted"))
+        .when(differs).then(pl.lit("updated"))
+    )  # fmt: skip
+    pairs = [f"{name}_{side}" for name in others for side in ("before", "after")]
+    changed = both.with_columns(change=change).filter(pl.col("change").is_not_null())
+    return changed.select(*key, "change", *pairs).sort(key).collect()
+
+
+def _read(
+    table: DeltaTable, files: pl.DataFrame, schema: Mapping[str, pl.DataType], partition: Sequence[str]
+) -> pl.LazyFrame:
+    """Read some files of a version; their partition values stand in the log, not in them."""
+    frames = [pl.LazyFrame(schema=schema)]
+    for parts, group in files.partition_by(partition, as_dict=True).items() if partition else [((), files)]:
+        paths = [f"{table.table_uri.rstrip('/')}/{path}" for path in group["path"]]
+        told = {name: pl.lit(str(value)) for name, value in zip(partition, parts, strict=True)}
+        frames.append(pl.scan_parquet(paths, glob=False).with_columns(**told).select(schema.keys()))
+    return pl.concat(frames)

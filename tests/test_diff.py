@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from klines import START, bar, hours, place
+
+from lakehouse import Lake, ingest
+from lakehouse.errors import VersionError
+
+
+def test_a_diff_tells_what_changed_and_which_line_stated_it(tmp_path: Path) -> None:
+    lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
+    ingest(lake)
+    place(tmp_path, "AAAUSDT_1h_new.csv", [bar(3, close=12.0), bar(4), bar(5)], at=9)
+    ingest(lake)
+    diff = lake.bronze.diff(-2, -1)
+    told = diff.select(
+        diff["open_time"].dt.hour(), "change", "close_before", "close_after", "_line_before", "_line_after"
+    )
+    assert told.rows() == [(3, "updated", 10.0, 12.0, 5, 2), (5, "inserted", None, 10.0, None, 4)]
+    assert diff["_file_after"].to_list() == ["AAAUSDT_1h_new.csv"] * 2
+    back = lake.bronze.diff(-1, -2)
+    assert back["change"].to_list() == ["updated", "deleted"]
+
+
+def test_from_nothing_everything_is_inserted_and_of_a_version_with_itself_nothing(tmp_path: Path) -> None:
+    lake = Lake(place(tmp_path, "we%20ird ü/A'B#C-1h-2024-03.csv", hours(0, 4)).parents[2])
+    ingest(lake)
+    assert lake.bronze.diff(0, 1)["change"].to_list() == ["inserted"] * 5
+    assert lake.bronze.diff(0, 1)["open_time"][0] == START
+    assert lake.bronze.diff(-1, -1).is_empty()
+
+
+def test_a_diff_opens_no_file_that_both_versions_have(tmp_path: Path) -> None:
+    lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
+    ingest(lake)
+    untouched = Path(lake.bronze.open().file_uris()[0])
+    place(tmp_path, "AAAUSDT_1h_new.csv", hours(5, 6), at=9)
+    ingest(lake)
+    untouched.rename(untouched.with_suffix(".away"))
+    assert lake.bronze.diff(1, 2)["change"].to_list() == ["inserted"] * 2
+    with pytest.raises(VersionError, match="files of version 0 or 1 are gone"):
+        lake.bronze.diff(0, 1)
+
+
+def test_compaction_is_no_change(tmp_path: Path) -> None:
+    lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
+    ingest(lake)
+    place(tmp_path, "AAAUSDT_1h_new.csv", hours(5, 6), at=9)
+    ingest(lake)
+    lake.bronze.open().optimize.compact()
+    assert lake.bronze.versions()["operation"][0] == "OPTIMIZE"
+    assert lake.bronze.diff(-2, -1).is_empty()
