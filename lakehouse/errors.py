@@ -7,7 +7,8 @@ LakehouseError            catch this to catch them all
 ├── FileRefused           one raw file cannot be understood; the other files still load
 ├── VersionError          a table version or time that was asked for is not there
 ├── ConflictError         other writers kept winning; running again is safe
-└── IngestFailed          a run has ended, and some of its files did not load
+├── IngestFailed          a run has ended, and some of its files did not load
+└── NotebookFailed        a cell of a notebook raised, or took too long
 ```
 """
 
@@ -16,6 +17,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from lakehouse.account import IngestReport
 
 
@@ -56,3 +59,19 @@ class IngestFailed(LakehouseError):
         lines = [f"  {row['path']}: {row['error']}" for row in rows]
         others = report.files.height - len(lines)
         super().__init__(f"{len(lines)} file(s) did not load ({others} other(s) did):\n" + "\n".join(lines))
+
+
+class NotebookFailed(LakehouseError):
+    """A cell of a notebook raised, or took too long.
+
+    Args:
+        path: The executed copy, up to that cell.
+        cell: The cell's execution count, 0 if it is not known.
+        reason: What it raised.
+        source: Its code.
+    """
+
+    def __init__(self, path: Path, cell: int, reason: str, source: str) -> None:
+        self.path, self.cell, self.reason, self.source = path, cell, reason, source
+        code = "".join(f"\n    {line}" for line in source.strip().splitlines()[:5])
+        super().__init__(f"{path.stem} failed in cell [{cell}]: {reason}{code}\nsee {path}")

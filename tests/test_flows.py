@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from klines import hours, place
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
 from prefect.exceptions import ParameterTypeError
 
 from lakehouse import Lake
@@ -22,7 +23,12 @@ def test_the_flow_ingests_and_publishes_its_account(tmp_path: Path) -> None:
     assert Lake(tmp_path).bronze.scan().collect().height == 5
     with get_client(sync_client=True) as client:
         keys = ["ingest-progress", "ingest-files", "ingest-summary"]
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)))
+        found = client.read_artifacts(
+            artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=keys)),
+            sort=ArtifactSort.CREATED_DESC,
+            limit=9,
+            offset=0,
+        )
     assert {artifact.key for artifact in found} == set(keys)
 
 
@@ -41,7 +47,8 @@ def test_runs_and_tasks_have_readable_names(tmp_path: Path) -> None:
     state = ingest_bronze(root=str(tmp_path), return_state=True)
     with get_client(sync_client=True) as client:
         run = client.read_flow_run(state.state_details.flow_run_id)
-        tasks = [t.name for t in client.read_task_runs() if t.flow_run_id == run.id]
+        only = FlowRunFilter(id=FlowRunFilterId(any_=[run.id]))
+        tasks = [task.name for task in client.read_task_runs(flow_run_filter=only, sort=TaskRunSort.NAME_ASC, limit=9)]
     assert run.name == f"ingest {tmp_path}"
     assert f"batch 1: 1 files, {path.stat().st_size / 1e6:.1f} MB" in tasks
 

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import copy
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from lakehouse.errors import InputError, NotebookFailed
+from lakehouse.notebooks import read_results, run_notebook
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://")
+
+
+def cells(path: Path, tag: str = "") -> list[nbformat.NotebookNode]:
+    found = nbformat.read(str(path), as_version=4).cells
+    return [cell for cell in found if not tag or tag in cell.metadata.get("tags", [])]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """A lake of its own with the example files."""
+    shutil.copytree(ROOT / "raw", tmp_path / "lake" / "raw")
+    return tmp_path / "lake"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_bare_and_well_formed(path: Path) -> None:
+    for cell in cells(path):
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    assert len(cells(path, "parameters")) == 1
+    prose = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
+    code = [cell.source for cell in cells(path) if cell.cell_type == "code"]
+    for word in ("**You will**", "**Needs**", "**Leaves behind**", "**Time**", "## Checks", "## Recap", "## Exercises"):
+        assert word in prose
+    lines = [line for source in code for line in source.splitlines() if line.strip()]
+    assert 12 <= len(prose.split()) / len(lines) <= 24
+    assert max(len(source.splitlines()) for source in code) <= 17
+    for line in lines:
+        assert not any(re.search(pattern, line.strip()) for pattern in FORBIDDEN), line
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
+def test_the_quick_tour_runs_headless_and_twice_the_same(symbol: str, lake: Path, tmp_path: Path) -> None:
+    parameters = {"symbol": symbol, "source": str(lake / "raw")}
+    results = [
+        read_results(run_notebook("00_quick_tour", parameters, tmp_path / f"{turn}.ipynb"))
+        for turn in range(2 if symbol == "ETHUSDT" else 1)
+    ]
+    bars = {"BTCUSDT": 2199, "ETHUSDT": 744 + 744 + 19}[symbol]
+    for result in results:
+        assert result == {"symbol": symbol, "bars": bars, "read": 4431, "inserted": 3706, "rejected": 5}
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_raw_to_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path) -> None:
+    first = run_notebook("01_raw_to_bronze", {"root": str(lake)}, tmp_path / "1.ipynb")
+    second = run_notebook("01_raw_to_bronze", {"root": str(lake)}, tmp_path / "2.ipynb")
+    expected = {"symbol": "BTCUSDT", "bars": 2199, "revisions": 7, "read": 4431, "rejected": 5}
+    assert read_results(first) == read_results(second) == expected
+    other = run_notebook("01_raw_to_bronze", {"root": str(lake), "symbol": "ETHUSDT"}, tmp_path / "3.ipynb")
+    assert read_results(other)["bars"] == 1507
+
+
+@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_solution_passes_its_check_and_a_wrong_answer_does_not(path: Path, lake: Path, tmp_path: Path) -> None:
+    """One run of a copy in which each check is put to the solution, and then to a typical wrong answer."""
+    book = nbformat.read(str(path), as_version=4)
+    exercises, checks, solutions = (cells(path, tag) for tag in ("exercise", "check", "solution"))
+    assert len(exercises) == len(checks) == len(solutions) >= 2
+    for exercise, check, solution in zip(exercises, checks, solutions, strict=True):
+        wrong = "\n".join(f"    {line}" for line in check.source.splitlines())
+        trap = (
+            f"try:\n{wrong}\nexcept AssertionError:\n    pass\nelse:\n    raise RuntimeError('a wrong answer passes')"
+        )
+        for source in (solution.source, check.source, exercise.metadata["wrong"], trap):
+            cell = copy.deepcopy(check)
+            cell.source, cell.id = source, f"{exercise.id}-{len(book.cells)}"
+            book.cells.append(cell)
+    trial = tmp_path / path.name
+    nbformat.write(book, str(trial))
+    parameters = (
+        {"source": str(lake / "raw")} if "source" in papermill.inspect_notebook(str(path)) else {"root": str(lake)}
+    )
+    executed = run_notebook(trial, parameters, tmp_path / "out.ipynb")
+    said = "".join(o.get("text", "") for cell in cells(executed) for o in cell.get("outputs", []))
+    assert said.count("Right.") == len(exercises)
+
+
+def test_a_misspelt_parameter_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="has no parameter 'symbl'; did you mean 'symbol'"):
+        run_notebook("00_quick_tour", {"symbl": "ETHUSDT"})
+    with pytest.raises(InputError, match="symbol is 5; expected a str"):
+        run_notebook("00_quick_tour", {"symbol": 5})
+    with pytest.raises(InputError, match="no notebook '99_nothing'"):
+        run_notebook("99_nothing")
+
+
+def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path) -> None:
+    book = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(s) for s in ("x = 1", "assert x == 2, 'x is not 2'")]
+    )
+    nbformat.write(book, str(tmp_path / "fails.ipynb"))
+    with pytest.raises(NotebookFailed, match=r"out failed in cell \[2\]: AssertionError: x is not 2") as caught:
+        run_notebook(tmp_path / "fails.ipynb", output=tmp_path / "out.ipynb")
+    assert caught.value.path.is_file()
