@@ -6,11 +6,12 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any
 
 import polars as pl
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError
 
 FILE_BYTES = 8 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 150,000 bars
 # Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
@@ -43,13 +44,20 @@ class Span:
     def expr(self) -> pl.Expr:
         """The span as a Polars predicate."""
         equal = [pl.col(name) == pl.lit(value) for name, value in self.partition.items()]
-        return pl.all_horizontal(*equal, pl.col(self.column).is_between(pl.lit(self.low), pl.lit(self.high)))
+        return reduce(
+            and_, [*equal, pl.col(self.column) >= pl.lit(_floor(self.low)), pl.col(self.column) <= pl.lit(self.high)]
+        )
 
     def sql(self, alias: str) -> str:
         """The span as a SQL predicate of literals, which is what lets a MERGE skip files."""
         equal = [f"{alias}.{name} = {sql_literal(value)}" for name, value in self.partition.items()]
-        low, high = sql_literal(self.low), sql_literal(self.high)
+        low, high = sql_literal(_floor(self.low)), sql_literal(self.high)
         return " AND ".join([*equal, f"{alias}.{self.column} >= {low}", f"{alias}.{self.column} <= {high}"])
+
+
+def _floor[T](low: T) -> T:
+    """Round a time down to the millisecond: the log's maxima are cut there, and would hide a later row of its file."""
+    return low.replace(microsecond=low.microsecond // 1000 * 1000) if isinstance(low, dt.datetime) else low
 
 
 def sql_literal(value: str | dt.datetime) -> str:
@@ -106,7 +114,7 @@ def commit(
         return base.version()
     bounds = " OR ".join(f"({span.sql('t')})" for span in spans) or "true"
     same = " AND ".join(f"t.{name} = s.{name}" for name in key)
-    base.merge(
+    merge = base.merge(
         pl.concat([inserted, updated]),
         f"({bounds}) AND {same}",
         source_alias="s",
@@ -114,7 +122,17 @@ def commit(
         streamed_exec=False,
         writer_properties=WRITER,
         commit_properties=properties,
-    ).when_matched_update_all().when_not_matched_insert_all().execute()
+    )
+    decided_on = base.version()
+    try:
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+    except CommitFailedError:
+        raise
+    except DeltaError as error:  # meeting another commit it may also fail to read its own predicate back
+        base.update_incremental()
+        if base.version() > decided_on:
+            raise CommitFailedError(f"another writer came first ({error})") from error
+        raise
     return base.version()
 
 
@@ -126,4 +144,4 @@ def file_stats(table: DeltaTable, partition: Sequence[str] = ()) -> pl.DataFrame
 
 def read_spans(table: DeltaTable, spans: Sequence[Span]) -> pl.LazyFrame:
     """Read only what lies in the spans of an opened version; files elsewhere are not opened."""
-    return pl.scan_delta(table).filter(reduce(or_, [span.expr() for span in spans], pl.lit(False)))
+    return pl.scan_delta(table).filter(reduce(or_, [span.expr() for span in spans]))

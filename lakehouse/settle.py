@@ -92,7 +92,7 @@ def _overlaps(stats: pl.DataFrame, times: pl.Series, where: Mapping[str, str], t
     """Where the log's own statistics say that the table may have these times already."""
     if stats.is_empty():
         return []
-    low, high = stats[f"min.{time}"], stats[f"max.{time}"]
+    low, high = stats[f"min.{time}"], stats[f"max.{time}"] + dt.timedelta(microseconds=999)  # cut in the log
     first = times.search_sorted(low, side="left").to_list()
     last = times.search_sorted(high, side="right").to_list()
     ranges: list[list[int]] = []
