@@ -197,18 +197,16 @@ def _unpack(stream: IO[bytes], path: str) -> tuple[IO[bytes], str]:
 
 
 def _cut(text: IO[bytes], block_bytes: int) -> Iterator[bytes]:
-    """Cut a stream into blocks of whole lines."""
-    rest = b""
-    while piece := text.read(block_bytes):
-        piece = rest + piece
-        end = piece.rfind(b"\n") + 1
-        rest = piece[end:]
-        if len(rest) > block_bytes:
-            raise FileRefused(f"a line of more than {block_bytes:,} bytes; this is no CSV")
+    """Cut a stream into blocks of whole lines; only the last may lack its final line feed."""
+    held = bytes(text.read(block_bytes))
+    while held:
+        more = bytes(text.read(block_bytes))  # obstore gives a buffer of its own
+        end = held.rfind(b"\n") + 1 if more else len(held)
         if end:
-            yield piece[:end]
-    if rest:
-        yield rest
+            yield held[:end]
+        elif len(held) > block_bytes:
+            raise FileRefused(f"a line of more than {block_bytes:,} bytes; this is no CSV")
+        held = held[end:] + more
 
 
 def _with_interval(block: Block, form: Form, path: str) -> Block:

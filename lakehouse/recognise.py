@@ -159,8 +159,16 @@ def _by_header(lines: Sequence[str], dataset: Dataset) -> Form | None:
             columns = _header_columns(folded, dataset)
             if columns:
                 layout = next(h for h in dataset.headed if h.signature <= set(folded))
-                return Form(layout.name, separator, columns, number + 1, line, layout.market, layout.symbol)
+                # Exports that were joined have bars before a header; only what is no bar is a banner.
+                bars = (i for i, early in enumerate(lines[:number]) if _is_bar(early, separator, columns, dataset))
+                banner = next(bars, number + 1)
+                return Form(layout.name, separator, columns, banner, line, layout.market, layout.symbol)
     return None
+
+
+def _is_bar(line: str, separator: str, columns: Sequence[str], dataset: Dataset) -> bool:
+    fields = split_line(line, separator)
+    return len(fields) == len(columns) and any(map(str.isdigit, fields[columns.index(dataset.time)]))
 
 
 def _header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] | None:
