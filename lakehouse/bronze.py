@@ -146,6 +146,7 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
         settled.spans,
         guards,
         {"run": run_id, "files": len(batch.accounts)},
+        even_empty=settled.agreed,
     )
     return dict(settled.counts), version
 

@@ -74,6 +74,8 @@ def commit(
     spans: Iterable[Span],
     guards: Iterable[str],
     notes: Mapping[str, str | int],
+    *,
+    even_empty: bool = False,
 ) -> int:
     """Write new and changed rows in one commit: an append if all are new, else a bounded MERGE.
 
@@ -89,13 +91,15 @@ def commit(
         guards: Ids of what must not have been written since `base`.
         notes: Goes into the commit's metadata, shown by `Table.versions`.
 
+        even_empty: Commit the guards though there is no row to write.
+
     Returns:
         The table's version afterwards.
 
     Raises:
         CommitFailedError: Another writer was there in between; decide anew on the latest version.
     """
-    if inserted.is_empty() and updated.is_empty():
+    if inserted.is_empty() and updated.is_empty() and not even_empty:
         return base.version()
     told = {"inserted": inserted.height, "updated": updated.height, **notes}
     properties = CommitProperties(

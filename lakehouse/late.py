@@ -1,11 +1,14 @@
-"""A late, older file: has a newer one, loaded before it, stated the same keys?
+"""Before a row changes: does a newer statement of it stand where the table does not show it?
 
-A row of bronze shows the statement that gave it its values. A newer file that only agreed has left no trace there,
-so an older file that arrives later must be held against the newer files themselves. The ledger tells which they
-are; most of the time there are none, and nothing is read.
+A row of bronze shows the statement that gave it its values. A newer one that only agreed has left no trace there. It
+may stand in a file that is newer than a late arrival, or, in a file that runs backwards and is so large that it comes
+in several batches, further up. So the files themselves are asked; the ledger tells which, and mostly there are none.
 """
 
 from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
 
 import polars as pl
 
@@ -16,48 +19,51 @@ from lakehouse.recognise import declared_for
 
 
 def restated(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
-    """Find the rows whose keys a newer file states that is in the ledger and still in raw/.
+    """Find the rows that lose against a newer statement which the table does not show.
 
     Args:
         lake: The lake.
-        rows: Statements that would change the table: its columns.
+        rows: Statements that would change the table: its columns and `_order`, negative in a file that runs backwards.
 
     Returns:
-        The keys among `rows` that lose against such a file; columns as the dataset's key.
+        The keys of those that lose against a file that is in the ledger, or against an earlier line of their own
+        file, as long as that file is in raw/; columns as the dataset's key.
     """
-    dataset = lake.dataset
-    losers = rows.select(*dataset.key, "_modified_at", "_file")
-    newer = _newer_files(lake, rows)
-    found = [losers.select(dataset.key).clear()]
-    sources = load_sources(lake.raw) if newer.height else []
-    for path, sha256, stated_at in newer.select("path", "sha256", "stated_at").iter_rows():
+    key = list(lake.dataset.key)
+    lost = [rows.select(key).clear()]
+    for path, sha256, stated_at in _newer_files(lake, rows):
         same_time = (pl.col("_modified_at") == stated_at) & (pl.col("_file") < pl.lit(path))
-        mine = losers.filter((pl.col("_modified_at") < stated_at) | same_time)
-        try:
-            told = {"_modified_at": stated_at, "_ingested_at": stated_at}
-            opened = open_file(lake.raw, stat(lake.raw, path), dataset, declared_for(path, sources), told)
-            if opened.sha256 != sha256:
-                continue  # a later revision, which will have its own say
-            states = (block.rows.select(dataset.key) for block in opened.blocks)
-            found += [mine.select(dataset.key).join(keys, on=dataset.key, how="semi") for keys in states]
-        except (FileRefused, FileChanged, FileNotFoundError):
-            continue  # gone from raw/: then only the table speaks for it
-    return pl.concat(found).unique()
+        older = rows.filter((pl.col("_modified_at") < stated_at) | same_time).select(key)
+        lost += [older.join(states, on=key, how="semi") for states in _read_states(lake, path, sha256, stated_at)]
+    backwards = rows.filter(pl.col("_order") < 0)
+    for path, sha256, stated_at in backwards.select("_file", "_sha256", "_modified_at").unique().iter_rows():
+        own = backwards.filter(pl.col("_file") == path).select(*key, own_line="_line")
+        for states in _read_states(lake, path, sha256, stated_at):
+            lost.append(own.join(states, on=key).filter(pl.col("_line") < pl.col("own_line")).select(key))
+    return pl.concat(lost).unique()
 
 
-def _newer_files(lake: Lake, rows: pl.DataFrame) -> pl.DataFrame:
+def _read_states(lake: Lake, path: str, sha256: str, stated_at: dt.datetime) -> Iterator[pl.DataFrame]:
+    """The keys that a file states, with their lines; nothing if it is not the file any more that was meant."""
+    told = {"_modified_at": stated_at, "_ingested_at": stated_at}
+    try:
+        declared = declared_for(path, load_sources(lake.raw))
+        opened = open_file(lake.raw, stat(lake.raw, path), lake.dataset, declared, told)
+        if opened.sha256 == sha256:
+            yield from (block.rows.select(*lake.dataset.key, "_line") for block in opened.blocks)
+    except (FileRefused, FileChanged, FileNotFoundError):
+        return  # gone from raw/, or a later revision, which will have its own say
+
+
+def _newer_files(lake: Lake, rows: pl.DataFrame) -> Iterator[tuple[str, str, dt.datetime]]:
     if not lake.ledger.exists():
-        return pl.DataFrame(schema=lake.ledger.schema)
+        return
     time = lake.dataset.time
-    return (
-        lake.ledger.scan()
-        .filter(
-            pl.col("status") == "loaded",
-            pl.col("stated_at") >= rows["_modified_at"].min(),
-            pl.col("first_open_time") <= rows[time].max(),
-            pl.col("last_open_time") >= rows[time].min(),
-        )
-        .sort("stated_at")
-        .unique("path", keep="last")
-        .collect()
+    newer = lake.ledger.scan().filter(
+        pl.col("status") == "loaded",
+        pl.col("stated_at") >= rows["_modified_at"].min(),
+        pl.col("first_open_time") <= rows[time].max(),
+        pl.col("last_open_time") >= rows[time].min(),
     )
+    last = newer.sort("stated_at").unique("path", keep="last")
+    yield from last.select("path", "sha256", "stated_at").collect().iter_rows()

@@ -25,6 +25,8 @@ class Settled:
         inserted: Rows with new keys, sorted by partition and time.
         updated: Rows with known keys and new values.
         spans: Where the updated rows lie.
+        agreed: Whether a newer statement agreed with a row. That writes nothing, and yet an older statement that is
+            being written at the same time must not miss it: so it is committed, without a row.
         counts: How each statement fared: (file number, "inserted" | "updated" | "unchanged" | "superseded") → rows.
     """
 
@@ -32,6 +34,7 @@ class Settled:
     updated: list[pl.DataFrame] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    agreed: bool = False
 
     def count(self, fate: str, statements: pl.DataFrame) -> None:
         """Add statements that fared alike."""
@@ -117,6 +120,7 @@ def _compare(
     both = winners.join(before, on=dataset.key, how="left", maintain_order="left")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in dataset.values)
     same_file = (pl.col("_file") == pl.col("_file_old")) & (pl.col("_modified_at") == pl.col("_modified_at_old"))
+    same_line = pl.col("_line") == pl.col("_line_old")
     sign = pl.col("_order").sign()  # -1 in a file that runs backwards
     newer = (
         pl.when(same_file)
@@ -137,6 +141,7 @@ def _compare(
         late = restated(changes).select(dataset.key).unique().with_columns(_late=pl.lit("superseded"))
         judged = judged.join(late, on=dataset.key, how="left", maintain_order="left")
         judged = judged.with_columns(_fate=pl.coalesce("_late", "_fate"))
+    settled.agreed |= judged.filter(_fate="unchanged").select((~(same_file & same_line)).any()).item()
     for (name,), frame in judged.partition_by("_fate", as_dict=True).items():
         settled.count(str(name), frame)
         rows = frame.select(dataset.schema.keys())
