@@ -71,8 +71,14 @@ def list_files(store: ObjectStore) -> list[RawFile]:
 
     Returns:
         Every file whose name ends in .csv, .csv.gz or .zip, at any depth.
+
+    Raises:
+        LakeError: It cannot be listed, for example because links in it run in a circle.
     """
-    metas = [meta for chunk in obstore.list(store) for meta in chunk]
+    try:
+        metas = [meta for chunk in obstore.list(store) for meta in chunk]
+    except BaseError as error:
+        raise LakeError(f"raw/ cannot be listed: {str(error).splitlines()[0]}") from error
     found = [RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if m["path"].lower().endswith(SUFFIXES)]
     return sorted(found, key=lambda file: file.path)
 

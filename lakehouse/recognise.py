@@ -92,7 +92,8 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
         FileRefused: It is something else, or its symbol cannot be told; the message says what to do.
     """
     _refuse_non_text(head)
-    lines = head.decode("utf-8", "backslashreplace").removeprefix("\ufeff").splitlines()[:HEAD_LINES]
+    lines = head.decode("utf-8", "backslashreplace").removeprefix("\ufeff").split("\n")[:HEAD_LINES]
+    lines = [line.rstrip("\r") for line in lines]
     form = _declared_form(lines, declared) or _by_header(lines, dataset) or _by_position(lines, dataset)
     if form is None:
         raise FileRefused(_why_not(path, lines, dataset))
@@ -136,6 +137,10 @@ def _refuse_non_text(head: bytes) -> None:
         raise FileRefused("a Parquet file under a .csv name; export it as CSV")
     if re.match(rb"(\xef\xbb\xbf)?\s*<", start):
         raise FileRefused("HTML or XML saved as .csv, probably an error page; download the file again")
+    if b"\r" in start and b"\n" not in start:
+        raise FileRefused(
+            "lines that end in a carriage return alone, as on old Macintoshes; convert them to line feeds"
+        )
     control = len(re.findall(rb"[\x00-\x08\x0e-\x1f]", start))
     if control > len(start) // 20:
         raise FileRefused(f"binary data, not text (it starts with {start[:8]!r}); is it packed under a wrong name?")

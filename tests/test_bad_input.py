@@ -1,0 +1,201 @@
+"""Whatever lies in raw/: each line is counted, each bad file is named, and the good file beside it loads."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zipfile
+from pathlib import Path
+
+import polars as pl
+import pytest
+from klines import HEADER, bar, hours, place
+
+from lakehouse import Lake, ingest
+from lakehouse.batch import BATCH_BYTES
+from lakehouse.contracts import COUNTS
+from lakehouse.raw import FileChanged, list_files, open_file
+from lakehouse.recognise import Declared
+
+HEAD = HEADER.encode() + b"\n"
+
+
+def text(*lines: str) -> bytes:
+    return "\n".join(lines).encode() + b"\n"
+
+
+def zipped(**members: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_csv", ".csv"), content)
+    return packed.getvalue()
+
+
+BARS = HEAD + text(*hours(0, 9))
+LONG = gzip.compress(HEAD + text(*[bar(hour, close=5 + hour % 9) for hour in range(5000)]))
+SECONDS = bar(1).replace("000,10.0", ",10.0", 1)
+MICROS = bar(2).replace(",10.0", "000,10.0", 1)
+NANOS = bar(3).replace(",10.0", "000000,10.0", 1)
+QUOTED = "\n".join('"' + line.replace(",", '","') + '"' for line in (HEADER, bar(0), bar(1)))
+
+# name → bytes, then what becomes of it: (read, rejected, skipped, reasons of the first rejected line)
+COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
+    "empty": (b"", (0, 0, 0), []),
+    "header only": (HEAD, (0, 0, 1), []),
+    "blank lines only": (b"\n\n \n", (0, 0, 3), []),
+    "a NUL byte in a price": (
+        HEAD + text(bar(0), bar(1).replace("20.0", "2\x000.0")),
+        (2, 1, 1),
+        ["high is not a number"],
+    ),
+    "last line cut off": (HEAD + text(bar(0)) + bar(2)[:25].encode(), (2, 1, 1), ["4 fields, not 6"]),
+    "no line feed at the end": (HEAD + bar(0).encode(), (1, 0, 1), []),
+    "too few fields": (HEAD + text(bar(0), bar(1).rsplit(",", 1)[0], bar(2)), (3, 1, 1), ["5 fields, not 6"]),
+    "too many fields": (HEAD + text(bar(0), bar(1) + ",7", bar(2)), (3, 1, 1), ["7 fields, not 6"]),
+    "header repeated": (HEAD + text(bar(0)) + HEAD + text(bar(1)), (2, 0, 2), []),
+    "bars before the header": (text(bar(0), bar(1)) + HEAD + text(bar(2)), (3, 0, 1), []),
+    "NaN": (HEAD + text(bar(0).replace("20.0", "NaN")), (1, 1, 1), ["high is missing"]),
+    "inf": (HEAD + text(bar(0).replace("20.0", "inf")), (1, 1, 1), ["high is not finite"]),
+    "-inf": (HEAD + text(bar(0).replace("5.0", "-inf")), (1, 1, 1), ["low is not finite"]),
+    "negative volume": (HEAD + text(bar(0, volume=-1)), (1, 1, 1), ["volume is negative"]),
+    "high below low": (
+        HEAD + text(bar(0).replace("20.0", "2.0")),
+        (1, 1, 1),
+        ["high is below open, low or close"],
+    ),
+    "s, ms, µs and ns mixed": (HEAD + text(bar(0), SECONDS, MICROS, NANOS), (4, 0, 1), []),
+    "the year 56971": (
+        HEAD + text(bar(0), "56971-01-01 00:00:00,10,20,5,10,1"),
+        (2, 1, 1),
+        ["open_time is not a time"],
+    ),
+    "the number 5 as a time": (HEAD + text(bar(0), "5,10,20,5,10,1"), (2, 1, 1), ["open_time is not a time"]),
+    "off the epoch": (HEAD + text(bar(0), "2101-01-01,10,20,5,10,1"), (2, 1, 1), ["open_time is off the epoch"]),
+    "byte order mark": (b"\xef\xbb\xbf" + BARS, (10, 0, 1), []),
+    "byte order mark without header": (b"\xef\xbb\xbf" + text(*hours(0, 9)), (10, 0, 0), []),
+    "Windows line ends": (BARS.replace(b"\n", b"\r\n"), (10, 0, 1), []),
+    "semicolons": (BARS.replace(b",", b";"), (10, 0, 1), []),
+    "bars between": (BARS.replace(b",", b"|"), (10, 0, 1), []),
+    "tabs": (BARS.replace(b",", b"\t"), (10, 0, 1), []),
+    "bad UTF-8 in a column that is not kept": (
+        HEAD.replace(b"volume", b"volume,note") + bar(0).encode() + b",\xff\xfe\n",
+        (1, 0, 1),
+        [],
+    ),
+    "bad UTF-8 in a price": (HEAD + bar(0).encode().replace(b"20.0", b"2\xff.0"), (1, 1, 1), ["high is not a number"]),
+    "quotes around all fields": (QUOTED.encode(), (2, 0, 1), []),
+    "a stray quote": (
+        HEAD + text(bar(0), '"' + bar(1), bar(2)),
+        (3, 1, 1),
+        ["1 fields, not 6", "open_time is not a time"],
+    ),
+    "blanks around the fields": (HEAD + text(bar(0).replace(",", " , ")), (1, 0, 1), []),
+    "exponents and signs": (HEAD + text(bar(0).replace("20.0", "2e1").replace("10.0", "+10.0")), (1, 0, 1), []),
+    "decimal commas": (
+        HEAD.replace(b",", b";") + text(bar(0).replace(",", ";").replace("20.0", "20,0")),
+        (1, 1, 1),
+        ["high is not a number"],
+    ),
+    "comments": (b"# by x\n" + HEAD + text(bar(0)), (1, 0, 2), []),
+    "sep= line of Excel": (b"sep=,\n" + HEAD + text(bar(0)), (1, 0, 2), []),
+    "a footer": (
+        HEAD + text(bar(0), "© the vendor"),
+        (2, 1, 1),
+        ["1 fields, not 6", "open_time is not a time"],
+    ),
+    "a line of 200 KB": (
+        HEAD + text(bar(0), "x" * 200_000, bar(1)),
+        (3, 1, 1),
+        ["1 fields, not 6", "open_time is not a time"],
+    ),
+    "capitals": (HEAD.upper() + text(bar(0)), (1, 0, 1), []),
+}
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "binary.csv": (bytes(range(256)) * 20, "binary data, not text"),
+    "pointer.csv": (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n", "Git LFS pointer"),
+    "page.csv": (b"\n<!DOCTYPE html><html></html>", "HTML or XML saved as .csv"),
+    "utf16.csv": ((HEADER + "\n" + bar(0)).encode("utf-16"), "UTF-16 text; save it as UTF-8"),
+    "mac.csv": (BARS.replace(b"\n", b"\r"), "carriage return alone"),
+    "prose.csv": (b"hello world\nthis is text\n", "its first line is 'hello world'. If it holds bars, declare it"),
+    "closes.csv": (b"date,close\n2024-01-01,5\n", "only a closing price"),
+    "trades.csv": (b"time,price,qty,side\n1700000000000,5,1,buy\n", "trades, not candles"),
+    "numbers.csv": (b"1700000000,5,1\n1700000001,5,1\n", "3 numbers a line and no header: trades"),
+    "wide.csv": (b"date,BTC:open,BTC:close,ETH:open,ETH:close\n2024-01-01,1,2,3,4\n", "several assets side by side"),
+    "unnamed.csv": (BARS, "neither the name nor a column tells the symbol"),
+    "AAAUSDT.csv": (HEAD + text(bar(0)), "neither the name nor the spacing of the bars tells the interval"),
+    "two.zip": (zipped(a_csv=BARS, b_csv=BARS), "a zip with 2 CSV files (it holds a.csv, b.csv), not one"),
+    "none.zip": (zipped(readme=b"x"), "a zip with 0 CSV files (it holds readme), not one"),
+    "broken.zip": (zipped(a_csv=BARS)[:60], "cannot be unpacked"),
+    "broken.csv.gz": (b"\x1f\x8b" + BARS, "cannot be unpacked"),
+    "plain.csv.gz": (BARS, "cannot be unpacked (Not a gzipped file"),
+    "cut.csv.gz": (LONG[: len(LONG) // 2], "ended before the end-of-stream marker was reached"),
+}
+
+
+def ingest_beside_a_good_file(root: Path, name: str, content: bytes) -> tuple[Lake, dict[str, object]]:
+    place(root, "GOODUSDT_1h.csv", hours(0, 9))
+    path = root / "raw" / "in" / name
+    path.parent.mkdir()
+    path.write_bytes(content)
+    lake = Lake(root)
+    report = ingest(lake)
+    assert lake.bronze.scan().filter(symbol="GOODUSDT").collect().height == 10
+    for row in report.files.iter_rows(named=True):
+        assert row["read"] == sum(row[fate] for fate in COUNTS[1:])
+    return lake, report.files.filter(pl.col("path") != "GOODUSDT_1h.csv").row(0, named=True)
+
+
+@pytest.mark.parametrize("what", COUNTED)
+def test_bad_lines_are_counted_and_the_others_load(what: str, tmp_path: Path) -> None:
+    content, (read, rejected, skipped), reasons = COUNTED[what]
+    lake, row = ingest_beside_a_good_file(tmp_path, "AAAUSDT_1h.csv", content)
+    assert (row["status"], row["error"]) == ("loaded" if read else "empty", None)
+    assert (row["read"], row["rejected"], row["skipped"]) == (read, rejected, skipped)
+    kept = lake.bronze.scan().filter(symbol="AAAUSDT").collect()
+    assert kept.height == read - rejected
+    if rejected:
+        assert lake.quarantine.scan().collect()["reasons"].to_list()[0] == reasons
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_files_are_refused_by_name_and_load_nothing(name: str, tmp_path: Path) -> None:
+    content, message = REFUSED[name]
+    lake, row = ingest_beside_a_good_file(tmp_path, name, content)
+    assert (row["status"], row["read"]) == ("failed", 0)
+    assert message in str(row["error"])
+    assert lake.bronze.scan().collect().height == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("AAAUSDT_1h.csv.gz", LONG), ("AAAUSDT_1h.zip", zipped(a_csv=BARS, readme=b"x"))]
+)
+def test_packed_files_are_read(name: str, content: bytes, tmp_path: Path) -> None:
+    _, row = ingest_beside_a_good_file(tmp_path, name, content)
+    assert row["inserted"] == (5000 if name.endswith("gz") else 10)
+
+
+@pytest.mark.parametrize("name", ["BT'C-1h-2024-03.csv", 'BT"C-1h-2024-03.csv', "A%20 #ü; DROP-1h-2024-03.csv"])
+def test_odd_characters_in_a_name_break_nothing(name: str, tmp_path: Path) -> None:
+    lake, row = ingest_beside_a_good_file(tmp_path, name, text(*hours(0, 4)))
+    assert row["inserted"] == 5
+    (tmp_path / "raw" / "in" / name).write_bytes(text(*hours(0, 4, close=12.0)))
+    assert ingest(lake).updated == 5
+
+
+def test_links_that_lead_nowhere_and_folders_named_like_files_break_nothing(tmp_path: Path) -> None:
+    (tmp_path / "raw" / "folder.csv").mkdir(parents=True)
+    (tmp_path / "raw" / "dangling.csv").symlink_to("/no/such/file")
+    ingest_beside_a_good_file(tmp_path, "AAAUSDT_1h.csv", BARS)
+
+
+def test_a_file_that_grows_while_it_is_read_is_left_for_the_next_run(tmp_path: Path) -> None:
+    path = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 9))
+    lake = Lake(tmp_path)
+    (file,) = list_files(lake.raw)
+    opened = open_file(lake.raw, file, lake.dataset, Declared(), {}, BATCH_BYTES)
+    with path.open("a") as grows:
+        grows.write(bar(10) + "\n")
+    with pytest.raises(FileChanged):
+        list(opened.blocks)
+    assert ingest(lake).inserted == 11
