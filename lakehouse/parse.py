@@ -212,7 +212,7 @@ def from_epoch(value: pl.Expr) -> pl.Expr:
 def _time_of_text(word: pl.Expr, form: Form, first: str) -> pl.Expr:
     formats: tuple[str, ...] = (form.time_format,) if form.time_format else TIME_FORMATS
     if first:  # the CSV parser's path: the one format of the first line, or the second reading
-        formats = tuple(f for f in formats if _fits(first, f))[:1]
+        formats = tuple(f for f in formats if fits_format(first, f))[:1]
     read = [_in_zone(word, f, form.time_zone) for f in formats]
     if first:
         return read[0] if read else pl.lit(None, UTC)
@@ -229,5 +229,6 @@ def _in_zone(word: pl.Expr, time_format: str, zone: str) -> pl.Expr:
     return time.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
 
 
-def _fits(word: str, time_format: str) -> bool:
+def fits_format(word: str, time_format: str) -> bool:
+    """Whether a text is a time in a format; a format that is none raises a PolarsError."""
     return pl.select(_in_zone(pl.lit(word), time_format, "UTC")).item() is not None

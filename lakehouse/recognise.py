@@ -15,7 +15,7 @@ import polars as pl
 
 from lakehouse.errors import FileRefused, LakeError
 from lakehouse.layouts import INTERVAL_SECONDS, INTERVAL_WORDS, SEPARATORS, Dataset, Form, Positional, fold
-from lakehouse.parse import normal_symbol, split_line
+from lakehouse.parse import fits_format, normal_symbol, split_line
 
 HEAD_LINES = 20  # banner lines and a header, or a few bad lines, are looked for in these
 HINT = (
@@ -65,8 +65,10 @@ def read_sources(text: str) -> list[Declared]:
             if entry.get("interval", "1m") not in (*INTERVAL_SECONDS, "1mo"):
                 raise ValueError(f"interval '{entry['interval']}'; expected one of {', '.join(INTERVAL_SECONDS)}, 1mo")
             zoneinfo.ZoneInfo(entry.get("time_zone", "UTC"))
-    except (ValueError, zoneinfo.ZoneInfoNotFoundError) as error:
-        raise LakeError(f"raw/sources.toml: {error}") from error
+            if entry.get("time_format"):
+                fits_format("", entry["time_format"])
+    except (ValueError, zoneinfo.ZoneInfoNotFoundError, pl.exceptions.PolarsError) as error:
+        raise LakeError(f"raw/sources.toml: {str(error).splitlines()[0]}") from error
     return [Declared(**{**entry, "columns": tuple(entry.get("columns", ()))}) for entry in entries]
 
 
