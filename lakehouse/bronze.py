@@ -167,7 +167,8 @@ def _write_ledger(lake: Lake, done: Sequence[dict[str, object]], run_id: str) ->
     base = table.open_or_create()
     rows = pl.DataFrame(done, schema=table.schema)
     times = rows["stated_at"]
-    known = read_spans(base, [Span({}, "stated_at", times.min(), times.max())]).collect()
+    span = Span({}, "stated_at", times.min(), times.max())
+    known = read_spans(base, [span]).select(*table.key, "status", "error").collect()
     both = rows.join(known, on=table.key, how="left", suffix="_old", maintain_order="left")
     failed = pl.col("status_old") == "failed"  # what failed before and is told differently now is told anew
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in ("status", "error"))

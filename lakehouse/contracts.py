@@ -7,7 +7,7 @@ its rules: a line of a raw file that breaks one is quarantined, and the rule's n
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import dataframely as dy
 import polars as pl
@@ -101,21 +101,23 @@ COUNTS = ("read", "inserted", "updated", "unchanged", "superseded", "rejected")
 PROVENANCE = tuple(Provenance.column_names())
 
 
-def reasons(failed: pl.DataFrame, rules: Sequence[str]) -> pl.Expr:
-    """Turn the rule columns of failed rows into a list of readable reasons.
+def rules(contract: type[dy.Schema]) -> dict[str, pl.Expr]:
+    """What a contract demands of a raw line, each rule under the words that say how a row breaks it.
 
     Args:
-        failed: Rows with one column a rule, whose value is "valid", "invalid" or "unknown".
-        rules: The names of the rule columns.
+        contract: Its columns' own rules are meant, and what `@dy.rule()` adds; not those of provenance.
 
     Returns:
-        An expression of dtype List(String), for example `["high is below open low or close"]`.
+        Expressions that are false where a row breaks the rule, for example under "open is missing".
     """
     words = {"nullability": "is missing", "nan": "is not finite", "inf": "is not finite", "min_length": "is empty"}
-
-    def sentence(rule: str) -> str:
-        column, _, what = rule.partition("|")
-        return f"{column} {words.get(what, what.removeprefix('check__'))}"
-
-    hits = [pl.when(pl.col(rule) == "invalid").then(pl.lit(sentence(rule))) for rule in rules]
-    return pl.concat_list(hits).list.drop_nulls().list.unique(maintain_order=True)
+    found: dict[str, pl.Expr] = {}
+    stated = {name: column for name, column in contract.columns().items() if name not in PROVENANCE}
+    for name, column in stated.items():
+        for rule, holds in column.validation_rules(pl.col(name)).items():
+            text = f"{name} {words.get(rule, rule.removeprefix('check__'))}"
+            found[text] = found[text] & holds if text in found else holds
+    for name, rule in vars(contract).items():
+        if hasattr(rule, "validation_fn"):
+            found[name.replace("_", " ")] = rule.validation_fn(contract)
+    return found

@@ -14,7 +14,7 @@ from functools import cached_property
 import dataframely as dy
 import polars as pl
 
-from lakehouse.contracts import Candle
+from lakehouse.contracts import Candle, rules
 
 SEPARATORS = (",", ";", "\t", "|")
 MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
@@ -38,6 +38,9 @@ TIME_FORMATS = (
     "%Y.%m.%d %H:%M",  # MetaTrader
     "%Y.%m.%d %H:%M:%S",
 )
+
+# Digits alone that are no epoch, by their number; only if all of a file's first lines read so.
+COMPACT_TIMES = {8: "%Y%m%d", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Dataset:
     key: tuple[str, ...]
     time: str
     partition: tuple[str, ...]
-    synonyms: dict[str, tuple[str, ...]]  # canonical column → folded header names, the preferred first
+    synonyms: dict[str, tuple[str, ...]]  # canonical column → folded header names, the preferred first; a+b: both
     positional: tuple[Positional, ...]
     headed: tuple[Headed, ...]
     refusals: tuple[Refusal, ...]
@@ -108,10 +111,14 @@ class Dataset:
         return dict(sorted(columns.items(), key=lambda item: item[0].startswith("_")))
 
     @cached_property
+    def rules(self) -> dict[str, pl.Expr]:
+        """The contract's rules; see `contracts.rules`."""
+        return rules(self.contract)
+
+    @cached_property
     def valid(self) -> pl.Expr:
-        """Whether all rows keep the contract: its rules as one expression, built once."""
-        columns = self.contract.columns().items()
-        return pl.all_horizontal(r for n, c in columns for r in c.validation_rules(pl.col(n)).values()).all()
+        """Whether all rows keep the contract, as one expression that is built once."""
+        return pl.all_horizontal(self.rules.values()).all()
 
     @cached_property
     def values(self) -> list[str]:
@@ -141,7 +148,8 @@ INTERVAL_WORDS = {
 }
 _WORDS = "|".join(sorted(map(re.escape, INTERVAL_WORDS), key=len, reverse=True))
 _QUOTES = "usdt|usdc|busd|tusd|usd|eur|gbp|jpy|chf|aud|cad|btc|eth|bnb|try|perp"
-_TICKER = rf"(?:[A-Z0-9]{{2,}}[-/]?[A-Z0-9.']+|[a-z0-9]{{2,}}(?:{_QUOTES}))"
+_SOME_LETTER = r"(?=[0-9]*[A-Za-z])"  # 20240101 is no symbol
+_TICKER = rf"(?:{_SOME_LETTER}[A-Z0-9]{{2,}}[-/]?[A-Z0-9.']+|[a-z0-9]{{2,}}(?:{_QUOTES}))"
 
 CANDLES = Dataset(
     name="candles",
@@ -150,7 +158,10 @@ CANDLES = Dataset(
     time="open_time",
     partition=("market", "symbol", "interval"),
     synonyms={
-        "open_time": ("unix", "opentime", "timestamp", "time", "datetime", "gmttime", "localtime", "date", "ts"),
+        "open_time": (
+            *("unix", "unixtimestamp", "opentime", "timestamp", "date+time", "time", "datetime"),
+            *("gmttime", "localtime", "date", "ts"),
+        ),
         "open": ("open", "openprice", "o"),
         "high": ("high", "highprice", "h"),
         "low": ("low", "lowprice", "l"),
@@ -175,6 +186,7 @@ CANDLES = Dataset(
         Positional("kraken", "kraken", ("open_time", "open", "high", "low", "close", "volume", "trades")),
         Positional("kraken-vwap", "kraken", ("open_time", "open", "high", "low", "close", "", "volume", "trades")),
         Positional("histdata", "histdata", ("open_time", "open", "high", "low", "close", "volume"), ";"),
+        Positional("metatrader", "default", ("open_time", "open_time", "open", "high", "low", "close", "volume")),
         Positional("ohlcv", "default", ("open_time", "open", "high", "low", "close", "volume"), ",\t|"),
     ),
     headed=(
@@ -214,8 +226,10 @@ CANDLES = Dataset(
         re.compile(rf"^(?P<symbol>[^-]+)-(?P<interval>{_WORDS})-\d{{4}}-\d\d(?:-\d\d)?(?!\d)"),  # Binance's archive
         re.compile(r"(?:^|_)(?P<symbol>[A-Z]{6})_(?P<interval>M1)_?\d{4}"),  # HistData
         re.compile(rf"(?:^|[_\- ])(?P<symbol>{_TICKER})[_\- ](?P<interval>{_WORDS})(?=$|[_\-. (])"),
-        re.compile(r"^(?P<symbol>[A-Z0-9]{2,}-[A-Z]{3,4})(?=$|[_. (])"),  # Yahoo: BTC-USD
-        re.compile(rf"^(?P<symbol>[A-Z0-9]{{5,12}}|[a-z0-9]{{2,}}(?:{_QUOTES}))(?=$|[_. (])"),  # BTCUSDT.csv
+        re.compile(rf"^(?P<symbol>{_SOME_LETTER}[A-Z0-9]{{2,}}-[A-Z]{{3,4}})(?=$|[_. (])"),  # Yahoo: BTC-USD
+        re.compile(
+            rf"^(?P<symbol>{_SOME_LETTER}[A-Z0-9]{{5,12}}|[a-z0-9]{{2,}}(?:{_QUOTES}))(?=$|[_. (])"
+        ),  # BTCUSDT.csv
     ),
 )
 

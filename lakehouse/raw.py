@@ -1,7 +1,6 @@
-"""The files below raw/: list them, open one whatever its packing, cut it into blocks of rows.
+"""The files below raw/: list them, open one whatever its packing, read it block by block.
 
-All access goes through an obstore store, so that a folder and a bucket are read alike. Nothing here
-writes.
+All access goes through an obstore store, so that a folder and a bucket are read alike. Nothing here writes.
 """
 
 from __future__ import annotations
@@ -10,22 +9,25 @@ import datetime as dt
 import gzip
 import hashlib
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, cast
 
 import obstore
 import polars as pl
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore
+from obstore.store import LocalStore, ObjectStore
 
 from lakehouse.errors import FileRefused, LakeError
-from lakehouse.layouts import INTERVAL_SECONDS, Dataset, Form
-from lakehouse.parse import UNTOLD, Block, no_rejects, parse_block
-from lakehouse.recognise import Declared, read_sources, recognise, spacing
+from lakehouse.layouts import Dataset, Form
+from lakehouse.parse import Block, no_data, parse_block
+from lakehouse.recognise import Declared, read_sources, recognise, refuse_foreign, tell_interval
+from lakehouse.unpack import cut, pass_blank, unpack
 
 SUFFIXES = (".csv", ".csv.gz", ".zip")
 BLOCK_BYTES = 32 * 2**20  # of text: what is parsed at once
@@ -37,11 +39,19 @@ class FileChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """A file as a listing shows it: `path` below raw/, `size` in bytes, `modified_at` in UTC."""
+    """A file as a listing shows it.
+
+    Attributes:
+        path: Below raw/.
+        size: In bytes.
+        modified_at: UTC.
+        problem: Why it cannot be read, if the listing shows that already.
+    """
 
     path: str
     size: int
     modified_at: dt.datetime
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +83,61 @@ def list_files(store: ObjectStore) -> list[RawFile]:
         Every file whose name ends in .csv, .csv.gz or .zip, at any depth.
 
     Raises:
-        LakeError: It cannot be listed, for example because links in it run in a circle.
+        LakeError: raw/ cannot be listed.
     """
     try:
         metas = [meta for chunk in obstore.list(store) for meta in chunk]
+        found = [RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])]
     except BaseError as error:
-        raise LakeError(f"raw/ cannot be listed: {str(error).splitlines()[0]}") from error
-    found = [RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if m["path"].lower().endswith(SUFFIXES)]
+        if not isinstance(store, LocalStore) or store.prefix is None:
+            raise LakeError(f"raw/ cannot be listed: {_first_line(error)}") from error
+        found = list(_walk(store, store.prefix))
     return sorted(found, key=lambda file: file.path)
+
+
+def _is_wanted(path: str) -> bool:
+    return path.lower().endswith(SUFFIXES)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
+
+
+def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
+    """List a folder that the store lists not at all, for a link that runs in a circle or a name that is no text."""
+    denied: list[OSError] = []
+    for folder, _, names in root.walk(on_error=denied.append):
+        for path in (folder / name for name in names):
+            if path.is_dir():
+                yield _unreadable(root, path, "a link to a folder; none is followed while one of them runs in a circle")
+            elif _is_wanted(path.name):
+                try:
+                    yield stat(store, path.relative_to(root).as_posix())
+                except (BaseError, OSError, UnicodeError) as error:
+                    yield _unreadable(root, path, _first_line(error))
+    for denial in denied:
+        yield _unreadable(root, Path(denial.filename), _first_line(denial))
+
+
+def _unreadable(root: Path, path: Path, why: str) -> RawFile:
+    shown = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    modified_at = dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
+    return RawFile(shown, 0, modified_at, f"cannot be read: {why}; mend or remove it")
+
+
+def stat(store: ObjectStore, path: str) -> RawFile:
+    """Look at one file without reading it."""
+    meta = obstore.head(store, path)
+    return RawFile(meta["path"], meta["size"], meta["last_modified"])
+
+
+def hash_file(store: ObjectStore, path: str) -> str:
+    """The sha256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    reader = obstore.open_reader(store, path, buffer_size=8 * 2**20)
+    while chunk := reader.read(8 * 2**20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def load_sources(store: ObjectStore) -> list[Declared]:
@@ -91,15 +148,8 @@ def load_sources(store: ObjectStore) -> list[Declared]:
         return []
     except UnicodeDecodeError as error:
         raise LakeError(f"raw/sources.toml is not UTF-8 text: {error}") from error
-
-
-def hash_file(store: ObjectStore, path: str) -> str:
-    """The sha256 of a file's bytes, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    reader = obstore.open_reader(store, path, buffer_size=8 * 2**20)
-    while chunk := reader.read(8 * 2**20):
-        digest.update(chunk)
-    return digest.hexdigest()
+    except (BaseError, OSError) as error:
+        raise LakeError(f"raw/sources.toml cannot be read: {_first_line(error)}") from error
 
 
 def open_file(
@@ -127,6 +177,8 @@ def open_file(
         FileRefused: It cannot be understood, unpacked or read.
         FileChanged: It is not the file that was listed any more.
     """
+    if file.problem:
+        raise FileRefused(file.problem)
     with _clear_errors(file):
         small = file.size <= 2 * block_bytes
         if small:  # the bytes that are hashed are the bytes that are parsed
@@ -136,23 +188,21 @@ def open_file(
         else:
             sha256 = hash_file(store, file.path)
             stream = cast("IO[bytes]", obstore.open_reader(store, file.path, buffer_size=8 * 2**20))
-        text, inner = _unpack(stream, file.path)
-        pieces = _cut(text, block_bytes)
-        first = next(pieces, b"").removeprefix(b"\xef\xbb\xbf")
-        if not first or first.isspace():
-            form = Form("", "", ())
-            return Opened(file, sha256, form, False, iter([_nothing(dataset, first.count(b"\n"))]))
-        form = recognise(file.path, inner, first[:65536], dataset, declared)
-        form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
-        lines = first.split(b"\n", form.banner)
-        head = lines[form.banner] if len(lines) > form.banner else b""
-        block = parse_block(head, form.banner + 1, form, dataset) if head else _nothing(dataset, 0)
-        times = block.rows[dataset.time]
-        form = replace(form, interval=form.interval or spacing(times))
-        block = replace(block, skipped=block.skipped + form.banner)
+        text, inner = unpack(stream, file.path, block_bytes)
+        pieces = cut(text, block_bytes)
+        blank, first = pass_blank(pieces)
+        if not first:
+            form, block = Form("", "", ()), no_data(blank, dataset)
+        else:
+            form = recognise(file.path, inner, first[:65536], dataset, declared)
+            form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
+            block = _first_block(first, blank, form, dataset)
+            if not block.rows.height:
+                refuse_foreign(file.path, block.rejected, dataset)
+            form, block = _with_interval(form, block, dataset, declared, file.path)
 
-    def walk() -> Iterator[Block]:
-        yield _with_interval(block, form, file.path)
+    def walk(form: Form) -> Iterator[Block]:
+        yield block
         line = 1 + block.read + block.skipped
         while True:
             with _clear_errors(file):
@@ -160,13 +210,16 @@ def open_file(
                 if piece is None:
                     break
                 parsed = parse_block(piece, line, form, dataset)
+                if not form.interval:
+                    form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
             line += parsed.read + parsed.skipped
-            yield _with_interval(parsed, form, file.path)
+            yield parsed
         with _clear_errors(file):
             if stat(store, file.path) != file or not (small or hash_file(store, file.path) == sha256):
                 raise FileChanged(file.path)
 
-    return Opened(file, sha256, form, len(times) > 1 and times[0] > times[-1], walk())
+    times = block.rows[dataset.time]
+    return Opened(file, sha256, form, len(times) > 1 and times[0] > times[-1], walk(form))
 
 
 @contextmanager
@@ -178,56 +231,18 @@ def _clear_errors(file: RawFile) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileChanged(file.path) from error
     except (BaseError, OSError, RuntimeError) as error:  # RuntimeError: an encrypted zip
-        raise FileRefused(f"cannot be read: {str(error).splitlines()[0]}") from error
+        raise FileRefused(f"cannot be read: {_first_line(error)}") from error
 
 
-def stat(store: ObjectStore, path: str) -> RawFile:
-    """Look at one file without reading it."""
-    meta = obstore.head(store, path)
-    return RawFile(meta["path"], meta["size"], meta["last_modified"])
+def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Block:
+    """Parse what stands below the banner."""
+    lines = first.split(b"\n", form.banner)
+    data = lines[form.banner] if len(lines) > form.banner else b""
+    block = parse_block(data, blank + form.banner + 1, form, dataset) if data else no_data(0, dataset)
+    return replace(block, skipped=blank + form.banner + block.skipped)
 
 
-def _unpack(stream: IO[bytes], path: str) -> tuple[IO[bytes], str]:
-    """The text inside, and the name it has there."""
-    name = path.rsplit("/", 1)[-1]
-    if path.lower().endswith(".gz"):
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)), name
-    if not path.lower().endswith(".zip"):
-        return stream, name
-    archive = zipfile.ZipFile(stream)
-    members = [n for n in archive.namelist() if n.lower().endswith(".csv") and not n.startswith("__MACOSX/")]
-    if len(members) != 1:
-        met = ", ".join(members or archive.namelist()) or "nothing"
-        raise FileRefused(f"a zip with {len(members)} CSV files (it holds {met}), not one; unpack it into raw/")
-    return archive.open(members[0]), members[0].rsplit("/", 1)[-1]
-
-
-def _cut(text: IO[bytes], block_bytes: int) -> Iterator[bytes]:
-    """Cut a stream into blocks of whole lines; only the last may lack its final line feed."""
-    held = bytes(text.read(block_bytes))
-    while held:
-        more = bytes(text.read(block_bytes))  # obstore gives a buffer of its own
-        end = held.rfind(b"\n") + 1 if more else len(held)
-        if end:
-            yield held[:end]
-        elif len(held) > block_bytes:
-            raise FileRefused(f"a line of more than {block_bytes:,} bytes; this is no CSV")
-        held = held[end:] + more
-
-
-def _with_interval(block: Block, form: Form, path: str) -> Block:
-    """Put the interval that the first block's rows have told into that block."""
-    if block.rows.is_empty() or block.rows["interval"][0] != UNTOLD:
-        return block
-    if not form.interval:
-        raise FileRefused(
-            "neither the name nor the spacing of the bars tells the interval; rename the file (BTCUSDT_1h.csv) or "
-            f'declare it in raw/sources.toml:\n    [[source]]\n    glob = "{path}"\n    interval = "1h"\n'
-            f"    (one of {', '.join(INTERVAL_SECONDS)}, 1mo)"
-        )
-    return replace(block, rows=block.rows.with_columns(interval=pl.lit(form.interval)))
-
-
-def _nothing(dataset: Dataset, lines: int) -> Block:
-    rows = dataset.contract.create_empty().select(dataset.schema.keys())
-    return Block(rows, no_rejects(), 0, lines, 0)
+def _with_interval(form: Form, block: Block, dataset: Dataset, declared: Declared, path: str) -> tuple[Form, Block]:
+    interval = tell_interval(path, block.rows[dataset.time], form, declared)
+    rows = block.rows if form.interval else block.rows.with_columns(interval=pl.lit(interval))
+    return replace(form, interval=interval), replace(block, rows=rows)

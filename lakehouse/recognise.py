@@ -6,22 +6,20 @@ import datetime as dt
 import fnmatch
 import re
 import tomllib
-import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 import polars as pl
 
 from lakehouse.errors import FileRefused, LakeError
-from lakehouse.layouts import INTERVAL_SECONDS, INTERVAL_WORDS, SEPARATORS, Dataset, Form, Positional, fold
-from lakehouse.parse import fits_format, normal_symbol, split_line
+from lakehouse.layouts import INTERVAL_SECONDS, INTERVAL_WORDS, Dataset, Form
+from lakehouse.parse import normal_symbol
+from lakehouse.sniff import how_to_declare, sniff
+from lakehouse.times import from_text
 
-HEAD_LINES = 20  # banner lines and a header, or a few bad lines, are looked for in these
-HINT = (
-    "declare it in raw/sources.toml, for example\n"
-    '    [[source]]\n    glob = "{path}"\n    columns = ["open_time", "open", "high", "low", "close", "volume"]'
-)
+INTERVALS = (*INTERVAL_SECONDS, "1mo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +49,47 @@ def read_sources(text: str) -> list[Declared]:
     Raises:
         LakeError: The document is not TOML, or says what is not known.
     """
-    known = {field.name: type(field.default) for field in fields(Declared)}
     try:
-        entries: list[dict[str, Any]] = tomllib.loads(text).get("source", [])
-        for entry in entries:
-            for name, value in entry.items():
-                if name not in known:
-                    raise ValueError(f"unknown key '{name}'; known are {', '.join(known)}")
-                if not isinstance(value, list if name == "columns" else known[name]):
-                    raise ValueError(f"'{name}' is {value!r}; expected a {known[name].__name__}")
-            if "glob" not in entry:
-                raise ValueError("an entry has no 'glob', which says which files it is about")
-            if entry.get("interval", "1m") not in (*INTERVAL_SECONDS, "1mo"):
-                raise ValueError(f"interval '{entry['interval']}'; expected one of {', '.join(INTERVAL_SECONDS)}, 1mo")
-            zoneinfo.ZoneInfo(entry.get("time_zone", "UTC"))
-            if entry.get("time_format"):
-                fits_format("", entry["time_format"])
-    except (ValueError, zoneinfo.ZoneInfoNotFoundError, pl.exceptions.PolarsError) as error:
-        raise LakeError(f"raw/sources.toml: {str(error).splitlines()[0]}") from error
-    return [Declared(**{**entry, "columns": tuple(entry.get("columns", ()))}) for entry in entries]
+        document = tomllib.loads(text)
+        entries = document.pop("source", [])
+        if document or not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            met = f"[{next(iter(document))}]" if document else "[source]"
+            raise ValueError(f"{met} is not known; each entry begins with [[source]]")
+        return [_declared(entry) for entry in entries]
+    except ValueError as error:
+        raise LakeError(f"raw/sources.toml: {error}") from error
+
+
+def _declared(entry: Mapping[str, Any]) -> Declared:
+    known = {field.name: type(field.default) for field in fields(Declared)}
+    for name, value in entry.items():
+        if name not in known:
+            raise ValueError(f"unknown key '{name}'; known are {', '.join(known)}")
+        words = isinstance(value, list) and all(isinstance(word, str) for word in value)
+        if not (words if name == "columns" else isinstance(value, known[name])):
+            kind = {tuple: "list of names", bool: "true or false", str: "text"}[known[name]]
+            raise ValueError(f"'{name}' is {value!r}; expected {kind}")
+    if "glob" not in entry:
+        raise ValueError("an entry has no 'glob', which says which files it is about")
+    declared = Declared(**{**entry, "columns": tuple(entry.get("columns", ()))})
+    if declared.interval and declared.interval not in INTERVALS:
+        raise ValueError(f"interval '{declared.interval}'; expected one of {', '.join(INTERVALS)}")
+    if _read_time(pl.lit("2024-03-14"), "%Y-%m-%d", declared.time_zone) is None:
+        raise ValueError(f"time_zone '{declared.time_zone}'; expected a name such as UTC or Europe/Berlin")
+    if declared.time_format:
+        moment = dt.datetime(2024, 3, 14, 13, 30, tzinfo=dt.UTC)
+        found = _read_time(pl.lit(moment).dt.strftime(declared.time_format), declared.time_format, "UTC")
+        if found is None or found.date() != moment.date():
+            raise ValueError(f"time_format '{declared.time_format}' tells no day; expected one like '%d/%m/%Y %H:%M'")
+    return declared
+
+
+def _read_time(word: pl.Expr, time_format: str, zone: str) -> dt.datetime | None:
+    try:
+        found: dt.datetime | None = pl.select(from_text(word, time_format, zone)).item()
+    except pl.exceptions.PolarsError:  # there is no such format, or no such zone
+        return None
+    return found
 
 
 def declared_for(path: str, sources: Sequence[Declared]) -> Declared:
@@ -83,7 +103,7 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     Args:
         path: The path below raw/.
         inner: The name of the member, if the file is a zip; else the path's last part.
-        head: The first bytes of the unpacked file, whole lines.
+        head: The first bytes of the unpacked file.
         dataset: What is looked for.
         declared: What sources.toml says of this file.
 
@@ -93,133 +113,28 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     Raises:
         FileRefused: It is something else, or its symbol cannot be told; the message says what to do.
     """
-    _refuse_non_text(head)
-    lines = head.decode("utf-8", "backslashreplace").removeprefix("\ufeff").split("\n")[:HEAD_LINES]
-    lines = [line.rstrip("\r") for line in lines]
-    form = _declared_form(lines, declared) or _by_header(lines, dataset) or _by_position(lines, dataset)
-    if form is None:
-        raise FileRefused(_why_not(path, lines, dataset))
+    form = sniff(path, head, dataset, declared.columns)
     symbol, interval = _names_in([inner, path.rsplit("/", 1)[-1]], dataset)
     folder = path.split("/", maxsplit=1)[0] if "/" in path else ""
+    if declared.symbol:
+        form = replace(form, columns=tuple("" if name == "symbol" else name for name in form.columns))
     form = replace(
         form,
         market=declared.market or folder or form.market,
-        symbol=declared.symbol or ("" if "symbol" in form.columns else symbol or form.symbol),
+        symbol=_normal(declared.symbol) or ("" if "symbol" in form.columns else symbol or form.symbol),
         interval=declared.interval or interval,
         time_zone=declared.time_zone,
-        time_format=declared.time_format,
+        time_format=declared.time_format or form.time_format,
     )
     if not form.symbol and "symbol" not in form.columns:
-        raise FileRefused(
-            f"neither the name nor a column tells the symbol; rename the file (BTCUSDT_1h.csv) or "
-            f'declare it in raw/sources.toml:\n    [[source]]\n    glob = "{path}"\n    symbol = "BTCUSDT"'
-        )
+        how = how_to_declare(path, 'symbol = "BTCUSDT"')
+        raise FileRefused(f"neither the name nor a column tells the symbol; rename the file (BTCUSDT_1h.csv) or {how}")
     return form
 
 
-def spacing(times: pl.Series) -> str:
-    """Infer the interval from the commonest distance between neighbouring times; empty if it is no interval."""
-    steps = times.drop_nulls().unique().sort().diff().drop_nulls()
-    if steps.is_empty():
-        return ""
-    commonest = steps.value_counts(sort=True).sort("count", times.name, descending=[True, False])[times.name][0]
-    days, seconds = divmod(commonest, dt.timedelta(days=1))
-    if 28 <= days <= 31 and not seconds:
-        return "1mo"
-    return {v: k for k, v in INTERVAL_SECONDS.items()}.get(int(commonest.total_seconds()), "")
-
-
-def _refuse_non_text(head: bytes) -> None:
-    start = head[:4096]
-    if start.startswith(b"version https://git-lfs"):
-        raise FileRefused("a Git LFS pointer, not the data; run `git lfs pull` and copy the real file")
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise FileRefused("UTF-16 text; save it as UTF-8 (Excel: 'CSV UTF-8')")
-    if start.startswith(b"PAR1"):
-        raise FileRefused("a Parquet file under a .csv name; export it as CSV")
-    if re.match(rb"(\xef\xbb\xbf)?\s*<", start):
-        raise FileRefused("HTML or XML saved as .csv, probably an error page; download the file again")
-    if b"\r" in start and b"\n" not in start:
-        raise FileRefused(
-            "lines that end in a carriage return alone, as on old Macintoshes; convert them to line feeds"
-        )
-    control = len(re.findall(rb"[\x00-\x08\x0e-\x1f]", start))
-    if control > len(start) // 20:
-        raise FileRefused(f"binary data, not text (it starts with {start[:8]!r}); is it packed under a wrong name?")
-
-
-def _declared_form(lines: Sequence[str], declared: Declared) -> Form | None:
-    if not declared.columns:
-        return None
-    fits = {s: sum(len(split_line(line, s)) == len(declared.columns) for line in lines) for s in SEPARATORS}
-    separator = max(SEPARATORS, key=lambda s: fits[s])
-    header = next((line for line in lines[:1] if not any(map(str.isdigit, line))), "")
-    return Form("declared", separator, declared.columns, len(lines[:1]) if header else 0, header, "default")
-
-
-def _by_header(lines: Sequence[str], dataset: Dataset) -> Form | None:
-    for number, line in enumerate(lines):
-        if line.isascii() and not any(map(str.isalpha, line)):
-            continue  # numbers alone
-        for separator in SEPARATORS:
-            folded = [fold(name) for name in split_line(line, separator)]
-            columns = _header_columns(folded, dataset)
-            if columns:
-                layout = next(h for h in dataset.headed if h.signature <= set(folded))
-                # Exports that were joined have bars before a header; only what is no bar is a banner.
-                bars = (i for i, early in enumerate(lines[:number]) if _is_bar(early, separator, columns, dataset))
-                banner = next(bars, number + 1)
-                return Form(layout.name, separator, columns, banner, line, layout.market, layout.symbol)
-    return None
-
-
-def _is_bar(line: str, separator: str, columns: Sequence[str], dataset: Dataset) -> bool:
-    fields = split_line(line, separator)
-    return len(fields) == len(columns) and any(map(str.isdigit, fields[columns.index(dataset.time)]))
-
-
-def _header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] | None:
-    """Name each field of a header; None if a required column is not there."""
-    found: dict[int, str] = {}
-    for column, words in dataset.synonyms.items():
-        place = next((folded.index(word) for word in words if word in folded), None)
-        if place is not None:
-            found[place] = column
-    # CryptoDataDownload writes the asset into the name: the first such volume is the base asset's.
-    assets = [i for i, name in enumerate(folded) if re.fullmatch(r"volume[a-z]{3,5}", name)]
-    if (assets and "symbol" in found.values()) or len(assets) == 1:
-        volumes = [i for i, name in enumerate(folded) if i in assets or name in ("volume", "volumecurrency")]
-        found = {i: c for i, c in found.items() if c not in ("volume", "quote_volume")}
-        found |= dict(zip(volumes, ("volume", "quote_volume"), strict=False))
-    if not set(dataset.required) <= set(found.values()):
-        return None
-    return tuple(found.get(i, "") for i in range(len(folded)))
-
-
-def _by_position(lines: Sequence[str], dataset: Dataset) -> Form | None:
-    """Take the layout that the most of the first lines fit: as many fields, and a number wherever one is due."""
-
-    def fits(fields: Sequence[str], layout: Positional) -> bool:
-        if len(fields) != len(layout.fields):
-            return False
-        return all(
-            any(map(str.isdigit, f)) if c == dataset.time else _is_number(f)
-            for f, c in zip(fields, layout.fields, strict=True)
-            if c
-        )
-
-    forms = {Form(p.name, s, p.fields, market=p.market): p for p in dataset.positional for s in p.separators}
-    fit = {form: sum(fits(split_line(line, form.separator), p) for line in lines) for form, p in forms.items()}
-    best = max(fit, key=lambda form: fit[form])
-    return best if fit[best] else None
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word or "0")
-    except ValueError:
-        return False
-    return True
+@cache
+def _normal(symbol: str) -> str:
+    return str(pl.select(normal_symbol(pl.lit(symbol))).item())
 
 
 def _names_in(candidates: Sequence[str], dataset: Dataset) -> tuple[str, str]:
@@ -228,23 +143,72 @@ def _names_in(candidates: Sequence[str], dataset: Dataset) -> tuple[str, str]:
         for pattern in dataset.names:
             if match := pattern.search(stem):
                 told = match.groupdict()
-                symbol = pl.select(normal_symbol(pl.lit(told["symbol"]))).item()
-                return symbol, INTERVAL_WORDS.get(told.get("interval", ""), "")
+                return _normal(told["symbol"]), INTERVAL_WORDS.get(told.get("interval", ""), "")
     return "", ""
 
 
-def _why_not(path: str, lines: Sequence[str], dataset: Dataset) -> str:
-    first = next((line for line in lines if line.strip()), "")
-    for line in lines[:3]:
-        folded = [fold(name) for name in split_line(line, max(SEPARATORS, key=line.count))]
-        for refusal in dataset.refusals:
-            met = all(any(re.search(p, name) for name in folded) for p in refusal.patterns)
-            if met and not any(re.search(refusal.unless, name) for name in folded):
-                return refusal.message
-        numbers = [name for name in folded if name.isdigit()]
-        if len(folded) in (3, 4) and len(numbers) == len(folded):
-            return (
-                f"{len(folded)} numbers a line and no header: trades, not candles? (first line: {first[:120]!r}) "
-                "Aggregate them to open, high, low, close, volume per interval first"
-            )
-    return f"no layout that is known; its first line is {first[:120]!r}. If it holds bars, {HINT.format(path=path)}"
+def spacing(times: pl.Series) -> str:
+    """Infer the interval from the commonest distance between neighbouring times; empty if it is no interval."""
+    commonest = times.unique().sort().diff(null_behavior="drop").mode().min()  # of equally common ones the shortest
+    if not isinstance(commonest, dt.timedelta):
+        return ""
+    days, seconds = divmod(commonest, dt.timedelta(days=1))
+    if 28 <= days <= 31 and not seconds:
+        return "1mo"
+    return {v: k for k, v in INTERVAL_SECONDS.items()}.get(int(commonest.total_seconds()), "")
+
+
+def tell_interval(path: str, times: pl.Series, form: Form, declared: Declared) -> str:
+    """Infer the interval from the spacing of the bars, or hold it against what the name tells.
+
+    Args:
+        path: The file.
+        times: Of its first bars.
+        form: What is known of it.
+        declared: What sources.toml says of it, and is taken at its word.
+
+    Returns:
+        The interval; empty if nothing tells it, and there are no bars.
+
+    Raises:
+        FileRefused: Nothing tells it, or the name and the bars tell different things.
+    """
+    apart = spacing(times)
+    if not form.interval and not apart and len(times):
+        how = how_to_declare(path, f'interval = "1h"    # one of {", ".join(INTERVALS)}')
+        raise FileRefused(
+            "neither the name nor the spacing of the bars tells the interval; "
+            f"rename the file (BTCUSDT_1h.csv) or {how}"
+        )
+    if not form.interval or not apart or declared.interval:
+        return form.interval or apart
+    shorter = INTERVALS.index(apart) < INTERVALS.index(form.interval)
+    longer = apart != form.interval and len(times) >= 100  # fewer may well be the rest of a series with gaps
+    if shorter or longer:
+        how = how_to_declare(path, f'interval = "{apart}"')
+        raise FileRefused(
+            f"the name tells bars of {form.interval}, but they are {apart} apart; rename the file or {how}"
+        )
+    return form.interval
+
+
+def refuse_foreign(path: str, rejected: pl.DataFrame, dataset: Dataset) -> None:
+    """Refuse a file of which no line at all is a row, if that is for the way in which it is written.
+
+    Args:
+        path: The file.
+        rejected: All of its first lines: `raw`, `reasons`.
+        dataset: What is looked for.
+
+    Raises:
+        FileRefused: There are several lines, and the same column is unreadable in each.
+    """
+    if rejected.height < 2:
+        return
+    always = set.intersection(*map(set, rejected["reasons"]))
+    unread = next((reason for reason in sorted(always) if " is not a " in reason or " fields, not " in reason), "")
+    if unread:
+        advice = "write numbers like 1234.5, and as many fields in each line as the header has"
+        if unread.startswith(dataset.time):
+            advice = how_to_declare(path, 'time_format = "%d/%m/%Y %H:%M"')
+        raise FileRefused(f"{unread}, and so in all its lines, such as {rejected['raw'][0][:120]!r}; {advice}")
