@@ -38,6 +38,19 @@ def lines(hours: Iterable[int], salt: int = 0, bad: int = 0) -> bytes:
     return "\n".join([*text, ""]).encode()
 
 
+def overlapping_files() -> dict[str, tuple[bytes, int]]:
+    """Twelve files of two symbols: months, and corrections that overlap two months each; bad lines in all."""
+    files = {}
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        for month in (1, 2, 3):
+            first = 700 * month
+            fixed = range(first - 100, first + 400) if month < 3 else range(first + 400, first - 100, -1)
+            path, at = f"binance/{symbol}-1h-{month}", MODIFIED + month * 10
+            files[f"{path}.csv"] = lines(range(first, first + 700), bad=200), at
+            files[f"{path}-fixed.csv"] = lines(fixed, salt=month, bad=150), at + 15
+    return files
+
+
 @st.composite
 def contents(draw: st.DrawFn, cut: bool) -> bytes:
     """The text of a file. One that may be `cut` begins with its first or its last hour, to show its direction."""
