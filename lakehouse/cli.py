@@ -9,12 +9,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.markup import escape
-from tqdm.auto import tqdm
 
 from lakehouse.bronze import ingest as ingest_files
 from lakehouse.errors import IngestFailed, InputError, LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.printing import print_json, print_report, print_series, print_status
+from lakehouse.progress import Bar
 from lakehouse.sample import write_sample
 from lakehouse.status import read_series, read_status
 
@@ -62,13 +62,8 @@ def ingest(*, root: Root = "", batch_mb: BatchMb = 64, json: Json = False) -> in
     lake = Lake(root or None)
     if batch_mb < 1:
         raise InputError(f"--batch-mb is {batch_mb}; expected 1 or more")
-    with tqdm(desc="ingest", unit="B", unit_scale=True, disable=None, leave=False) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        report = ingest_files(lake, batch_bytes=batch_mb * 2**20, on_progress=show)
+    with Bar(desc="ingest") as bar:
+        report = ingest_files(lake, batch_bytes=batch_mb * 2**20, on_progress=bar.reach)
     if json:
         print_json(files=report.files, untouched=report.untouched, run_id=report.run_id, seconds=report.seconds)
     else:

@@ -1,9 +1,10 @@
 """The Prefect flows: the same work as the plain functions, with runs, retries, artifacts and a schedule.
 
 Without PREFECT_API_URL an embedded API is started for the run; with it, the flow reports to that server.
-"""
 
-from __future__ import annotations
+No `from __future__ import annotations` here: a served flow travels to its process by value, and annotations that are
+strings cannot be resolved there.
+"""
 
 import os
 import time
@@ -33,7 +34,6 @@ from prefect.client.schemas.objects import State  # noqa: E402
 from prefect.settings import get_current_settings  # noqa: E402
 from prefect.states import Failed  # noqa: E402
 from pydantic import Field  # noqa: E402
-from tqdm.auto import tqdm  # noqa: E402
 from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: E402
 
 from lakehouse.account import IngestReport, report_of  # noqa: E402
@@ -43,6 +43,7 @@ from lakehouse.contracts import COUNTS  # noqa: E402
 from lakehouse.errors import ConflictError, IngestFailed  # noqa: E402
 from lakehouse.lake import Lake  # noqa: E402
 from lakehouse.plan import Plan, plan  # noqa: E402
+from lakehouse.progress import Bar  # noqa: E402
 
 _flow_settings = get_current_settings().flows
 if "heartbeat_frequency" not in _flow_settings.model_fields_set:
@@ -113,17 +114,17 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64) -> IngestReport:
 
 def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[str, object]]:
     log = get_run_logger()
-    rows = list[dict[str, object]]()
+    rows, done_bytes = list[dict[str, object]](), 0
     about = f"{todo.size / 1e6:,.1f} MB of raw files"
     progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
-    bar = tqdm(total=todo.size, desc="ingest", unit="B", unit_scale=True, disable=None, leave=False)
-    with bar, logging_redirect_tqdm():
+    with Bar(total=todo.size, desc="ingest") as bar, logging_redirect_tqdm():
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
             label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
             done = write_one(lake, batch, run_id, label)
             rows += done
             bar.update(batch.size)
-            update_progress_artifact(progress, 100 * bar.n / todo.size if todo.size else 100.0)
+            done_bytes += batch.size
+            update_progress_artifact(progress, 100 * done_bytes / todo.size if todo.size else 100.0)
             lines = {name: sum(cast("int", row[name]) for row in done) for name in COUNTS}
             log.info("%s: %s", label, ", ".join(f"{count:,} {name}" for name, count in lines.items() if count))
     return rows

@@ -40,13 +40,14 @@ ABOVE = {
     "account": {"contracts", "raw"},
     "batch": {"account", "errors", "lake", "layouts", "parse", "plan", "raw", "recognise", "settle"},
     "bronze": {"account", "batch", "commits", "errors", "lake", "late", "plan", "settle"},
+    "progress": set[str](),
     "status": {"commits", "contracts", "lake", "plan", "table"},
     "sample": {"errors", "layouts"},
     "charts": set[str](),
     "notebooks": {"errors"},
-    "flows": {"account", "batch", "bronze", "contracts", "errors", "lake", "plan"},
+    "flows": {"progress", "account", "batch", "bronze", "contracts", "errors", "lake", "plan"},
     "printing": {"account", "contracts", "lake", "status"},
-    "cli": {"bronze", "errors", "flows", "lake", "printing", "sample", "status"},
+    "cli": {"progress", "bronze", "errors", "flows", "lake", "printing", "sample", "status"},
 }
 
 
