@@ -15,9 +15,12 @@ import polars as pl
 EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
 LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
-
 Check = dict[str, Callable[[pl.Expr], pl.Expr]]  # what is wrong with the column → when it is right
+ON_THE_EPOCH: Check = {"is off the epoch": lambda time: time.is_between(EARLIEST, LATEST, closed="left")}
 NOT_NEGATIVE: Check = {"is negative": lambda amount: amount >= 0}
+A_NAME: Check = {
+    "is no name": lambda name: ~name.str.contains(r"[\\\pC]")
+}  # control characters, bytes that are no UTF-8
 
 
 def _time(*, nullable: bool = False, alias: str | None = None, check: Check | None = None) -> dy.Datetime:
@@ -38,9 +41,9 @@ class Candle(Provenance):
     """A bar of bronze/candles. Key: market, symbol, interval, open_time. Prices are in the quote asset."""
 
     market = dy.String(min_length=1)  # where it was traded, for example `binance` or `binance-um`
-    symbol = dy.String(min_length=1)  # for example `BTCUSDT`
+    symbol = dy.String(min_length=1, check=A_NAME)  # for example `BTCUSDT`
     interval = dy.String(min_length=1)  # `1s` to `1mo`
-    open_time = _time(check={"is off the epoch": lambda time: time.is_between(EARLIEST, LATEST, closed="left")})
+    open_time = _time(check=ON_THE_EPOCH)
     open = dy.Float64()
     high = dy.Float64(
         check={"is below open, low or close": lambda high: high >= pl.max_horizontal("open", "low", "close")}
@@ -48,7 +51,7 @@ class Candle(Provenance):
     low = dy.Float64(check={"is above open or close": lambda low: low <= pl.min_horizontal("open", "close")})
     close = dy.Float64()
     volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the base asset
-    close_time = _time(nullable=True)
+    close_time = _time(nullable=True, check=ON_THE_EPOCH)
     quote_volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the quote asset
     trades = dy.Int64(nullable=True, check=NOT_NEGATIVE)  # how many
     taker_buy_volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the base asset

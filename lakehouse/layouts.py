@@ -30,6 +30,12 @@ TIME_FORMATS = (
     "%Y-%m-%d %H:%M:%S%.f UTC",
     "%Y-%m-%d",
     "%Y-%m-%d %H:%M",
+    "%Y-%m-%d %H:%M:%S%.f%#z",  # the offset as +00
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%dT%H:%MZ",
+    "%Y/%m/%d %H:%M:%S%.f",
+    "%Y/%m/%d %H:%M",
+    "%Y/%m/%d",
     "%Y-%m-%d %I-%p",  # CryptoDataDownload before 2020: 2019-10-17 12-PM
     "%d.%m.%Y %H:%M:%S%.f",  # Dukascopy
     "%d.%m.%Y %H:%M:%S%.f GMT%z",
@@ -166,9 +172,12 @@ CANDLES = Dataset(
         "high": ("high", "highprice", "h"),
         "low": ("low", "lowprice", "l"),
         "close": ("close", "closeprice", "c"),
-        "volume": ("volume", "vol", "basevolume", "v"),
+        "volume": ("volume", "vol", "basevolume", "volumebase", "volumebtc", "volumefrom", "v"),
         "close_time": ("closetime",),
-        "quote_volume": ("quotevolume", "quoteassetvolume", "volumecurrency"),
+        "quote_volume": (
+            *("quotevolume", "quoteassetvolume", "volumequote", "volumecurrency", "volumeusd", "volumeusdt"),
+            *("volumeto", "turnover"),
+        ),
         "trades": ("trades", "count", "numberoftrades", "tradecount", "tradescount", "nooftrades"),
         "taker_buy_volume": ("takerbuyvolume", "takerbuybaseassetvolume", "takerbuybasevolume", "takerbuybase"),
         "taker_buy_quote_volume": ("takerbuyquotevolume", "takerbuyquoteassetvolume", "takerbuyquote"),

@@ -1,12 +1,13 @@
 """From lines to rows: each data line becomes a valid row, or a rejected line with its reasons.
 
-A block is first read by Polars' CSV parser straight into typed columns. Only if that fails, drops a
-line, or gives a row that breaks the contract, is the block read again line by line as text.
+A block is first read by Polars' CSV parser straight into typed columns. Only where that fails, drops a
+line, or gives a row that breaks the contract, is it read again line by line as text.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -14,6 +15,7 @@ import polars as pl
 from lakehouse.layouts import MISSING, Dataset, Form
 from lakehouse.times import from_epoch, from_words, like
 
+PIECE_BYTES = 2**20  # how much around a bad line is read line by line
 UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
 
 
@@ -69,7 +71,25 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     Returns:
         Rows and rejected lines, in the order of the lines.
     """
-    return parse_clean(block, first_line, form, dataset) or parse_lines(block, first_line, form, dataset)
+    clean = parse_clean(block, first_line, form, dataset)
+    if clean:
+        return clean
+    if len(block) <= PIECE_BYTES:
+        return parse_lines(block, first_line, form, dataset)
+    parts, line = list[Block](), first_line
+    for piece in _pieces(block):
+        parts.append(parse_clean(piece, line, form, dataset) or parse_lines(piece, line, form, dataset))
+        line += parts[-1].read + parts[-1].skipped
+    rows, rejected = pl.concat(part.rows for part in parts), pl.concat(part.rejected for part in parts)
+    return Block(rows, rejected, rows.height + rejected.height, sum(part.skipped for part in parts), len(block))
+
+
+def _pieces(block: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(block):
+        end = block.find(b"\n", start + PIECE_BYTES) + 1 or len(block)
+        yield block[start:end]
+        start = end
 
 
 def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block | None:

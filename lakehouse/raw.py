@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import obstore
 import polars as pl
@@ -27,10 +27,11 @@ from lakehouse.errors import FileRefused, LakeError
 from lakehouse.layouts import Dataset, Form
 from lakehouse.parse import Block, no_data, parse_block
 from lakehouse.recognise import Declared, read_sources, recognise, refuse_foreign, tell_interval
-from lakehouse.unpack import cut, pass_blank, unpack
+from lakehouse.unpack import Seekable, cut, pass_blank, unpack
 
 SUFFIXES = (".csv", ".csv.gz", ".zip")
 BLOCK_BYTES = 32 * 2**20  # of text: what is parsed at once
+READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
 
 
 class FileChanged(Exception):
@@ -113,14 +114,15 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
             elif _is_wanted(path.name):
                 try:
                     yield stat(store, path.relative_to(root).as_posix())
-                except (BaseError, OSError, UnicodeError) as error:
+                except (BaseError, OSError, ValueError) as error:  # a ValueError is about the name
                     yield _unreadable(root, path, _first_line(error))
     for denial in denied:
         yield _unreadable(root, Path(denial.filename), _first_line(denial))
 
 
 def _unreadable(root: Path, path: Path, why: str) -> RawFile:
-    shown = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    name = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
     modified_at = dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
     return RawFile(shown, 0, modified_at, f"cannot be read: {why}; mend or remove it")
 
@@ -134,8 +136,8 @@ def stat(store: ObjectStore, path: str) -> RawFile:
 def hash_file(store: ObjectStore, path: str) -> str:
     """The sha256 of a file's bytes, in hexadecimal digits."""
     digest = hashlib.sha256()
-    reader = obstore.open_reader(store, path, buffer_size=8 * 2**20)
-    while chunk := reader.read(8 * 2**20):
+    reader = obstore.open_reader(store, path, buffer_size=READ_BYTES)
+    while chunk := reader.read(READ_BYTES):
         digest.update(chunk)
     return digest.hexdigest()
 
@@ -187,7 +189,8 @@ def open_file(
             stream: IO[bytes] = io.BytesIO(content)
         else:
             sha256 = hash_file(store, file.path)
-            stream = cast("IO[bytes]", obstore.open_reader(store, file.path, buffer_size=8 * 2**20))
+            reader = obstore.open_reader(store, file.path, buffer_size=READ_BYTES)
+            stream = io.BufferedReader(Seekable(reader), READ_BYTES)
         text, inner = unpack(stream, file.path, block_bytes)
         pieces = cut(text, block_bytes)
         blank, first = pass_blank(pieces)

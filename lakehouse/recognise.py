@@ -78,7 +78,8 @@ def _declared(entry: Mapping[str, Any]) -> Declared:
         raise ValueError(f"time_zone '{declared.time_zone}'; expected a name such as UTC or Europe/Berlin")
     if declared.time_format:
         moment = dt.datetime(2024, 3, 14, 13, 30, tzinfo=dt.UTC)
-        found = _read_time(pl.lit(moment).dt.strftime(declared.time_format), declared.time_format, "UTC")
+        word = pl.lit(moment).dt.strftime(declared.time_format.replace("%#z", "%z"))  # %#z is for reading only
+        found = _read_time(word, declared.time_format, "UTC")
         if found is None or found.date() != moment.date():
             raise ValueError(f"time_format '{declared.time_format}' tells no day; expected one like '%d/%m/%Y %H:%M'")
     return declared
@@ -206,7 +207,8 @@ def refuse_foreign(path: str, rejected: pl.DataFrame, dataset: Dataset) -> None:
     if rejected.height < 2:
         return
     always = set.intersection(*map(set, rejected["reasons"]))
-    unread = next((reason for reason in sorted(always) if " is not a " in reason or " fields, not " in reason), "")
+    told = (reason for reason in rejected["reasons"][0] if reason in always)
+    unread = next((reason for reason in told if " is not a " in reason or " fields, not " in reason), "")
     if unread:
         advice = "write numbers like 1234.5, and as many fields in each line as the header has"
         if unread.startswith(dataset.time):

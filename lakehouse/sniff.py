@@ -61,7 +61,8 @@ def _refuse_non_text(head: bytes) -> None:
     start = head[:4096]
     if start.startswith(b"version https://git-lfs"):
         raise FileRefused("a Git LFS pointer, not the data; run `git lfs pull` and copy the real file")
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or start[1::2].count(0) > len(start) // 4:
+    unmarked = 0 not in start[::2] and start[1::2].count(0) > len(start) // 3
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")) or unmarked:
         raise FileRefused("UTF-16 text; save it as UTF-8 (Excel: 'CSV UTF-8')")
     if start.startswith(b"PAR1"):
         raise FileRefused("a Parquet file under a .csv name; export it as CSV")
@@ -122,12 +123,11 @@ def _header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] 
                 break
     if not set(dataset.required) <= set(found.values()):
         return None
-    # CryptoDataDownload writes the asset into the name: the first such volume is the base asset's.
-    assets = [i for i, name in enumerate(folded) if re.fullmatch(r"volume[a-z]{3,5}", name)]
-    if (assets and "symbol" in found.values()) or len(assets) == 1:
-        volumes = [i for i, name in enumerate(folded) if i in assets or name in ("volume", "volumecurrency")]
+    # CryptoDataDownload writes the assets into the names of the volumes, the base asset's first.
+    volumes = [i for i, name in enumerate(folded) if re.fullmatch(r"volume([a-z]{3,5})?", name)]
+    if "symbol" in found.values() and len(volumes) == 2:
         found = {i: c for i, c in found.items() if c not in ("volume", "quote_volume")}
-        found |= dict(zip(volumes, ("volume", "quote_volume"), strict=False))
+        found |= dict(zip(volumes, ("volume", "quote_volume"), strict=True))
     return tuple(found.get(i, "") for i in range(len(folded)))
 
 
@@ -167,6 +167,8 @@ def _is_number(word: str) -> bool:
 
 def _compact_format(form: Form, cells: Cells, dataset: Dataset) -> str:
     """The format of times such as 202403011200, digits alone and yet no epoch; empty if they are none."""
+    if form.columns.count(dataset.time) > 1:
+        return ""
     place = form.columns.index(dataset.time)
     words = {row[place] for row in cells.get(form.separator, ()) if len(row) == len(form.columns)}
     digits = [word for word in words if word.isdigit()]

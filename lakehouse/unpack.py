@@ -5,13 +5,45 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Buffer, Iterator
 from typing import IO, cast
+
+import obstore
 
 from lakehouse.errors import FileRefused
 
 LINE_BYTES = 2**20
 BOM = b"\xef\xbb\xbf"
+
+
+class Seekable(io.RawIOBase):
+    """A reader of obstore's as Python's own readers are: zipfile and others want real bytes of it."""
+
+    def __init__(self, reader: obstore.ReadableFile) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill a buffer; returns how many bytes there were."""
+        view = memoryview(buffer).cast("B")
+        found = bytes(self._reader.read(len(view)))
+        view[: len(found)] = found
+        return len(found)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place; returns it."""
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._reader.tell()
 
 
 def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], str]:
@@ -67,9 +99,9 @@ def cut(text: IO[bytes], block_bytes: int) -> Iterator[bytes]:
     Raises:
         FileRefused: There is no line feed for a long way.
     """
-    held = bytes(text.read(block_bytes)).removeprefix(BOM)
+    held = text.read(block_bytes).removeprefix(BOM)
     while held:
-        more = bytes(text.read(block_bytes))  # obstore has bytes of its own
+        more = text.read(block_bytes)
         end = held.rfind(b"\n") + 1 if more else len(held)
         if end:
             yield held[:end]

@@ -110,6 +110,63 @@ COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
         ["1 fields, not 6", "open_time is not a time"],
     ),
     "capitals": (HEAD.upper() + text(bar(0)), (1, 0, 1), []),
+    "a header in quotes": (b'"open_time","open","high","low","close"\n' + text(bar(0)[:-4]), (1, 0, 1), []),
+    "header repeated, with a byte order mark": (BARS + b"\xef\xbb\xbf" + HEAD + text(bar(10)), (11, 0, 2), []),
+    "a comment in the middle": (
+        HEAD + text(bar(0), "# lunch", bar(1)),
+        (3, 1, 1),
+        ["1 fields, not 6", "open_time is not a time"],
+    ),
+    "another header in the middle": (
+        HEAD + text(bar(0), "time,low,high,open,close,vol"),
+        (2, 1, 1),
+        [f"{name} is not a {'time' if name == 'open_time' else 'number'}" for name in HEADER.split(",")],
+    ),
+    "one thousands separator": (
+        HEAD + text(bar(0), bar(1).replace("20.0", '"20,000.0"')),
+        (2, 1, 1),
+        ["high is not a number"],
+    ),
+    "a currency sign": (HEAD + text(bar(0), bar(1).replace("20.0", "$20.0")), (2, 1, 1), ["high is not a number"]),
+    "leading zeros and trailing blanks": (HEAD + text(bar(0).replace("20.0", "0020.0\u00a0")), (1, 0, 1), []),
+    "Windows-1252": (
+        (HEADER + ",note\n" + bar(0) + ",Käse\n").encode("cp1252") + text(bar(1) + ",x"),
+        (2, 0, 1),
+        [],
+    ),
+    "line ends of three kinds": (
+        HEAD + f"{bar(0)}\r\n{bar(1)}\n{bar(2)}\r{bar(3)}\n".encode(),
+        (3, 1, 1),
+        ["11 fields, not 6", "volume is not a number"],
+    ),
+    "a form feed between pages": (HEAD + text(bar(0), "\x0c", bar(1)), (2, 0, 2), []),
+    "the end-of-file mark of DOS": (
+        BARS + b"\x1a",
+        (11, 1, 1),
+        ["1 fields, not 6", "open_time is not a time"],
+    ),
+    "two quotes that hold a line end between them": (
+        HEAD + text(bar(0), bar(1) + '"', '"' + bar(2), bar(3)),
+        (4, 2, 1),
+        ["volume is not a number"],
+    ),
+    "a number too large for any price": (
+        HEAD + text(bar(0).replace("20.0", "1e999")),
+        (1, 1, 1),
+        ["high is not finite"],
+    ),
+    "a separator at the very end": (HEAD + text(bar(0)) + bar(1).encode() + b",", (2, 1, 1), ["7 fields, not 6"]),
+    "a zero bar": (HEAD + text("1709251200000,0,0,0,0,0"), (1, 0, 1), []),
+    "compact dates, which are no epoch": (
+        text("202403010000,10,20,5,10,1", "202403010100,10,20,5,10,1"),
+        (2, 0, 0),
+        [],
+    ),
+    "a date and a time in two columns": (
+        b"<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\n2024.03.01\t00:00:00\t10\t20\t5\t10\n",
+        (1, 0, 1),
+        [],
+    ),
 }
 REFUSED: dict[str, tuple[bytes, str]] = {
     "binary.csv": (bytes(range(256)) * 20, "binary data, not text"),
@@ -129,6 +186,26 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "broken.zip": (zipped(a_csv=BARS)[:60], "cannot be unpacked"),
     "broken.csv.gz": (b"\x1f\x8b" + BARS, "cannot be unpacked"),
     "plain.csv.gz": (BARS, "cannot be unpacked (Not a gzipped file"),
+    "days_first_AAAUSDT_1h.csv": (
+        HEAD + text("01/03/2024 00:00,10,20,5,10,1", "01/03/2024 01:00,10,20,5,10,1"),
+        "open_time is not a time, and so in all its lines",
+    ),
+    "commas_AAAUSDT_1h.csv": (
+        BARS.replace(b",", b";").replace(b".", b","),
+        "open is not a number, and so in all its lines, such as '1709251200000;10,0;",
+    ),
+    "surplus_AAAUSDT_1h.csv": (HEAD + text(*[f"{line},9" for line in hours(0, 2)]), "7 fields, not 6, and so in all"),
+    "german_AAAUSDT_1h.csv": (
+        b"Datum,Start,Hoch,Tief,Schluss,Menge\n" + text(*hours(0, 2)),
+        "its first line is 'Datum,Start,Hoch,Tief,Schluss,Menge'. If it holds bars, declare it",
+    ),
+    "twice_AAAUSDT_1h.csv": (
+        HEAD.replace(b"volume", b"volume,close") + text(*[f"{line},9" for line in hours(0, 2)]),
+        "its header names 'close' more than once",
+    ),
+    "AAAUSDT_1d.csv": (BARS, "the name tells bars of 1d, but they are 1h apart"),
+    "lines_AAAUSDT_1h.csv": (b'[1709251200000,"10","20","5","10","1"]\n', "no layout that is known"),
+    "limit_AAAUSDT_1h.csv": (b'{"code":-1003,"msg":"Too many requests"}', "no layout that is known"),
     "cut.csv.gz": (LONG[: len(LONG) // 2], "ended before the end-of-stream marker was reached"),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,30 @@ VENDORS: dict[str, tuple[str, list[str], tuple[str, str, str, str], tuple[dt.dat
         ("histdata", "histdata", "EURUSD", "1m"),
         (DAY, 1.10, 1.12, 0),
     ),
+    "MetaTrader 5": (
+        "EURUSD_M5_202403010000_202403010010.csv",
+        [
+            "<DATE>\t<TIME>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\t<SPREAD>",
+            "2024.03.01\t00:00:00\t1.10\t1.20\t1.05\t1.12\t99\t3\t0",
+        ],
+        ("ohlcv", "default", "EURUSD", "5m"),
+        (DAY, 1.10, 1.12, 3),
+    ),
+    "MetaTrader 4": (
+        "EURUSD_M15.csv",
+        ["2024.03.01,00:00,1.10,1.20,1.05,1.12,3"],
+        ("metatrader", "default", "EURUSD", "15m"),
+        (DAY, 1.10, 1.12, 3),
+    ),
+    "Stooq": (
+        "BTCUSD_1h.csv",
+        [
+            "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>",
+            "BTC.USD,60,20240301,000000,10,20,5,12,3,0",
+        ],
+        ("ohlcv", "default", "BTC.USD", "1h"),
+        (DAY, 10, 12, 3),
+    ),
     "Dukascopy": (
         "EURUSD_1H_ASK.csv",
         ["Gmt time,Open,High,Low,Close,Volume", "01.03.2024 00:00:00.000,1.10,1.20,1.05,1.12,3"],
@@ -142,6 +167,17 @@ def test_a_vendor_is_known_by_its_own_header_or_fields(tmp_path: Path) -> None:
         bar = lake.bronze.scan().sort("open_time").collect().row(0, named=True)
         assert (bar["open_time"], bar["open"], bar["close"], bar["volume"]) == first, what
         assert report.rejected == sum("NaN" in line or "null" in line for line in lines), what
+
+
+def test_a_zip_of_histdata_has_a_text_file_beside_the_bars(tmp_path: Path) -> None:
+    path = place(tmp_path, "HISTDATA_COM_ASCII_EURUSD_M12024.zip", [])
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("DAT_ASCII_EURUSD_M1_2024.txt", "no gaps")
+        archive.writestr("DAT_ASCII_EURUSD_M1_2024.csv", "20240301 170000;1.1;1.2;1.0;1.1;0\r\n")
+    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "HISTDATA*"\ntime_zone = "EST"\n')
+    ingest(Lake(tmp_path))
+    bar = Lake(tmp_path).bronze.scan().collect().row(0, named=True)
+    assert (bar["symbol"], bar["interval"], bar["open_time"]) == ("EURUSD", "1m", DAY.replace(hour=22))
 
 
 def test_all_that_binance_states_is_kept(tmp_path: Path) -> None:
