@@ -122,11 +122,6 @@ class Dataset:
         return rules(self.contract)
 
     @cached_property
-    def valid(self) -> pl.Expr:
-        """Whether all rows keep the contract, as one expression that is built once."""
-        return pl.all_horizontal(self.rules.values()).all()
-
-    @cached_property
     def values(self) -> list[str]:
         """The columns that a statement may change: neither key nor provenance."""
         return [name for name in self.schema if name not in self.key and not name.startswith("_")]

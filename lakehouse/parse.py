@@ -108,23 +108,28 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
         return None
     text = block if block.endswith(b"\n") else block + b"\n"  # without it, a surplus empty field goes unnoticed
     words = split_line(text[:10_000].split(b"\n", 1)[0].decode("utf-8", "replace"), form.separator)
-    names = [name or f"_unused_{i}" for i, name in enumerate(form.columns)]
+    names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
     if not len(words) == len(names) == len(set(names)):
         return None
     first = dict(zip(names, words, strict=True))
     met = {name: _csv_dtype(dataset.schema.get(name), word, form) for name, word in first.items()}
     values = {n: _of_cell(n, met[n], word, form, dataset) for n, word in first.items() if n in dataset.schema}
+    # The last field is null where fields are missing; a value that could not be read is null where its field is not.
+    read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
+    good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
+    cells = {f"_{name}": dtype for name, dtype in met.items()}
     try:
-        cells = pl.scan_csv(text, has_header=False, separator=form.separator, quote_char=None, schema=met).collect()
+        rows = (
+            pl.scan_csv(text, has_header=False, separator=form.separator, quote_char=None, schema=cells)
+            .with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line))
+            .select(*dataset.schema.keys(), _good=good)
+            .collect()
+        )
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
-    rows = cells.with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line)).select(
-        dataset.schema.keys()
-    )
-    # The last field is null where fields are missing; a value that could not be read is null where its field is not.
-    whole = cells.height == text.count(b"\n") and not cells[names[-1]].null_count()
-    whole = whole and all(rows[name].null_count() == cells[name].null_count() for name in values)
-    return Block(rows, NO_REJECTS, rows.height, 0, len(block)) if whole and rows.select(dataset.valid).item() else None
+    if rows.height != text.count(b"\n") or not rows["_good"].all():
+        return None
+    return Block(rows.drop("_good"), NO_REJECTS, rows.height, 0, len(block))
 
 
 def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:
@@ -211,7 +216,7 @@ def _csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
 
 def _of_cell(name: str, met: pl.DataType, first: str, form: Form, dataset: Dataset) -> pl.Expr:
     """Turn what the CSV parser gives into the contract's dtype."""
-    cell = pl.col(name)
+    cell = pl.col(f"_{name}")
     if isinstance(dataset.schema[name], pl.Datetime):
         return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form)
     return _of_word(_said(cell), name, form, dataset) if isinstance(met, pl.String) else cell
