@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -16,7 +16,7 @@ from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
 from lakehouse.layouts import Dataset
 from lakehouse.parse import Block
-from lakehouse.plan import Plan, groups
+from lakehouse.plan import Pending, Plan, groups
 from lakehouse.raw import BLOCK_BYTES, FileChanged, Opened, hash_file, open_file
 from lakehouse.recognise import declared_for
 from lakehouse.settle import Partition
@@ -104,13 +104,11 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
     number = 0
     for group in groups(todo.pending, batch_bytes):
         batch = Batch()
-        for item in group:
+        for item, opening in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
             account = Account(item.file, item.stated_at, number)
             number += 1
             try:
-                declared = declared_for(item.file.path, todo.sources)
-                told = {"_modified_at": item.stated_at, "_ingested_at": batch.read_at}
-                opened = open_file(lake.raw, item.file, lake.dataset, declared, told, min(batch_bytes, BLOCK_BYTES))
+                opened = opening.result()
                 _identify(account, opened)
                 held = 0
                 for block in opened.blocks:
@@ -131,6 +129,23 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             batch.finished.append(account)
             batch.size += item.file.size
         yield batch
+
+
+def _open(
+    lake: Lake, todo: Plan, group: Sequence[Pending], read_at: dt.datetime, block_bytes: int
+) -> Iterator[tuple[Pending, Future[Opened]]]:
+    """Open files in their order, the next one while the caller is with this one."""
+    with ThreadPoolExecutor(2, "open") as pool:
+        before: tuple[Pending, Future[Opened]] | None = None
+        for item in group:
+            declared = declared_for(item.file.path, todo.sources)
+            told = {"_modified_at": item.stated_at, "_ingested_at": read_at}
+            opening = pool.submit(open_file, lake.raw, item.file, lake.dataset, declared, told, block_bytes)
+            if before:
+                yield before
+            before = item, opening
+        if before:
+            yield before
 
 
 def _hash_if_readable(lake: Lake, path: str) -> str:

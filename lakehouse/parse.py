@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
@@ -118,18 +119,20 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
     good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
     cells = {f"_{name}": dtype for name, dtype in met.items()}
+    scan = partial(pl.scan_csv, text, has_header=False, quote_char=None)
     try:
+        lines = scan(separator="\x01", schema={"line": pl.String}).select(pl.len()).collect().item()
         rows = (
-            pl.scan_csv(text, has_header=False, separator=form.separator, quote_char=None, schema=cells)
+            scan(separator=form.separator, schema=cells)
             .with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line))
             .select(*dataset.schema.keys(), _good=good)
             .collect()
         )
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
-    if rows.height != text.count(b"\n") or not rows["_good"].all():
+    if rows.height != lines or not rows.drop_in_place("_good").all():
         return None
-    return Block(rows.drop("_good"), NO_REJECTS, rows.height, 0, len(block))
+    return Block(rows, NO_REJECTS, rows.height, 0, len(block))
 
 
 def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:

@@ -20,6 +20,7 @@ from lakehouse.sniff import how_to_declare, sniff
 from lakehouse.times import from_text
 
 INTERVALS = (*INTERVAL_SECONDS, "1mo")
+FIRST_BARS = 10_000  # tell the spacing of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ def tell_interval(path: str, times: pl.Series, form: Form, declared: Declared) -
     Raises:
         FileRefused: Nothing tells it, or the name and the bars tell different things.
     """
-    apart = spacing(times)
+    apart = spacing(times.head(FIRST_BARS))
     if not form.interval and not apart and len(times):
         how = how_to_declare(path, f'interval = "1h"    # one of {", ".join(INTERVALS)}')
         raise FileRefused(
