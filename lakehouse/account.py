@@ -31,8 +31,9 @@ class Account:
     status: str = "loaded"
     error: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    versions: set[int] = field(default_factory=set)  # of bronze, after each part of the file
 
-    def row(self, bronze_version: int, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
+    def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
         """The file as a row of the ledger; see `contracts.Revision`."""
         counted = {
             name: self.counts[name]
@@ -45,7 +46,7 @@ class Account:
             "symbol": next(iter(self.symbols)) if len(self.symbols) == 1 else None,
             **{"first_open_time": self.first, "last_open_time": self.last},
             **counted,
-            **{"status": self.status, "error": self.error, "bronze_version": bronze_version},
+            **{"status": self.status, "error": self.error, "bronze_version": max(self.versions)},
             **{"run_id": run_id, "ingested_at": ingested_at},
         }
 

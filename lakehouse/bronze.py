@@ -7,36 +7,42 @@ is healed by doing its files again; and that is what the next run does, because 
 from __future__ import annotations
 
 import datetime as dt
-import random
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import polars as pl
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
-from lakehouse.account import DEFERRED, IngestReport, report_of
+from lakehouse.account import DEFERRED, Account, IngestReport, report_of
 from lakehouse.batch import BATCH_BYTES, Batch, read_batches
-from lakehouse.commits import Span, commit, read_spans
-from lakehouse.errors import ConflictError, LakeError
+from lakehouse.commits import Span, commit, guarded, read_spans
+from lakehouse.errors import LakeError
+from lakehouse.history import standing
 from lakehouse.lake import Lake
 from lakehouse.late import restated
 from lakehouse.plan import plan
 from lakehouse.settle import settle
 
-ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
 FATES = ("inserted", "updated", "unchanged", "superseded")
 
 
 def ingest(
-    lake: Lake, *, batch_bytes: int = BATCH_BYTES, on_progress: Callable[[int, int], object] | None = None
+    lake: Lake,
+    *,
+    batch_bytes: int = BATCH_BYTES,
+    again: str = "",
+    on_progress: Callable[[int, int], object] | None = None,
 ) -> IngestReport:
     """Bring every new file revision below raw/ into bronze.
 
     Args:
         lake: The lake.
         batch_bytes: How much raw text a batch may hold; memory grows with it, not with raw/.
+        again: A pattern of paths below raw/ to read once more though they have not changed: what a restore has
+            rolled back comes again. `*` stands for any letters, slashes too.
         on_progress: Called with (bytes done, bytes in all) after each batch.
 
     Returns:
@@ -44,6 +50,7 @@ def ingest(
 
     Raises:
         LakeError: The lake cannot be read or written.
+        InputError: No file in raw/ is like `again`.
         ConflictError: Other writers won at every attempt.
 
     Example:
@@ -52,7 +59,7 @@ def ingest(
     """
     began = time.perf_counter()
     run_id = new_run_id()
-    todo = plan(lake)
+    todo = plan(lake, again)
     done, rows = 0, list[dict[str, object]]()
     for batch in read_batches(lake, todo, batch_bytes):
         rows += write_batch(lake, batch, run_id)
@@ -83,11 +90,10 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
         ConflictError: Other writers won at every attempt.
     """
     try:
-        _guarded(lambda: _write_rejected(lake, batch, run_id))
-        fates, version = _guarded(lambda: _write_statements(lake, batch, run_id))
-        _keep_account(batch, fates)
-        done = [account.row(version, run_id, batch.read_at) for account in batch.finished]
-        _guarded(lambda: _write_ledger(lake, [row for row in done if row["status"] != DEFERRED], run_id))
+        guarded(lambda: _write_rejected(lake, batch, run_id))
+        fates, bronze = guarded(lambda: _write_statements(lake, batch, run_id))
+        _keep_account(batch, fates, bronze)
+        done = guarded(lambda: _write_ledger(lake, batch, bronze, run_id))
     except (OSError, DeltaError, pl.exceptions.ComputeError) as error:
         raise LakeError(
             f"{lake.root} cannot be written: {_cause(error)}. What was committed before stands; "
@@ -103,20 +109,6 @@ def _cause(error: Exception) -> str:
     return said[0] if said else text.strip().splitlines()[0]
 
 
-def _guarded[T](write: Callable[[], T]) -> T:
-    """Decide and write; if another writer came between the two, decide anew."""
-    for attempt in range(ATTEMPTS):
-        try:
-            return write()
-        except CommitFailedError as error:
-            if attempt == ATTEMPTS - 1:
-                raise ConflictError(
-                    f"other writers came first {ATTEMPTS} times in a row ({error}); nothing is half-done, run again"
-                ) from error
-            time.sleep(random.uniform(0.02, 0.05 * 2 ** min(attempt, 7)))
-    raise AssertionError("unreachable")
-
-
 def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
     if not batch.rejected:
         return
@@ -126,19 +118,19 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
     paths = rows["_file"]
     known = read_spans(base, [Span({}, "_file", paths.min(), paths.max())]).select(table.key).collect()
     new = rows.join(known, on=table.key, how="anti", maintain_order="left")
-    commit(base, table.key, new, new.clear(), [], ["bronze/quarantine"], {"run": run_id, "files": paths.n_unique()})
+    commit(base, table.key, new, new.clear(), [], [table.guard()], {"run": run_id, "files": paths.n_unique()})
 
 
-def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple[int, str], int], int]:
+def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple[int, str], int], DeltaTable]:
     statements = {key: frames for key, frames in batch.statements.items() if frames}
-    if not statements:
-        return {}, lake.bronze.version()
     table = lake.bronze
     base = table.open_or_create()
+    if not statements:
+        return {}, base
     settled = settle(base, statements, lake.dataset, lambda rows: restated(lake, rows))
     empty = pl.DataFrame(schema=table.schema)
-    guards = ["/".join((table.name.split("/")[0], *partition)) for partition in statements]
-    version = commit(
+    guards = [table.guard(*partition) for partition in statements]
+    commit(
         base,
         table.key,
         pl.concat([empty, *settled.inserted]),
@@ -148,24 +140,31 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
         {"run": run_id, "files": len(batch.accounts)},
         even_empty=settled.agreed,
     )
-    return dict(settled.counts), version
+    return dict(settled.counts), base
 
 
-def _keep_account(batch: Batch, fates: dict[tuple[int, str], int]) -> None:
+def _keep_account(batch: Batch, fates: dict[tuple[int, str], int], bronze: DeltaTable) -> None:
     for (number, name), count in [*batch.counts.items(), *fates.items()]:
         batch.accounts[number].counts[name] += count
     for account in batch.accounts.values():
+        account.versions.add(bronze.version())
         settled = sum(account.counts[name] for name in (*FATES, "rejected"))
         if account.counts["read"] != settled:  # law 1
             raise AssertionError(f"{account.file.path}: {account.counts['read']} lines read, {settled} accounted for")
 
 
-def _write_ledger(lake: Lake, done: Sequence[dict[str, object]], run_id: str) -> None:
-    if not done:
-        return
+def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> list[dict[str, object]]:
+    """Enter the files that are finished; returns their rows, those of deferred files too, which are not entered."""
     table = lake.ledger
     base = table.open_or_create()
-    rows = pl.DataFrame(done, schema=table.schema)
+    bronze.update_incremental()
+    for account in batch.finished:
+        if account.status == "loaded" and _undone(account, bronze):
+            account.status = "rolled_back"
+    done = [account.row(run_id, batch.read_at) for account in batch.finished]
+    rows = pl.DataFrame([row for row in done if row["status"] != DEFERRED], schema=table.schema)
+    if rows.is_empty():
+        return done
     times = rows["stated_at"]
     span = Span({}, "stated_at", times.min(), times.max())
     known = read_spans(base, [span]).select(*table.key, "status", "error").collect()
@@ -175,4 +174,12 @@ def _write_ledger(lake: Lake, done: Sequence[dict[str, object]], run_id: str) ->
     new = both.filter(pl.col("status_old").is_null()).select(table.schema.keys())
     told = both.filter(failed & differs).select(table.schema.keys())
     spans = [Span({}, "stated_at", told["stated_at"].min(), told["stated_at"].max())] if told.height else []
-    commit(base, table.key, new, told, spans, ["bronze/ledger"], {"run": run_id, "files": rows.height})
+    commit(base, table.key, new, told, spans, [table.guard()], {"run": run_id, "files": rows.height})
+    return done
+
+
+def _undone(account: Account, bronze: DeltaTable) -> bool:
+    """Whether a restore came between the candles and the ledger."""
+    if bronze.version() in account.versions:
+        return False
+    return not account.versions <= standing(bronze, bronze.version(), min(account.versions))

@@ -33,6 +33,11 @@ Json = Annotated[bool, Parameter(negative="", help="Print JSON for machines inst
 BatchMb = Annotated[int, Parameter(help="Raw text per batch, MiB: memory grows with it.")]
 
 
+Again = Annotated[
+    str, Parameter(help="Pattern of paths to read once more: what was rolled back, for example '2024/*'.")
+]
+
+
 @app.command
 def run(*, root: Root = "", batch_mb: BatchMb = 64) -> int:
     """Do the main job: bring what is new in raw/ into bronze with the Prefect flow, and show what landed.
@@ -57,13 +62,13 @@ def run(*, root: Root = "", batch_mb: BatchMb = 64) -> int:
 
 
 @app.command
-def ingest(*, root: Root = "", batch_mb: BatchMb = 64, json: Json = False) -> int:
+def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: Json = False) -> int:
     """Bring what is new in raw/ into bronze, without Prefect."""
     lake = Lake(root or None)
     if batch_mb < 1:
         raise InputError(f"--batch-mb is {batch_mb}; expected 1 or more")
     with Bar(desc="ingest") as bar:
-        report = ingest_files(lake, batch_bytes=batch_mb * 2**20, on_progress=bar.reach)
+        report = ingest_files(lake, batch_bytes=batch_mb * 2**20, again=again, on_progress=bar.reach)
     if json:
         print_json(files=report.files, untouched=report.untouched, run_id=report.run_id, seconds=report.seconds)
     else:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
@@ -13,6 +15,9 @@ import polars as pl
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from lakehouse.errors import ConflictError
+
+ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
 FILE_BYTES = 8 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 150,000 bars
 # Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
 # rise evenly pack into next to nothing.
@@ -90,7 +95,6 @@ def commit(
         spans: Where the updated rows lie.
         guards: Ids of what must not have been written since `base`.
         notes: Goes into the commit's metadata, shown by `Table.versions`.
-
         even_empty: Commit the guards though there is no row to write.
 
     Returns:
@@ -102,10 +106,7 @@ def commit(
     if inserted.is_empty() and updated.is_empty() and not even_empty:
         return base.version()
     told = {"inserted": inserted.height, "updated": updated.height, **notes}
-    properties = CommitProperties(
-        custom_metadata={f"lakehouse.{name}": str(value) for name, value in told.items()},
-        app_transactions=[Transaction(guard, base.version() + 1) for guard in guards],
-    )
+    properties = commit_properties(base, guards, told)
     if updated.is_empty():
         write_deltalake(
             base,
@@ -138,6 +139,44 @@ def commit(
             raise CommitFailedError(f"another writer came first ({error})") from error
         raise
     return base.version()
+
+
+def commit_properties(base: DeltaTable, guards: Iterable[str], notes: Mapping[str, str | int]) -> CommitProperties:
+    """What a commit carries beside its rows.
+
+    Args:
+        base: The opened version on which it was decided.
+        guards: Ids of what must not have been written since.
+        notes: For `Table.versions`.
+    """
+    return CommitProperties(
+        custom_metadata={f"lakehouse.{name}": str(value) for name, value in notes.items()},
+        app_transactions=[Transaction(guard, base.version() + 1) for guard in guards],
+    )
+
+
+def guarded[T](write: Callable[[], T]) -> T:
+    """Decide and write; if another writer came between the two, decide anew.
+
+    Args:
+        write: Opens the table, decides, and commits with guards.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        ConflictError: Other writers won at every attempt.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            return write()
+        except CommitFailedError as error:
+            if attempt == ATTEMPTS - 1:
+                raise ConflictError(
+                    f"other writers came first {ATTEMPTS} times in a row ({error}); nothing is half-done, run again"
+                ) from error
+            time.sleep(random.uniform(0.02, 0.05 * 2 ** min(attempt, 7)))
+    raise AssertionError("unreachable")
 
 
 def file_stats(table: DeltaTable, partition: Sequence[str] = ()) -> pl.DataFrame:

@@ -16,7 +16,7 @@ def diff_versions(
     schema: Mapping[str, pl.DataType],
     key: Sequence[str],
     partition: Sequence[str] = (),
-) -> pl.DataFrame:
+) -> pl.LazyFrame:
     """Compare two opened versions of a table by key.
 
     Delta rewrites whole files, so whatever differs lies in files that only one version lists; the others are never
@@ -52,7 +52,7 @@ def diff_versions(
     )  # fmt: skip
     pairs = [f"{name}_{side}" for name in others for side in ("before", "after")]
     changed = both.with_columns(change=change).filter(pl.col("change").is_not_null())
-    return changed.select(*key, "change", *pairs).sort(key).collect()
+    return changed.select(*key, "change", *pairs).sort(key)
 
 
 def _read(
@@ -60,7 +60,8 @@ def _read(
 ) -> pl.LazyFrame:
     """Read some files of a version; their partition values stand in the log, not in them."""
     frames = [pl.LazyFrame(schema=schema)]
-    for parts, group in files.partition_by(partition, as_dict=True).items() if partition else [((), files)]:
+    groups = files.partition_by(partition, as_dict=True) if partition else {(): files}
+    for parts, group in groups.items() if files.height else ():
         paths = [f"{table.table_uri.rstrip('/')}/{path}" for path in group["path"]]
         told = {name: pl.lit(str(value)) for name, value in zip(partition, parts, strict=True)}
         frames.append(pl.scan_parquet(paths, glob=False).with_columns(**told).select(schema.keys()))

@@ -57,9 +57,9 @@ def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
 
 
 @task(name="plan", cache_policy=NO_CACHE)
-def plan_files(lake: Lake) -> Plan:
-    """Find the file revisions that are new."""
-    return plan(lake)
+def plan_files(lake: Lake, again: str) -> Plan:
+    """Find the file revisions that are new, or asked for."""
+    return plan(lake, again)
 
 
 @task(
@@ -77,12 +77,13 @@ def write_one(lake: Lake, batch: Batch, run_id: str, label: str) -> list[dict[st
 
 
 @flow(name="ingest-bronze", flow_run_name="ingest {root}")
-def ingest_bronze(root: str = "", batch_mb: BatchMb = 64) -> IngestReport:
+def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> IngestReport:
     """Bring every new file revision below raw/ into bronze: plan, a task for each batch, account.
 
     Args:
         root: The lake: a folder or a URL. Default: LAKEHOUSE_ROOT, else the nearest folder upwards with raw/.
         batch_mb: Raw text per batch, MiB.
+        again: A pattern of paths below raw/ to read once more though they have not changed.
 
     Returns:
         The account of the run.
@@ -93,7 +94,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64) -> IngestReport:
     log = get_run_logger()
     began, run_id = time.perf_counter(), new_run_id()
     lake = Lake(root or None)
-    todo = plan_files(lake)
+    todo = plan_files(lake, again)
     log.info(
         "%s: %d files to read, %.1f MB; %d have nothing new",
         lake.root,

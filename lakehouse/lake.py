@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import dataframely as dy
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import ObjectStore
 
 from lakehouse.contracts import Quarantined, Revision
 from lakehouse.errors import LakeError
 from lakehouse.layouts import CANDLES, Dataset
+from lakehouse.rollback import mark_rolled_back
+from lakehouse.stores import open_store
 from lakehouse.table import Table, contract_schema
 
 
@@ -48,15 +49,14 @@ class Lake:
     @cached_property
     def raw(self) -> ObjectStore:
         """The store that lists and reads raw/. Ingest only reads from it."""
-        try:
-            return from_url(self.uri("raw")) if "://" in self.root else LocalStore(self.uri("raw"))
-        except (BaseError, ValueError) as error:
-            raise LakeError(f"{self.uri('raw')} cannot be opened: {error}") from error
+        return open_store(self.uri("raw"))
 
     @property
     def bronze(self) -> Table:
         """The rows that raw/ states; see `contracts.Candle`."""
-        return self._table(f"bronze/{self.dataset.name}", self.dataset.contract, self.dataset.key)
+        name, schema = f"bronze/{self.dataset.name}", self.dataset.schema
+        uri, on_restore = self.uri(*name.split("/")), partial(mark_rolled_back, self.ledger)
+        return Table(name, uri, schema, self.dataset.key, self.dataset.partition, on_restore=on_restore)
 
     @property
     def quarantine(self) -> Table:
@@ -69,9 +69,7 @@ class Lake:
         return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at"))
 
     def _table(self, name: str, contract: type[dy.Schema], key: tuple[str, ...]) -> Table:
-        ours = contract is self.dataset.contract
-        schema = self.dataset.schema if ours else contract_schema(contract)
-        return Table(name, self.uri(*name.split("/")), schema, key, self.dataset.partition if ours else ())
+        return Table(name, self.uri(*name.split("/")), contract_schema(contract), key)
 
 
 def _resolve(root: str) -> str:

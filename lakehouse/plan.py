@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import polars as pl
 from obstore.exceptions import BaseError
 
+from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.raw import RawFile, hash_file, list_files, load_sources
 from lakehouse.recognise import Declared, declared_for
@@ -45,7 +47,7 @@ class Plan:
         return sum(pending.file.size for pending in self.pending)
 
 
-def plan(lake: Lake) -> Plan:
+def plan(lake: Lake, again: str = "") -> Plan:
     """Compare raw/ with the ledger.
 
     A file whose path, size and modified time the ledger knows is not read. Any other is hashed, and left alone
@@ -53,25 +55,34 @@ def plan(lake: Lake) -> Plan:
 
     Args:
         lake: Whose raw/ and ledger.
+        again: A pattern of paths below raw/ to take even so; `*` stands for any letters, slashes too.
 
     Returns:
         The files with a new revision, and the count of the others.
+
+    Raises:
+        InputError: No file is like `again`.
     """
     known = _last_revisions(lake)
     now = dt.datetime.now(dt.UTC)
     pending = []
     sources = load_sources(lake.raw)
     files = [file for file in list_files(lake.raw) if not declared_for(file.path, sources).ignore]
+    if again and not any(fnmatchcase(file.path, again) for file in files):
+        raise InputError(
+            f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
+        )
     for file in files:
         last = known.get(file.path)
         if last is None:
             pending.append(Pending(file, file.modified_at))
             continue
         size, modified_at, sha256, stated_at = last
-        if (file.size, file.modified_at) == (size, modified_at) and now - file.modified_at > RACY:
+        asked = fnmatchcase(file.path, again)
+        if not asked and (file.size, file.modified_at) == (size, modified_at) and now - file.modified_at > RACY:
             continue
         try:
-            if hash_file(lake.raw, file.path) == sha256:
+            if not asked and hash_file(lake.raw, file.path) == sha256:
                 continue
         except (OSError, BaseError):  # reading it will say what is wrong
             pass

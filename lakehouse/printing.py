@@ -83,6 +83,7 @@ def print_status(console: Console, lake: Lake, status: Status) -> None:
     print_frame(console, _nonzero(status.runs.drop("run_id")), "Last runs")
     print_frame(console, status.reasons, "Quarantine by reason")
     print_frame(console, status.waiting, "Waiting in raw/ for the next run")
+    print_frame(console, status.rolled_back, "Rolled back, until they change or `lakehouse ingest --again PATTERN`")
     print_frame(console, status.failed, "Failed, and tried again at every run")
 
 

@@ -22,6 +22,7 @@ class Status:
         series: See `read_series`.
         runs: run_id, at (Datetime, UTC), files, the counts of law 1 (Int64), failed; the latest first, five at most.
         failed: path, error: files whose last handling failed and that are still there.
+        rolled_back: path, ingested_at (Datetime, UTC): files that a restore of bronze has undone.
         waiting: path, size (Int64), modified_at (Datetime, UTC): what the next run would read.
         reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
     """
@@ -30,6 +31,7 @@ class Status:
     series: pl.DataFrame
     runs: pl.DataFrame
     failed: pl.DataFrame
+    rolled_back: pl.DataFrame
     waiting: pl.DataFrame
     reasons: pl.DataFrame
 
@@ -52,6 +54,7 @@ def read_status(lake: Lake) -> Status:
         schema={"path": pl.String, "size": pl.Int64, "modified_at": pl.Datetime("us", "UTC")},
         orient="row",
     )
+    undone = latest.filter(pl.col("status") == "rolled_back", ~pl.col("path").is_in([f.path for f in pending]))
     runs = (
         handled.group_by("run_id")
         .agg(
@@ -71,7 +74,8 @@ def read_status(lake: Lake) -> Status:
         .sort("lines", "reason", descending=[True, False])
     )
     tables = pl.concat([_read_table(t) for t in (lake.bronze, lake.quarantine, lake.ledger)])
-    return Status(tables, read_series(lake), runs, failed.select("path", "error"), waiting, reasons)
+    rolled_back = undone.select("path", "ingested_at")
+    return Status(tables, read_series(lake), runs, failed.select("path", "error"), rolled_back, waiting, reasons)
 
 
 def read_series(lake: Lake) -> pl.DataFrame:

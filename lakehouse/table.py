@@ -1,18 +1,20 @@
-"""One Delta table over time: scan a version, list its versions and files."""
+"""One Delta table over time: scan a version, list versions and files, compare, go back, keep it tidy."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 
 import dataframely as dy
 import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lakehouse.commits import file_stats
+from lakehouse.commits import commit_properties, file_stats, guarded
 from lakehouse.diff import diff_versions
 from lakehouse.errors import VersionError
+from lakehouse.history import read_versions, standing
+from lakehouse.upkeep import compact, missing_files, remove_unused
 
 CONFIGURATION: Mapping[str, str | None] = {
     "delta.enableChangeDataFeed": "true",
@@ -31,6 +33,7 @@ class Table:
         key: The columns that name a row.
         partition: The columns that it is partitioned by.
         storage_options: What deltalake needs beside the environment to open the URL.
+        on_restore: Told before and after a restore which versions' commits the table holds then.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Table:
         key: Sequence[str],
         partition: Sequence[str] = (),
         storage_options: dict[str, str] | None = None,
+        on_restore: Callable[[Set[int]], object] = lambda stands: None,
     ) -> None:
         self.name = name
         self.uri = uri
@@ -48,6 +52,7 @@ class Table:
         self.key = tuple(key)
         self.partition = tuple(partition)
         self._options = storage_options
+        self._on_restore = on_restore
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, {self.uri!r})"
@@ -122,11 +127,12 @@ class Table:
         Example:
             >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
         """
+        changes = diff_versions(self.at(before), self.at(after), self.schema, self.key, self.partition)
         try:
-            return diff_versions(self.at(before), self.at(after), self.schema, self.key, self.partition)
+            return changes.collect()
         except FileNotFoundError as error:
             raise VersionError(
-                f"table '{self.name}': files of version {before} or {after} are gone, vacuum has removed them"
+                f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
             ) from error
 
     def at(self, version: int) -> DeltaTable:
@@ -139,7 +145,7 @@ class Table:
             The opened table.
 
         Raises:
-            VersionError: There is no table yet, or no such version.
+            VersionError: There is no table yet, or no such version, or vacuum has removed its files.
         """
         table = self.open()
         wanted = version if version >= 0 else table.version() + 1 + version
@@ -148,9 +154,16 @@ class Table:
         if wanted == table.version():
             return table
         try:
-            return DeltaTable(self.uri, version=wanted, storage_options=self._options)
+            old = DeltaTable(self.uri, version=wanted, storage_options=self._options)
         except DeltaError as error:
             raise VersionError(f"table '{self.name}': version {wanted} is not in the log any more: {error}") from error
+        if gone := missing_files(self.uri, old, table):
+            raise VersionError(f"table '{self.name}': vacuum has removed {gone} file(s) of version {wanted}")
+        return old
+
+    def guard(self, *partition: str) -> str:
+        """The application id that a commit to a partition, or to a table without partitions, carries."""
+        return "/".join([self.name.split("/")[0], *partition]) if partition else self.name
 
     def _version_at(self, as_of: dt.datetime) -> int:
         moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
@@ -169,25 +182,7 @@ class Table:
             version (Int64), at (Datetime, UTC), operation, inserted, updated, deleted (Int64, rows),
             files (Int64, raw files that the commit took rows from), run (which run wrote it).
         """
-        schema: dict[str, pl.DataType | type[pl.DataType]] = {
-            **{"version": pl.Int64, "at": pl.Datetime("us", "UTC"), "operation": pl.String},
-            **dict.fromkeys(("inserted", "updated", "deleted", "files"), pl.Int64),
-            "run": pl.String,
-        }
-        rows = [
-            {
-                "version": commit["version"],
-                "at": dt.datetime.fromtimestamp(commit["timestamp"] / 1000, dt.UTC),
-                "operation": commit.get("lakehouse.operation", commit["operation"]),
-                **{
-                    name: int(commit.get(f"lakehouse.{name}", 0))
-                    for name in ("inserted", "updated", "deleted", "files")
-                },
-                "run": commit.get("lakehouse.run"),
-            }
-            for commit in self.open().history()
-        ]
-        return pl.DataFrame(rows, schema=schema)
+        return read_versions(self.open())
 
     def files(self) -> pl.DataFrame:
         """The Parquet files of the latest version.
@@ -197,6 +192,66 @@ class Table:
             (`min.open_time`, …), from the Delta log alone.
         """
         return file_stats(self.open(), self.partition)
+
+    def restore(self, version: int) -> int:
+        """Go back: make an earlier version the latest again. That is a new version, nothing is lost.
+
+        Of bronze: the ledger marks what this undoes as `rolled_back`, and ingest does not bring it back until the
+        file changes, or is asked for with `ingest(lake, again=…)`.
+
+        Args:
+            version: Which; negative ones count from the end.
+
+        Returns:
+            The new version; the latest itself if that was asked for.
+
+        Raises:
+            VersionError: The table has no such version, or vacuum has removed its files.
+            ConflictError: Other writers won at every attempt.
+        """
+        wanted = self.at(version).version()
+        return guarded(lambda: self._restore(wanted))
+
+    def _restore(self, version: int) -> int:
+        base = self.open()
+        if version == base.version():
+            return version
+        target = self.at(version)
+        changes = diff_versions(base, target, self.schema, self.key, self.partition).group_by("change").len().collect()
+        notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
+        stands = standing(base, version)
+        self._on_restore(stands)
+        parts = pl.concat(
+            [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
+        )
+        guards = [self.guard(*map(str, part)) for part in parts.select(self.partition).unique().iter_rows()]
+        base.restore(version, commit_properties=commit_properties(base, guards or [self.guard()], notes))
+        self._on_restore(stands | {base.version()})
+        return base.version()
+
+    def optimize(self) -> int:
+        """Join small files, so that reading is fast again; no row changes.
+
+        Returns:
+            How many files fewer there are; without anything to join there is no new version.
+        """
+        return compact(self.open(), commit_properties(self.open(), [], {}))
+
+    def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
+        """Remove the files that the latest version does not need. Older versions cannot be read then.
+
+        Args:
+            keep_versions: Older versions that are to stay readable; negative ones count from the end.
+            dry_run: Only tell what would be removed.
+
+        Returns:
+            The files, relative to the table.
+
+        Raises:
+            VersionError: The table has no such version.
+        """
+        keep = [self.at(version).version() for version in keep_versions]
+        return remove_unused(self.open(), keep, dry_run=dry_run)
 
 
 def contract_schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:

@@ -40,7 +40,7 @@ def test_a_diff_opens_no_file_that_both_versions_have(tmp_path: Path) -> None:
     ingest(lake)
     untouched.rename(untouched.with_suffix(".away"))
     assert lake.bronze.diff(1, 2)["change"].to_list() == ["inserted"] * 2
-    with pytest.raises(VersionError, match="files of version 0 or 1 are gone"):
+    with pytest.raises(VersionError, match="a file of version 0 or 1 is gone"):
         lake.bronze.diff(0, 1)
 
 
