@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -108,6 +110,68 @@ def sample(
     )
     size = sum(path.stat().st_size for path in paths)
     console.print(f"{len(paths)} synthetic files, {size / 1e6:,.1f} MB, in {escape(str(dest))}")
+    return DONE
+
+
+@app.command
+def notebook(
+    name: str,
+    *,
+    parameter: Annotated[
+        list[str] | None, Parameter(name=["--parameter", "-p"], help="name=value, repeatable.", negative="")
+    ] = None,
+    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
+) -> int:
+    """Execute a notebook headless, and make an HTML page of it that opens without network.
+
+    Args:
+        name: A path, or the name of a notebook in notebooks/, for example 00_quick_tour.
+    """
+    from lakehouse.notebooks import read_parameters  # noqa: PLC0415  papermill takes a second to import
+
+    words = dict(word.partition("=")[::2] for word in parameter or [])
+    return _execute(name, read_parameters(name, words), output)
+
+
+@app.command
+def report(
+    *,
+    symbol: str = "BTCUSDT",
+    interval: str = "1h",
+    start: Annotated[str, Parameter(help="First day, for example 2024-03-01. Default: all.")] = "",
+    end: Annotated[str, Parameter(help="Last day, included. Default: all.")] = "",
+    root: Root = "",
+    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
+) -> int:
+    """Write the report on one series: a page with charts that opens without network."""
+    lake = Lake(root or None)
+    return _execute(
+        "report", {"symbol": symbol, "interval": interval, "start": start, "end": end, "root": lake.root}, output
+    )
+
+
+@app.command
+def lab(*, name: str = "00_quick_tour") -> int:
+    """Open JupyterLab on a notebook, on this machine only; nothing is asked of a network.
+
+    Args:
+        name: A path, or the name of a notebook in notebooks/.
+    """
+    from lakehouse.notebooks import find_notebook  # noqa: PLC0415
+
+    quiet = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), "--ip=127.0.0.1", *quiet]
+    return subprocess.run([*command, "--LabApp.extension_manager=readonly"], check=False).returncode
+
+
+def _execute(name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None) -> int:
+    from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
+
+    with console.status(f"executing {name}"):
+        executed = run_notebook(name, parameters, output)
+    results = ", ".join(f"{key} {value}" for key, value in read_results(executed).items())
+    console.print(f"[bold]{name}[/]: {escape(results)}" if results else f"[bold]{name}[/] has run")
+    console.print(f"page: {escape(executed.with_suffix('.html').resolve().as_uri())}", soft_wrap=True)
     return DONE
 
 

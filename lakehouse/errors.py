@@ -8,7 +8,8 @@ LakehouseError            catch this to catch them all
 ├── VersionError          a table version or time that was asked for is not there
 ├── ConflictError         other writers kept winning; running again is safe
 ├── IngestFailed          a run has ended, and some of its files did not load
-└── NotebookFailed        a cell of a notebook raised, or took too long
+├── NotebookFailed        a cell of a notebook raised, or took too long
+└── BatchFailed           some notebooks of a batch failed, the others have run
 ```
 """
 
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
     from lakehouse.account import IngestReport
 
@@ -75,3 +78,17 @@ class NotebookFailed(LakehouseError):
         self.path, self.cell, self.reason, self.source = path, cell, reason, source
         code = "".join(f"\n    {line}" for line in source.strip().splitlines()[:5])
         super().__init__(f"{path.stem} failed in cell [{cell}]: {reason}{code}\nsee {path}")
+
+
+class BatchFailed(LakehouseError):
+    """Some notebooks of a batch failed.
+
+    Args:
+        runs: A row for each notebook, see `flows.run_notebooks`.
+    """
+
+    def __init__(self, runs: pl.DataFrame) -> None:
+        self.runs = runs
+        failed = runs.filter(runs["error"].is_not_null())
+        lines = [f"  {row['notebook']}: {row['error'].splitlines()[0]}" for row in failed.iter_rows(named=True)]
+        super().__init__(f"{len(lines)} of {runs.height} notebook(s) failed:\n" + "\n".join(lines))

@@ -22,7 +22,7 @@ class Lake:
 
     Args:
         root: A folder, or a URL such as `s3://bucket/prefix`. Without one: `LAKEHOUSE_ROOT`, else the nearest
-            folder upwards from here that holds `raw/`.
+            folder upwards from here that holds `raw/`, else the repository that this package lies in.
         dataset: What its bronze table is about.
 
     Raises:
@@ -81,7 +81,7 @@ def _resolve(root: str) -> str:
             raise LakeError(f"no folder {path}; name an existing one that holds raw/")
         return str(path)
     here = Path.cwd()
-    for folder in (here, *here.parents):
+    for folder in (here, *here.parents, Path(__file__).parents[1]):
         if (folder / "raw").is_dir():
             return str(folder)
     raise LakeError(f"no raw/ folder in {here} or above it; go into a lake, or set LAKEHOUSE_ROOT or give a root")

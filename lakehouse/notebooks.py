@@ -6,10 +6,12 @@ import datetime as dt
 import difflib
 import json
 import os
-from collections.abc import Mapping
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-import altair as alt
 import nbformat
 import papermill as pm
 from IPython.display import display
@@ -18,9 +20,10 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from lakehouse.errors import InputError, NotebookFailed
+from lakehouse.pages import HEADLESS, write_page
 
 RESULTS = "application/vnd.lakehouse.results+json"
-HEADLESS = "LAKEHOUSE_HEADLESS"  # set for the kernels of `run_notebook`
+KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 Value = str | int | float | bool
 
 
@@ -31,7 +34,7 @@ def run_notebook(
     *,
     timeout: int = 600,
 ) -> Path:
-    """Execute a notebook from top to bottom in a fresh kernel.
+    """Execute a notebook from top to bottom in a fresh kernel, and make a page of it.
 
     Args:
         name_or_path: A path, or the name of a notebook in `notebooks/` here or above: `00_quick_tour`.
@@ -40,47 +43,60 @@ def run_notebook(
         timeout: Seconds that a cell may take.
 
     Returns:
-        The path of the executed copy, which is there also if the notebook fails.
+        The path of the executed copy, which is there also if the notebook fails. Beside it, with the suffix `.html`,
+        lies a page that opens without network.
 
     Raises:
         InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
         NotebookFailed: A cell raised or took too long.
     """
-    path = _find(name_or_path)
+    path = find_notebook(name_or_path)
     given = dict(parameters or {})
-    _check_parameters(path, given)
-    now = dt.datetime.now(dt.UTC)
-    target = Path(output) if output else Path("runs", f"{now:%Y%m%dT%H%M%S}-{path.stem}", path.name)
+    check_parameters(path, given)
+    target = Path(output) if output else _next_run(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    before = os.environ.get(HEADLESS)
-    os.environ[HEADLESS] = "1"  # the kernel inherits it
     try:
-        pm.execute_notebook(
-            str(path),
-            str(target),
-            parameters=given,
-            kernel_name="python3",
-            progress_bar=False,
-            execution_timeout=timeout,
-            cwd=str(path.parent),
-            # ipykernel 7 warns of unencrypted ports without it
-            config=Config({"KernelManager": {"transport_encryption": "auto"}}),
-        )
+        with headless(), tempfile.TemporaryDirectory() as folder:
+            pm.execute_notebook(
+                str(path),
+                str(target),
+                parameters=given,
+                kernel_name="python3",
+                progress_bar=False,
+                execution_timeout=timeout,
+                cwd=str(path.parent),
+                config=_kernel_config(folder),
+            )
     except PapermillExecutionError as error:
         raise NotebookFailed(target, error.exec_count or 0, f"{error.ename}: {error.evalue}", error.source) from error
     except CellTimeoutError as error:
         raise NotebookFailed(target, 0, f"a cell took longer than {timeout} s", "") from error
-    finally:
-        os.environ.pop(HEADLESS) if before is None else os.environ.update({HEADLESS: before})
+    write_page(target)
     return target
 
 
-def use_charts() -> None:
-    """Choose how charts are shown: interactive in JupyterLab, PNG where nobody can click; both without network."""
-    if os.environ.get(HEADLESS) or not os.environ.get("JPY_SESSION_NAME"):
-        alt.renderers.enable("png")
-    else:
-        alt.renderers.enable("jupyter", offline=True)
+@contextmanager
+def headless() -> Iterator[None]:
+    """Let kernels that are started inside know that nobody can click: they inherit it."""
+    before = os.environ.get(HEADLESS)
+    os.environ[HEADLESS] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(HEADLESS) if before is None else os.environ.update({HEADLESS: before})
+
+
+def _kernel_config(folder: str) -> Config:
+    """Talk to the kernel through files, where there are such: kernels that start together may race for a port."""
+    if os.name == "posix":
+        return Config({"KernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}})
+    return Config({"KernelManager": {"transport_encryption": "auto"}})  # without it ipykernel 7 warns
+
+
+def _next_run(path: Path) -> Path:
+    now = dt.datetime.now(dt.UTC)
+    folder = Path("runs", f"{now:%Y%m%dT%H%M%S}-{path.stem}")
+    return (Path(f"{folder}-{uuid.uuid4().hex[:6]}") if folder.exists() else folder) / path.name
 
 
 def check_answer(given: object, right: object, hint: str) -> None:
@@ -128,27 +144,66 @@ def read_results(path: str | Path) -> dict[str, Value]:
     return found
 
 
-def _find(name_or_path: str | Path) -> Path:
+def find_notebook(name_or_path: str | Path) -> Path:
+    """Find a notebook by its path, or by its name in `notebooks/` here, above, or beside this package.
+
+    Raises:
+        InputError: There is none.
+    """
     path = Path(name_or_path)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
     here = Path.cwd()
-    for folder in (here, *here.parents):
+    for folder in (here, *here.parents, Path(__file__).parents[1]):
         candidate = folder / "notebooks" / f"{path.name.removesuffix('.ipynb')}.ipynb"
         if candidate.is_file():
             return candidate
     raise InputError(f"no notebook '{name_or_path}': neither a file, nor in notebooks/ of {here} or above it")
 
 
-def _check_parameters(path: Path, given: Mapping[str, Value]) -> None:
+def read_parameters(name_or_path: str | Path, words: Mapping[str, str]) -> dict[str, Value]:
+    """Turn words of a command line into values of the dtypes that a notebook's parameters have.
+
+    Args:
+        name_or_path: The notebook.
+        words: Name → word.
+
+    Returns:
+        Name → value.
+
+    Raises:
+        InputError: There is no such notebook or parameter, or a word is no such value.
+    """
+    path = find_notebook(name_or_path)
     known = pm.inspect_notebook(str(path))
-    kinds = {"str": str, "int": int, "float": (int, float), "bool": bool}
+    found: dict[str, Value] = {}
+    for name, word in words.items():
+        kind = known.get(name, {}).get("inferred_type_name", "str")
+        try:
+            found[name] = json.loads(word.lower()) if kind in ("int", "float", "bool") else word
+        except ValueError:
+            found[name] = word  # which the check that follows does not let pass
+    check_parameters(path, found)
+    return found
+
+
+def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> None:
+    """Hold values against the parameters of a notebook, before a kernel is started.
+
+    Args:
+        name_or_path: The notebook.
+        given: Name → value.
+
+    Raises:
+        InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
+    """
+    path = find_notebook(name_or_path)
+    known = pm.inspect_notebook(str(path))
     for name, value in given.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known) or 'none'}"
             raise InputError(f"notebook '{path.stem}' has no parameter '{name}'{hint}")
         wanted = known[name]["inferred_type_name"]
-        fits = kinds.get(wanted, object)
-        if not isinstance(value, fits) or (isinstance(value, bool) and fits is not bool):  # type: ignore[arg-type]
+        if wanted in KINDS and type(value) not in KINDS[wanted]:
             raise InputError(f"notebook '{path.stem}': {name} is {value!r}; expected a {wanted}")

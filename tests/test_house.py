@@ -48,10 +48,11 @@ ABOVE = {
     "status": {"commits", "contracts", "lake", "plan", "table"},
     "sample": {"errors", "layouts"},
     "charts": set[str](),
-    "notebooks": {"errors"},
-    "flows": {"progress", "account", "batch", "bronze", "contracts", "errors", "lake", "plan"},
+    "pages": set[str](),
+    "notebooks": {"errors", "pages"},
+    "flows": {"account", "batch", "bronze", "contracts", "errors", "lake", "notebooks", "plan", "progress"},
     "printing": {"account", "contracts", "lake", "status"},
-    "cli": {"progress", "bronze", "errors", "flows", "lake", "printing", "sample", "status"},
+    "cli": {"bronze", "errors", "flows", "lake", "notebooks", "printing", "progress", "sample", "status"},
 }
 
 
