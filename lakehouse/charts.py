@@ -1,119 +1,97 @@
-"""Frame in, Altair chart out. The charts know nothing of the lake; whatever is large is aggregated in Polars first."""
+"""Frame in, Altair chart out: lines counted. Charts know nothing of the lake, and aggregate in Polars first."""
 
 from __future__ import annotations
 
-import datetime as dt
-
 import altair as alt
 import polars as pl
+from altair.typing import ChartType
 
-# Okabe and Ito's palette: told apart by colour-blind people, and in print. https://jfly.uni-koeln.de/color/
-RISE, FALL = "#0072B2", "#D55E00"
-FATES = {
-    "inserted": "#0072B2",
-    "updated": "#E69F00",
-    "unchanged": "#009E73",
-    "superseded": "#999999",
-    "rejected": "#D55E00",
-}
-MAX_BARS = 400  # more candles than this cannot be told apart on a page
-STEPS = (60, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 259200, 604800, 2592000)
+from lakehouse.theme import BLUE, GREEN, GREY, ORANGE, VERMILION, amounts, counted, nothing
+
+FATES = {"inserted": BLUE, "updated": ORANGE, "unchanged": GREEN, "superseded": GREY, "rejected": VERMILION}
+MAX_FILES, MAX_REASONS = 30, 20  # bars that one reads at a glance
+LONG_LABEL = "length(datum.label) > 44 ? '…' + slice(datum.label, -43) : datum.label"  # of a path the end tells most
 
 
-def candles(bars: pl.DataFrame, title: str, *, width: int = 720) -> alt.VConcatChart:
-    """Draw prices as candles, volume below; longer series are first re-barred to a coarser interval.
-
-    Args:
-        bars: open_time, open, high, low, close, volume; one series.
-        title: What is seen, and of which version.
-        width: In pixels.
-
-    Returns:
-        The chart. Blue bars rise, red ones fall.
-    """
-    rows, step = rebar(bars.sort("open_time"))
-    half = pl.duration(seconds=0.35 * step)
-    rows = rows.with_columns(left=pl.col("open_time") - half, right=pl.col("open_time") + half)
-    colour = alt.condition("datum.open <= datum.close", alt.value(RISE), alt.value(FALL))
-    time = alt.X("open_time:T", title=None)
-    shown = ("open", "high", "low", "close", "volume")
-    tip = [alt.Tooltip("open_time:T", format="%Y-%m-%d %H:%M"), *[alt.Tooltip(f"{name}:Q") for name in shown]]
-    base = alt.Chart(rows).encode(color=colour, tooltip=tip)
-    wicks = base.mark_rule().encode(time, alt.Y("low:Q", title="price").scale(zero=False), alt.Y2("high"))
-    bodies = base.mark_bar().encode(alt.X("left:T", title=None), alt.X2("right"), alt.Y("open:Q"), alt.Y2("close"))
-    volume = base.mark_bar().encode(
-        alt.X("left:T", title="UTC"),
-        alt.X2("right"),
-        alt.Y("volume:Q", title="volume", axis=alt.Axis(format="~s", tickCount=3)).scale(zero=True),
-        alt.Y2Datum(0),
-    )
-    prices = (wicks + bodies).properties(width=width, height=280)
-    return alt.vconcat(prices, volume.properties(width=width, height=70), spacing=6).properties(
-        title=alt.Title(title, subtitle=f"bars of {_spoken(step)}")
-    )
-
-
-def rebar(bars: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """Make bars coarse enough to draw.
-
-    Args:
-        bars: open_time, open, high, low, close, volume; sorted by time.
-
-    Returns:
-        At most some `MAX_BARS` bars in the same columns, and their length in seconds.
-    """
-    if bars.height < 2:
-        return bars, 3600
-    own = int(bars["open_time"].diff().drop_nulls().dt.total_seconds().median())  # type: ignore[arg-type]
-    span = (bars["open_time"][-1] - bars["open_time"][0]).total_seconds()
-    step = next((s for s in STEPS if s >= own and span / s <= MAX_BARS), max(own, STEPS[-1]))
-    if step <= own:
-        return bars.select("open_time", "open", "high", "low", "close", "volume"), own
-    coarse = bars.group_by_dynamic("open_time", every=dt.timedelta(seconds=step)).agg(
-        pl.col("open").first(),
-        pl.col("high").max(),
-        pl.col("low").min(),
-        pl.col("close").last(),
-        pl.col("volume").sum(),
-    )
-    return coarse, step
-
-
-def fates(files: pl.DataFrame, title: str, *, width: int = 480) -> alt.Chart:
+def fates(files: pl.DataFrame, title: str, *, width: int = 480) -> ChartType:
     """Draw what became of each file's lines: law 1 as stacked bars.
 
     Args:
-        files: path and the counts inserted, updated, unchanged, superseded, rejected; a row a file.
+        files: path and the counts inserted, updated, unchanged, superseded, rejected; a row a file or file revision.
         title: What is seen.
         width: In pixels.
 
     Returns:
-        The chart, a bar a file.
+        The chart, a bar a path; of many paths the `MAX_FILES` with most rejected lines, then most lines.
     """
-    long = files.unpivot(on=list(FATES), index="path", variable_name="fate", value_name="lines")
-    long = long.filter(pl.col("lines") > 0).with_columns(order=pl.col("fate").replace_strict(_ranks(), default=9))
-    chart: alt.Chart = (
-        alt.Chart(long)
+    names = list(FATES)
+    if files.is_empty():
+        return nothing(title, width)
+    sums = files.group_by("path").agg(pl.col(names).sum()).filter(pl.sum_horizontal(names) > 0)
+    if sums.is_empty():
+        return nothing(title, width)
+    size = pl.sum_horizontal(names)
+    shown = sums.sort("rejected", size, "path", descending=[True, True, False]).head(MAX_FILES).sort("path")
+    ranks = {name: rank for rank, name in enumerate(names)}
+    long = shown.unpivot(on=names, index="path", variable_name="fate", value_name="lines").filter(pl.col("lines") > 0)
+    labels = _labels("path", shown["path"].to_list())
+    drawn = (
+        alt.Chart(long.with_columns(order=pl.col("fate").replace_strict(ranks, return_dtype=pl.Int64)))
         .mark_bar()
         .encode(
-            alt.X("lines:Q", title="lines"),
-            alt.Y("path:N", title=None, axis=alt.Axis(labelLimit=260)),
-            alt.Color("fate:N", title=None, sort=list(FATES)).scale(domain=list(FATES), range=list(FATES.values())),
+            alt.X("lines:Q", title="lines", axis=amounts(6)),
+            labels,
+            alt.Color("fate:N", title=None, sort=names).scale(domain=names, range=list(FATES.values())),
             order="order:Q",
-            tooltip=["path", "fate", "lines"],
+            tooltip=["path:N", "fate:N", alt.Tooltip("lines:Q", format=",")],
         )
-        .properties(width=width, title=title)
     )
-    return chart
+    bad = shown.filter(pl.col("rejected") > 0).select(
+        "path", total=pl.sum_horizontal(names), words=pl.format("{} rejected", "rejected")
+    )
+    words = (
+        alt.Chart(bad).mark_text(align="left", dx=5, color=VERMILION).encode(alt.X("total:Q"), labels, text="words:N")
+    )
+    told = ", ".join(f"{count:,} {name}" for name in names if (count := int(sums[name].sum())))
+    told = f"{counted(sums.height, 'file')}: {told}"
+    if sums.height > MAX_FILES:
+        told += f"; the {MAX_FILES} with most rejected lines, then most lines"
+    return alt.layer(drawn, words).properties(width=width, title=alt.Title(title, subtitle=told))
 
 
-def _ranks() -> dict[str, int]:
-    return {name: rank for rank, name in enumerate(FATES)}
+def rejects(reasons: pl.DataFrame, title: str, *, width: int = 480) -> ChartType:
+    """Draw the quarantine by reason.
+
+    Args:
+        reasons: reason, lines; a line with several reasons counts under each.
+        title: What is seen.
+        width: In pixels.
+
+    Returns:
+        The chart, the commonest reason first; beyond `MAX_REASONS` the rarer ones are one bar.
+    """
+    if reasons.is_empty():
+        return nothing(title, width)
+    ranked = reasons.group_by("reason").agg(pl.col("lines").sum()).filter(pl.col("lines") > 0)
+    if ranked.is_empty():
+        return nothing(title, width)
+    ranked = ranked.sort("lines", "reason", descending=[True, False])
+    more = ranked[MAX_REASONS:]
+    if more.height > 1:
+        row = {"reason": f"… {more.height:,} rarer reasons", "lines": more["lines"].sum()}
+        ranked = pl.concat([ranked[:MAX_REASONS], pl.DataFrame([row], schema=ranked.schema)])
+    base = alt.Chart(ranked).encode(
+        alt.X("lines:Q", title="lines", axis=amounts(6)),
+        _labels("reason", ranked["reason"].to_list()),
+        tooltip=["reason:N", alt.Tooltip("lines:Q", format=",")],
+    )
+    numbers = base.mark_text(align="left", dx=4).encode(text=alt.Text("lines:Q", format=","))
+    commonest = f"{reasons['reason'].n_unique():,} reasons; the commonest: {ranked['reason'][0]}"
+    told = commonest if reasons["reason"].n_unique() > 1 else "one reason"
+    return alt.layer(base.mark_bar(color=VERMILION), numbers).properties(
+        width=width, title=alt.Title(title, subtitle=told)
+    )
 
 
-def _spoken(seconds: int) -> str:
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds % size == 0:
-            count = seconds // size
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{seconds} seconds"
+def _labels(field: str, order: list[str]) -> alt.Y:
+    return alt.Y(f"{field}:N", title=None, sort=order, axis=alt.Axis(labelLimit=320, labelExpr=LONG_LABEL))
