@@ -16,7 +16,6 @@ STEPS = {
     **{14400: "4h", 28800: "8h", 43200: "12h", 86400: "1d", 259200: "3d", 604800: "1w"},
     **{MONTH: "1mo", 3 * MONTH: "3mo", 12 * MONTH: "1y"},
 }  # seconds → what Polars calls it
-SPOKEN = {MONTH: "1 month", 3 * MONTH: "3 months", 12 * MONTH: "1 year"}
 COLOUR = alt.condition("datum.open <= datum.close", alt.value(RISE), alt.value(FALL))
 OHLCV = ("open", "high", "low", "close", "volume")
 
@@ -59,9 +58,13 @@ def candles(bars: pl.DataFrame, title: str, *, width: int = 720) -> alt.VConcatC
         )
     )
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["open_time"], empty=False)
-    panels = [_prices(base, brush, hover, width), _strip(overview, brush, width)]
+    timed = alt.Axis(format=CLOCK, labelFlush=True, labelOverlap=True, title="UTC", tickCount=8)
     if bars["volume"].sum():
-        panels.insert(1, _volume(base, brush, hover, width))
+        bare = alt.Axis(labels=False, ticks=False)
+        panels = [_prices(base, brush, hover, bare, width), _volume(base, brush, hover, timed, width)]
+    else:
+        panels = [_prices(base, brush, hover, timed, width)]
+    panels.append(_strip(overview, brush, width))
     return alt.vconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=_told(bars, step, fine_step)))
 
 
@@ -102,11 +105,14 @@ def spacing(times: pl.Series) -> int:
         times: Sorted times.
 
     Returns:
-        Seconds, at least 1; an hour if there are no two different times.
+        Seconds, at least 1; `MONTH` if it is a calendar month; an hour if there are no two different times.
     """
     gaps = times.diff().drop_nulls().dt.total_milliseconds()
     usual = gaps.filter(gaps > 0).mode().min()
-    return max(1, round(usual / 1000)) if isinstance(usual, int) else 3600
+    if not isinstance(usual, int):
+        return 3600
+    seconds = max(1, round(usual / 1000))
+    return MONTH if 28 * 86400 <= seconds <= 31 * 86400 else seconds
 
 
 def _told(bars: pl.DataFrame, step: int, fine_step: int) -> str:
@@ -114,14 +120,10 @@ def _told(bars: pl.DataFrame, step: int, fine_step: int) -> str:
     told = f"{counted(bars.height, 'bar')}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
     if bars.height == 1:
         return f"1 bar, {first:%Y-%m-%d %H:%M} UTC"
-    told += f"; drawn as bars of {_length(step)}"
+    told += f"; drawn as bars of {spoken(step)}"
     if step != fine_step:
-        told += f", of {_length(fine_step)} where one zooms: drag in the lowest strip"
+        told += f", of {spoken(fine_step)} where one zooms: drag in the lowest strip"
     return told
-
-
-def _length(step: int) -> str:
-    return SPOKEN.get(step, spoken(step))
 
 
 def _millis(column: str) -> pl.Expr:
@@ -148,21 +150,19 @@ def _column(
     return chart
 
 
-def _prices(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, width: int) -> ChartType:
+def _prices(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: alt.Axis, width: int) -> ChartType:
     marks, height = base.encode(color=COLOUR), 280
-    bare = alt.Axis(labels=False, ticks=False)
     price = alt.Y("low:Q", title="price (quote asset)").scale(zero=False)
-    wicks = marks.mark_rule(clip=True).encode(_x("middle", brush, bare), price, alt.Y2("high"))
+    wicks = marks.mark_rule(clip=True).encode(_x("middle", brush, axis), price, alt.Y2("high"))
     bodies = marks.mark_bar(clip=True, strokeWidth=0.8).encode(  # the stroke shows a bar that closes where it opened
-        _x("left", brush, bare), alt.X2("right"), alt.Y("open:Q"), alt.Y2("close"), stroke=COLOUR
+        _x("left", brush, axis), alt.X2("right"), alt.Y("open:Q"), alt.Y2("close"), stroke=COLOUR
     )
-    column = _column(base, brush, hover, height, bare).add_params(hover)
+    column = _column(base, brush, hover, height, axis).add_params(hover)
     return alt.layer(wicks, bodies, column).properties(width=width, height=height)
 
 
-def _volume(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, width: int) -> ChartType:
+def _volume(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: alt.Axis, width: int) -> ChartType:
     height = 70
-    axis = alt.Axis(format=CLOCK, labelFlush=True, labelOverlap=True, title="UTC", tickCount=8)
     amount = alt.Y("volume:Q", title=["volume", "(base asset)"], axis=amounts(3, whole=False))
     drawn = (
         base.encode(color=COLOUR)

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.candlestick import spacing
+from lakehouse.candlestick import MONTH, spacing
 from lakehouse.theme import BLUE, FALL, GREY, ORANGE, PURPLE, RISE, SKY, VERMILION, amounts, counted, nothing, spoken
 
 DAY = 86400
@@ -114,7 +114,7 @@ def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:
     return cells.join(counts.with_columns(cell), on="cell", how="left").select(
         "cell",
         pl.col("present").fill_null(0).cast(pl.Int64),
-        expected=ends - starts,
+        expected=pl.lit(1, pl.Int64) if step == MONTH else ends - starts,
     )
 
 
@@ -218,7 +218,8 @@ def _named(names: dict[int, str]) -> alt.Axis:
 def _returns(bars: pl.DataFrame) -> pl.Series:
     """Logarithmic returns in percent, of neighbours that are one interval apart."""
     bars = bars.select("open_time", "close").sort("open_time")
-    near = pl.col("open_time").diff().dt.total_milliseconds() == 1000 * spacing(bars["open_time"])
+    step = 1000 * spacing(bars["open_time"])
+    near = pl.col("open_time").diff().dt.total_milliseconds().is_between(0.9 * step, 1.1 * step)  # months differ
     close, before = pl.col("close"), pl.col("close").shift()
     sound = bars.select((near & (close > 0) & (before > 0)).fill_null(value=False)).to_series()
     return bars.select(r=100 * (close / before).log()).filter(sound)["r"]

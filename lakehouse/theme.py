@@ -89,13 +89,11 @@ def nothing(title: str, width: int) -> alt.Chart:
     return chart
 
 
-def spoken(seconds: float) -> str:
-    """Say a length of time: `1 hour`, `15 minutes`."""
-    whole = int(seconds)
-    for unit, size in (("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        if whole and whole % size == 0:
-            return counted(whole // size, unit)
-    return f"{seconds} seconds"
+def spoken(seconds: int) -> str:
+    """Say the length of a bar: `15 minutes`, `1 hour`; months have 30 days and years 12 months."""
+    units = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31104000}
+    unit = max((unit for unit, size in units.items() if seconds % size == 0), key=units.__getitem__)
+    return counted(seconds // units[unit], unit)
 
 
 def counted(number: int, thing: str) -> str:

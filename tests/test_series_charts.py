@@ -61,6 +61,13 @@ def test_several_years_have_a_row_each_and_decades_a_cell_a_month() -> None:
     assert rows(decades, "filled")[1]["expected"] == 29
 
 
+def test_months_differ_in_length_and_none_is_missing() -> None:
+    months = pl.DataFrame({"open_time": pl.datetime_range(START, START.replace(year=2025), "1mo", eager=True)})
+    prices = months.with_columns(close=pl.lit(1.0))
+    assert subtitle(drawn(completeness(months, "a title"))) == "13 of 13 bars of 1 month (100.00%); no gaps"
+    assert "12 returns" in subtitle(drawn(distribution(prices, "a title")))
+
+
 def test_returns_are_binned_and_those_beyond_are_counted() -> None:
     steps = [0.01, -0.01] * 50 + [0.5]  # a hundred of one percent, and one of fifty
     closes = [100.0]

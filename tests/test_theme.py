@@ -38,7 +38,14 @@ def test_the_chart_of_nothing_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(60, "1 minute"), (5400, "90 minutes"), (86400, "1 day"), (604800, "1 week"), (7, "7 seconds")],
+    [
+        (60, "1 minute"),
+        (5400, "90 minutes"),
+        (86400, "1 day"),
+        (604800, "1 week"),
+        (7776000, "3 months"),
+        (7, "7 seconds"),
+    ],
 )
 def test_lengths_are_spoken_in_their_largest_whole_unit(seconds: int, words: str) -> None:
     assert spoken(seconds) == words
