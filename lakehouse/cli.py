@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.bronze import ingest as ingest_files
-from lakehouse.errors import IngestFailed, InputError, LakehouseError
+from lakehouse.errors import IngestFailed, InputError, LakehouseError, QualityFailed
 from lakehouse.lake import Lake
-from lakehouse.printing import print_json, print_report, print_series, print_status
+from lakehouse.printing import print_frame, print_json, print_report, print_status
 from lakehouse.progress import Bar
+from lakehouse.quality import read_quality
 from lakehouse.sample import write_sample
 from lakehouse.status import read_series, read_status
 
@@ -41,26 +42,45 @@ Again = Annotated[
 
 
 @app.command
-def run(*, root: Root = "", batch_mb: BatchMb = 64) -> int:
-    """Do the main job: bring what is new in raw/ into bronze with the Prefect flow, and show what landed.
+def run(
+    *,
+    root: Root = "",
+    batch_mb: BatchMb = 64,
+    again: Again = "",
+    rebuild: Annotated[bool, Parameter(negative="", help="Compute silver and gold as a whole.")] = False,
+    max_rejected: Annotated[float, Parameter(help="Largest part of the lines that may be rejected.")] = 1.0,
+    min_completeness: Annotated[float, Parameter(help="Smallest part of its grid that a series must have.")] = 0.0,
+    page: Annotated[bool, Parameter(negative="--no-report", name="--report", help="Execute the report.")] = True,
+) -> int:
+    """Do the main job with the Prefect flow: raw/ to bronze, silver and gold, then execute the report.
 
     With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
     """
-    from lakehouse.flows import ingest_bronze  # noqa: PLC0415  Prefect takes seconds to import
+    from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
 
-    lake = Lake(root or None)
+    lake, code = Lake(root or None), DONE
+    limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
-        report = ingest_bronze(root=lake.root, batch_mb=batch_mb)
+        done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail")
+        print_report(console, lake, done.ingest)
     except IngestFailed as failed:
-        report = failed.report
-    print_report(console, lake, report)
-    print_series(console, read_series(lake))
+        print_report(console, lake, failed.report)
+        code = INCOMPLETE
+    except QualityFailed as failed:
+        console.print(f"[bold red]not good enough[/]: {escape(str(failed))}")
+        code = INCOMPLETE
+    print_frame(console, read_quality(lake), "Series in silver")
+    series = read_series(lake)
+    if page and series.height:
+        wanted = series.filter(symbol="BTCUSDT", interval="1h")
+        shown = (wanted if wanted.height else series).row(0, named=True)
+        _execute("report", {"symbol": shown["symbol"], "interval": shown["interval"], "root": lake.root}, None)
     console.print(
-        f"Tables: {escape(lake.uri('bronze'))}\n"
+        f"Tables: {escape(lake.uri('bronze'))}, silver, gold\n"
         "Next:   [bold]lakehouse status[/] for tables, runs and quarantine; "
-        "[bold]jupyter lab notebooks/00_quick_tour.ipynb[/] to explore"
+        "[bold]lakehouse lab[/] to explore"
     )
-    return DONE if report.complete else INCOMPLETE
+    return code
 
 
 @app.command

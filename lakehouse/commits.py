@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -80,9 +81,11 @@ def commit(
     guards: Iterable[str],
     notes: Mapping[str, str | int],
     *,
+    deleted: pl.DataFrame | None = None,
+    consumed: Mapping[str, int] | None = None,
     even_empty: bool = False,
 ) -> int:
-    """Write new and changed rows in one commit: an append if all are new, else a bounded MERGE.
+    """Write new, changed and deleted rows in one commit: an append if all are new, else a bounded MERGE.
 
     The guard: delta-rs lets blind appends pass each other, but two commits that were in flight at once
     with one application id conflict. So each commit carries an id for every partition it touches.
@@ -92,9 +95,11 @@ def commit(
         key: The columns that name a row.
         inserted: Rows whose keys the table lacks.
         updated: Rows whose keys the table has, with other values.
-        spans: Where the updated rows lie.
+        spans: Where the updated and deleted rows lie.
         guards: Ids of what must not have been written since `base`.
         notes: Goes into the commit's metadata, shown by `Table.versions`.
+        deleted: Rows that are to go; only their keys matter.
+        consumed: Application ids of what these rows were made from → its version, kept with them.
         even_empty: Commit the guards though there is no row to write.
 
     Returns:
@@ -103,11 +108,12 @@ def commit(
     Raises:
         CommitFailedError: Another writer was there in between; decide anew on the latest version.
     """
-    if inserted.is_empty() and updated.is_empty() and not even_empty:
+    gone = inserted.clear() if deleted is None else deleted
+    if inserted.is_empty() and updated.is_empty() and gone.is_empty() and not even_empty:
         return base.version()
-    told = {"inserted": inserted.height, "updated": updated.height, **notes}
-    properties = commit_properties(base, guards, told)
-    if updated.is_empty():
+    told = {"inserted": inserted.height, "updated": updated.height, "deleted": gone.height, **notes}
+    properties = commit_properties(base, guards, told, consumed or {})
+    if updated.is_empty() and gone.is_empty():
         write_deltalake(
             base,
             inserted,
@@ -119,8 +125,12 @@ def commit(
         return base.version()
     bounds = " OR ".join(f"({span.sql('t')})" for span in spans) or "true"
     same = " AND ".join(f"t.{name} = s.{name}" for name in key)
+    kept, gone = (
+        rows.with_columns(_gone=pl.lit(is_gone))
+        for rows, is_gone in ((pl.concat([inserted, updated]), False), (gone, True))
+    )
     merge = base.merge(
-        pl.concat([inserted, updated]),
+        pl.concat([kept, gone.select(kept.columns)]),
         f"({bounds}) AND {same}",
         source_alias="s",
         target_alias="t",
@@ -130,7 +140,9 @@ def commit(
     )
     decided_on = base.version()
     try:
-        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+        values = {name: f"s.{name}" for name in inserted.columns}
+        changes = merge.when_matched_delete("s._gone").when_matched_update(values, "NOT s._gone")
+        changes.when_not_matched_insert(values, "NOT s._gone").execute()
     except CommitFailedError:
         raise
     except DeltaError as error:  # meeting another commit it may also fail to read its own predicate back
@@ -141,17 +153,24 @@ def commit(
     return base.version()
 
 
-def commit_properties(base: DeltaTable, guards: Iterable[str], notes: Mapping[str, str | int]) -> CommitProperties:
+def commit_properties(
+    base: DeltaTable,
+    guards: Iterable[str],
+    notes: Mapping[str, str | int],
+    consumed: Mapping[str, int] = MappingProxyType({}),
+) -> CommitProperties:
     """What a commit carries beside its rows.
 
     Args:
         base: The opened version on which it was decided.
         guards: Ids of what must not have been written since.
         notes: For `Table.versions`.
+        consumed: Ids of what the rows were made from → its version.
     """
+    versions = {**dict.fromkeys(guards, base.version() + 1), **consumed}
     return CommitProperties(
         custom_metadata={f"lakehouse.{name}": str(value) for name, value in notes.items()},
-        app_transactions=[Transaction(guard, base.version() + 1) for guard in guards],
+        app_transactions=[Transaction(name, version) for name, version in versions.items()],
     )
 
 

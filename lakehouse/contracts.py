@@ -100,6 +100,67 @@ class Revision(dy.Schema):
     ingested_at = _time()
 
 
+class SilverCandle(dy.Schema):
+    """A bar of silver/candles: every bar of bronze, and fillings for short gaps. Key: as of a candle."""
+
+    market = dy.String()
+    symbol = dy.String()
+    interval = dy.String()
+    open_time = _time()  # as stated; the grid is the interval's, from midnight UTC, Monday or the first of the month
+    open = dy.Float64()
+    high = dy.Float64()
+    low = dy.Float64()
+    close = dy.Float64()
+    volume = dy.Float64(nullable=True)
+    quote_volume = dy.Float64(nullable=True)
+    trades = dy.Int64(nullable=True)
+    taker_buy_volume = dy.Float64(nullable=True)
+    taker_buy_quote_volume = dy.Float64(nullable=True)
+    log_return = dy.Float64(nullable=True)  # ln(close / close of the slot before); null after an open gap
+    is_filled = dy.Bool()  # nobody stated it: the last price is carried on, nothing was traded
+    is_off_grid = dy.Bool()  # it does not open where the grid has a slot
+    closes_early = dy.Bool()  # it says that it closes a second or more before its slot ends
+    is_unfinished = dy.Bool()  # it was stated before its slot ended
+    outlier = dy.String(nullable=True)  # the rule that it broke: `wick` or `spike`, see `silver.flag_outliers`
+
+
+class Gap(dy.Schema):
+    """Slots of the grid for which bronze has no bar, in silver/gaps. Key: market, symbol, interval, first."""
+
+    market = dy.String()
+    symbol = dy.String()
+    interval = dy.String()
+    first = _time()  # the first slot that is missing
+    last = _time()  # the last
+    missing = dy.Int64(min=1)  # how many slots
+    is_filled = dy.Bool()  # whether silver/candles carries the price over it
+
+
+class GoldBar(dy.Schema):
+    """A day, week or month of gold. Key: market, symbol, open_time. Filled bars count for nothing but the price."""
+
+    market = dy.String()
+    symbol = dy.String()
+    open_time = _time()  # midnight UTC; a week begins on Monday
+    source = dy.String()  # the interval of the bars that it is made from: the finest that has any
+    open = dy.Float64()
+    high = dy.Float64()
+    low = dy.Float64()
+    close = dy.Float64()
+    volume = dy.Float64(nullable=True)  # in the base asset
+    vwap = dy.Float64(
+        nullable=True
+    )  # quote volume / volume; without quote volume, by the typical price (h + l + c) / 3
+    trades = dy.Int64(nullable=True)
+    realised_volatility = dy.Float64(nullable=True)  # square root of the sum of squared log returns, not annualised
+    max_drawdown = dy.Float64()  # the largest fall from the highest close so far, or the first open; 0.1 is 10 %
+    bars = dy.Int64()  # that were stated
+    expected = dy.Int64()  # that a whole day, week or month has
+    completeness = dy.Float64()  # bars / expected
+    filled = dy.Int64()
+    outliers = dy.Int64()
+
+
 COUNTS = ("read", "inserted", "updated", "unchanged", "superseded", "rejected")
 PROVENANCE = tuple(Provenance.column_names())
 

@@ -16,6 +16,8 @@ def diff_versions(
     schema: Mapping[str, pl.DataType],
     key: Sequence[str],
     partition: Sequence[str] = (),
+    *,
+    provenance: bool = False,
 ) -> pl.LazyFrame:
     """Compare two opened versions of a table by key.
 
@@ -28,16 +30,17 @@ def diff_versions(
         schema: The table's columns and dtypes.
         key: The columns that name a row.
         partition: The columns that the table is partitioned by.
+        provenance: Whether a row has changed if it is stated in another place, with equal values.
 
     Returns:
         The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every other
-        column; sorted by key. A row whose provenance alone differs has not changed.
+        column; sorted by key.
     """
     old, new = file_stats(before, partition), file_stats(after, partition)
     gone = _read(before, old.join(new, on="path", how="anti"), schema, partition)
     come = _read(after, new.join(old, on="path", how="anti"), schema, partition)
     others = [name for name in schema if name not in key]
-    values = [name for name in others if not name.startswith("_")]
+    values = [name for name in others if provenance or not name.startswith("_")]
     sides = [
         frame.select(*key, pl.col(others).name.suffix(f"_{side}"), pl.lit(True).alias(side))
         for frame, side in ((gone, "before"), (come, "after"))

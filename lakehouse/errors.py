@@ -9,7 +9,8 @@ LakehouseError            catch this to catch them all
 ├── ConflictError         other writers kept winning; running again is safe
 ├── IngestFailed          a run has ended, and some of its files did not load
 ├── NotebookFailed        a cell of a notebook raised, or took too long
-└── BatchFailed           some notebooks of a batch failed, the others have run
+├── BatchFailed           some notebooks of a batch failed, the others have run
+└── QualityFailed         the tables are up to date, and worse than was demanded
 ```
 """
 
@@ -92,3 +93,7 @@ class BatchFailed(LakehouseError):
         failed = runs.filter(runs["error"].is_not_null())
         lines = [f"  {row['notebook']}: {row['error'].splitlines()[0]}" for row in failed.iter_rows(named=True)]
         super().__init__(f"{len(lines)} of {runs.height} notebook(s) failed:\n" + "\n".join(lines))
+
+
+class QualityFailed(LakehouseError):
+    """A run is done, and what it found is worse than the thresholds that it was given."""

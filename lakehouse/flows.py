@@ -6,55 +6,45 @@ No `from __future__ import annotations` here: a served flow travels to its proce
 strings cannot be resolved there.
 """
 
-import itertools
-import os
+import lakehouse.prefect_setup  # noqa: F401  before Prefect
+
+# isort: split
 import time
-from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-# Read when Prefect is imported. A cold embedded API takes up to 25 s on two cores, and Prefect gives up after 20.
-for _name, _value in {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # or it prints tracebacks when it is shut down
-    "DO_NOT_TRACK": "1",
-}.items():
-    os.environ.setdefault(_name, _value)
-
-import polars as pl  # noqa: E402
-from prefect import flow, get_run_logger, task  # noqa: E402
-from prefect.artifacts import (  # noqa: E402
-    create_link_artifact,
+import polars as pl
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
-from prefect.cache_policies import NO_CACHE  # noqa: E402
-from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.settings import get_current_settings  # noqa: E402
-from prefect.states import Failed  # noqa: E402
-from prefect.task_runners import ThreadPoolTaskRunner  # noqa: E402
-from pydantic import Field  # noqa: E402
-from tqdm.contrib.logging import logging_redirect_tqdm  # noqa: E402
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+from pydantic import Field
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-from lakehouse.account import IngestReport, report_of  # noqa: E402
-from lakehouse.batch import Batch, read_batches  # noqa: E402
-from lakehouse.bronze import new_run_id, write_batch  # noqa: E402
-from lakehouse.contracts import COUNTS  # noqa: E402
-from lakehouse.errors import BatchFailed, ConflictError, IngestFailed  # noqa: E402
-from lakehouse.lake import Lake  # noqa: E402
-from lakehouse.notebooks import Value, check_parameters, headless, read_results, run_notebook  # noqa: E402
-from lakehouse.plan import Plan, plan  # noqa: E402
-from lakehouse.progress import Bar  # noqa: E402
-
-_flow_settings = get_current_settings().flows
-if "heartbeat_frequency" not in _flow_settings.model_fields_set:
-    _flow_settings.heartbeat_frequency = None  # its thread makes every run end with a second of sleep
+from lakehouse.account import IngestReport, report_of
+from lakehouse.batch import Batch, read_batches
+from lakehouse.bronze import new_run_id, write_batch
+from lakehouse.contracts import COUNTS
+from lakehouse.errors import ConflictError, IngestFailed, LakehouseError, QualityFailed
+from lakehouse.gold import refresh_gold
+from lakehouse.lake import Lake
+from lakehouse.notebook_flows import run_notebooks
+from lakehouse.plan import Plan, plan
+from lakehouse.progress import Bar
+from lakehouse.quality import LakeReport, find_breaches, read_quality
+from lakehouse.refresh import RefreshReport
+from lakehouse.silver import refresh_silver
 
 BatchMb = Annotated[int, Field(ge=1, description="Raw text per batch, MiB: memory grows with it.")]
+
+Part = Annotated[float, Field(ge=0, le=1)]
+__all__ = ["ingest_bronze", "refresh_lake", "run_notebooks"]
 
 
 def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
@@ -151,65 +141,67 @@ def _sum(report: IngestReport) -> str:
     return f"{loaded} files taken, {report.failed.height} failed: {counts} lines in {report.seconds:.1f} s"
 
 
-@task(name="run notebook", task_run_name="{label}", cache_policy=NO_CACHE)
-def run_one(name: str, parameters: dict[str, Value], folder: str, label: str) -> dict[str, object]:
-    """Run a notebook; returns where its page lies, how long it took and what it recorded."""
-    began = time.perf_counter()
-    executed = run_notebook(name, parameters, Path(folder, f"{label}.ipynb"))
-    page = executed.with_suffix(".html").resolve()
-    create_link_artifact(page.as_uri(), link_text=label, key="notebook-page", description=f"{name}: {parameters}")
-    return {"seconds": round(time.perf_counter() - began, 1), "page": str(page), **read_results(executed)}
+@task(name="refresh silver", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)
+def silver_task(lake: Lake, rebuild: bool) -> RefreshReport:
+    """Bring silver up to bronze."""
+    return refresh_silver(lake, rebuild=rebuild)
 
 
-@flow(name="run-notebooks", flow_run_name="{name}", validate_parameters=True)
-def run_notebooks(
-    name: str,
-    grid: dict[str, list[str | int | float | bool]],
-    output: str = "",
-    at_once: Annotated[int, Field(ge=1, description="Notebooks at the same time; each is a process.")] = 2,
-) -> pl.DataFrame:
-    """Run a notebook for each combination of parameters: a task each, with its page as an artifact.
+@task(name="refresh gold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)
+def gold_task(lake: Lake, rebuild: bool) -> list[RefreshReport]:
+    """Bring gold up to silver."""
+    return refresh_gold(lake, rebuild=rebuild)
+
+
+@flow(name="refresh-lake", flow_run_name="refresh {root}")
+def refresh_lake(
+    root: str = "",
+    batch_mb: BatchMb = 64,
+    again: str = "",
+    rebuild: bool = False,
+    max_rejected: Part = 1.0,
+    min_completeness: Annotated[
+        float, Field(ge=0, le=1, description="Bars of each series, as a part of its grid.")
+    ] = 0.0,
+    on_breach: Literal["warn", "fail"] = "warn",
+) -> LakeReport:
+    """Bring raw/ to gold: ingest, silver, gold; then hold the quality against thresholds.
 
     Args:
-        name: The notebook: a path, or its name in notebooks/.
-        grid: Parameter → its values, for example {"symbol": ["BTCUSDT", "ETHUSDT"], "interval": ["1h"]}.
-        output: The folder for executed copies and pages. Default: `runs/<UTC time>-<name>`.
-        at_once: How many run at the same time.
+        root: As of `ingest_bronze`; also the two that follow.
+        batch_mb: The same.
+        again: The same.
+        rebuild: Compute silver and gold as a whole, not just what has changed.
+        max_rejected: More rejected lines than this part of those read are a breach.
+        min_completeness: Fewer bars than this part of a series' grid are a breach.
+        on_breach: Whether a breach is a warning, or makes the flow fail when all is done.
 
     Returns:
-        A row for each: the parameters, seconds, page, what it recorded, and error (null if it went well).
+        The account of ingest, and what was refreshed.
 
     Raises:
-        InputError: There is no such notebook or parameter.
-        BatchFailed: Some notebooks failed; the others have run. It carries the rows.
+        IngestFailed: Some files did not load; the layers have been refreshed even so.
+        QualityFailed: A threshold was broken, and `on_breach` is fail.
     """
-    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    for parameters in combinations:
-        check_parameters(name, parameters)
-    folder = output or f"runs/{new_run_id()}-{Path(name).stem}"
-    pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
-    with headless(), pool as runner:
-        labels = ["-".join(map(str, parameters.values())) or Path(name).stem for parameters in combinations]
-        told = [
-            {"name": name, "parameters": parameters, "folder": folder, "label": label}
-            for label, parameters in zip(labels, combinations, strict=True)
-        ]
-        futures = [runner.submit(run_one, parameters) for parameters in told]
-        ends = [future.result(raise_on_failure=False) for future in futures]
-    rows = [
-        {
-            "notebook": label,
-            **given,
-            **(end if isinstance(end, dict) else {}),
-            "error": None if isinstance(end, dict) else str(end),
-        }
-        for label, given, end in zip(labels, combinations, ends, strict=True)
-    ]
-    runs = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"error": pl.String})
-    create_table_artifact(runs.to_dicts(), key="notebook-results", description=f"{name}: what each run recorded")
-    failed = runs["error"].count()
-    create_markdown_artifact(f"{runs.height} runs of {name}, {failed} failed; see {folder}", key="notebook-summary")
-    if failed:
-        error = BatchFailed(runs)
-        return Failed(message=str(error), data=error)  # type: ignore[return-value]
-    return runs
+    log = get_run_logger()
+    lake = Lake(root or None)
+    failure: LakehouseError | None = None
+    try:
+        account = ingest_bronze(root=lake.root, batch_mb=batch_mb, again=again)
+    except IngestFailed as error:
+        failure, account = error, error.report
+    layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
+    quality = read_quality(lake)
+    breaches = find_breaches(account, quality, max_rejected, min_completeness)
+    lines = [*map(str, layers), *(f"breach: {breach}" for breach in breaches)]
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "Nothing to refresh.", key="refresh-summary")
+    create_table_artifact(quality.to_dicts(), key="lake-quality", description="Bars, gaps and flags of each series")
+    for layer in layers:
+        log.info("%s", layer)
+    for breach in breaches:
+        log.warning("%s", breach)
+    if breaches and on_breach == "fail" and not failure:
+        failure = QualityFailed("; ".join(breaches))
+    if failure:
+        return Failed(message=str(failure), data=failure)  # type: ignore[return-value]
+    return LakeReport(account, tuple(layers), quality, tuple(breaches))

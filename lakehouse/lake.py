@@ -9,12 +9,14 @@ from pathlib import Path
 import dataframely as dy
 from obstore.store import ObjectStore
 
-from lakehouse.contracts import Quarantined, Revision
+from lakehouse.contracts import Gap, GoldBar, Quarantined, Revision, SilverCandle
 from lakehouse.errors import LakeError
 from lakehouse.layouts import CANDLES, Dataset
 from lakehouse.rollback import mark_rolled_back
 from lakehouse.stores import open_store
 from lakehouse.table import Table, contract_schema
+
+SERIES = ("market", "symbol", "interval")
 
 
 class Lake:
@@ -67,6 +69,35 @@ class Lake:
     def ledger(self) -> Table:
         """One row for each file revision that was handled; see `contracts.Revision`."""
         return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at"))
+
+    @property
+    def silver(self) -> Table:
+        """Bronze's bars on a regular grid; see `contracts.SilverCandle`."""
+        return self._layer("silver/candles", SilverCandle, (*SERIES, "open_time"), self.bronze)
+
+    @property
+    def gaps(self) -> Table:
+        """The slots of the grid that nobody stated; see `contracts.Gap`."""
+        return self._layer("silver/gaps", Gap, (*SERIES, "first"), self.bronze)
+
+    @property
+    def gold(self) -> Table:
+        """Days; see `contracts.GoldBar`."""
+        return self._layer("gold/daily", GoldBar, ("market", "symbol", "open_time"), self.silver)
+
+    @property
+    def weekly(self) -> Table:
+        """Weeks, from Monday on; see `contracts.GoldBar`."""
+        return self._layer("gold/weekly", GoldBar, ("market", "symbol", "open_time"), self.gold)
+
+    @property
+    def monthly(self) -> Table:
+        """Calendar months; see `contracts.GoldBar`."""
+        return self._layer("gold/monthly", GoldBar, ("market", "symbol", "open_time"), self.gold)
+
+    def _layer(self, name: str, contract: type[dy.Schema], key: tuple[str, ...], made_from: Table) -> Table:
+        uri, partition = self.uri(*name.split("/")), tuple(column for column in key if column in SERIES)
+        return Table(name, uri, contract_schema(contract), key, partition, made_from=made_from)
 
     def _table(self, name: str, contract: type[dy.Schema], key: tuple[str, ...]) -> Table:
         return Table(name, self.uri(*name.split("/")), contract_schema(contract), key)

@@ -16,6 +16,8 @@ from nbconvert import HTMLExporter
 from nbconvert.preprocessors import Preprocessor
 from traitlets.config import Config
 
+from lakehouse.theme import theme
+
 HEADLESS = "LAKEHOUSE_HEADLESS"  # set where a notebook is run by a program
 CHART = "application/vnd.lakehouse.chart+json"  # a Vega-Lite specification, for the page
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
@@ -29,6 +31,7 @@ def use_charts() -> None:
 
     The picture carries the chart's specification along, from which `write_page` draws it interactively.
     """
+    theme()
     if os.environ.get(HEADLESS) or not os.environ.get("JPY_SESSION_NAME"):
         alt.renderers.register("lakehouse", _render)
         alt.renderers.enable("lakehouse")

@@ -79,6 +79,7 @@ def print_status(console: Console, lake: Lake, status: Status) -> None:
     """
     console.print(f"[bold]{escape(lake.root)}[/]")
     print_frame(console, status.tables, "Tables")
+    print_frame(console, status.layers, "Layers: the version of their source that they have consumed, and its latest")
     print_series(console, status.series)
     print_frame(console, _nonzero(status.runs.drop("run_id")), "Last runs")
     print_frame(console, status.reasons, "Quarantine by reason")

@@ -19,6 +19,8 @@ class Status:
 
     Attributes:
         tables: table, version, rows, files, bytes (Int64), changed_at (Datetime, UTC).
+        layers: table, made_from, consumed, latest (Int64): which version of its source a layer has consumed, of how
+            many; consumed is null if everything is to be computed.
         series: See `read_series`.
         runs: run_id, at (Datetime, UTC), files, the counts of law 1 (Int64), failed; the latest first, five at most.
         failed: path, error: files whose last handling failed and that are still there.
@@ -28,6 +30,7 @@ class Status:
     """
 
     tables: pl.DataFrame
+    layers: pl.DataFrame
     series: pl.DataFrame
     runs: pl.DataFrame
     failed: pl.DataFrame
@@ -73,9 +76,13 @@ def read_status(lake: Lake) -> Status:
         .agg(pl.len().cast(pl.Int64).alias("lines"))
         .sort("lines", "reason", descending=[True, False])
     )
-    tables = pl.concat([_read_table(t) for t in (lake.bronze, lake.quarantine, lake.ledger)])
+    layers = (lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly)
+    tables = [_read_table(t) for t in (lake.bronze, lake.quarantine, lake.ledger)]
+    tables += [_read_table(t) for t in layers if t.exists()]
     rolled_back = undone.select("path", "ingested_at")
-    return Status(tables, read_series(lake), runs, failed.select("path", "error"), rolled_back, waiting, reasons)
+    consumed = pl.concat([_read_layer(t) for t in layers if t is not layers[1]])
+    errors = failed.select("path", "error")
+    return Status(pl.concat(tables), consumed, read_series(lake), runs, errors, rolled_back, waiting, reasons)
 
 
 def read_series(lake: Lake) -> pl.DataFrame:
@@ -113,6 +120,17 @@ def read_series(lake: Lake) -> pl.DataFrame:
 
 def _read(table: Table) -> pl.DataFrame:
     return table.scan().collect() if table.exists() else pl.DataFrame(schema=table.schema)
+
+
+def _read_layer(table: Table) -> pl.DataFrame:
+    schema = {"table": pl.String, "made_from": pl.String, "consumed": pl.Int64, "latest": pl.Int64}
+    source = table.made_from
+    if not source or not source.exists() or not table.exists():
+        return pl.DataFrame(schema=schema)
+    opened = source.open()
+    consumed = table.open().transaction_version(table.consumes(opened))
+    known = consumed if consumed is not None and consumed >= 0 else None
+    return pl.DataFrame([(table.name, source.name, known, opened.version())], schema=schema, orient="row")
 
 
 def _read_table(table: Table) -> pl.DataFrame:

@@ -33,6 +33,7 @@ class Table:
         key: The columns that name a row.
         partition: The columns that it is partitioned by.
         storage_options: What deltalake needs beside the environment to open the URL.
+        made_from: The table of which this one is a layer.
         on_restore: Told before and after a restore which versions' commits the table holds then.
     """
 
@@ -44,6 +45,7 @@ class Table:
         key: Sequence[str],
         partition: Sequence[str] = (),
         storage_options: dict[str, str] | None = None,
+        made_from: Table | None = None,
         on_restore: Callable[[Set[int]], object] = lambda stands: None,
     ) -> None:
         self.name = name
@@ -52,6 +54,7 @@ class Table:
         self.key = tuple(key)
         self.partition = tuple(partition)
         self._options = storage_options
+        self.made_from = made_from
         self._on_restore = on_restore
 
     def __repr__(self) -> str:
@@ -161,6 +164,10 @@ class Table:
             raise VersionError(f"table '{self.name}': vacuum has removed {gone} file(s) of version {wanted}")
         return old
 
+    def consumes(self, source: DeltaTable) -> str:
+        """The application id under which a layer keeps, in its own commits, the version of its source it consumed."""
+        return f"{self.name} ← {source.metadata().id}"
+
     def guard(self, *partition: str) -> str:
         """The application id that a commit to a partition, or to a table without partitions, carries."""
         return "/".join([self.name.split("/")[0], *partition]) if partition else self.name
@@ -225,7 +232,9 @@ class Table:
             [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
         )
         guards = [self.guard(*map(str, part)) for part in parts.select(self.partition).unique().iter_rows()]
-        base.restore(version, commit_properties=commit_properties(base, guards or [self.guard()], notes))
+        consumed = {self.consumes(self.made_from.open()): -1} if self.made_from else {}  # a restore leaves it as it was
+        properties = commit_properties(base, guards or [self.guard()], notes, consumed)
+        base.restore(version, commit_properties=properties)
         self._on_restore(stands | {base.version()})
         return base.version()
 

@@ -44,6 +44,10 @@ ABOVE = {
     "account": {"contracts", "raw"},
     "batch": {"account", "errors", "lake", "layouts", "parse", "plan", "raw", "recognise", "settle"},
     "bronze": {"account", "batch", "commits", "errors", "history", "lake", "late", "plan", "settle"},
+    "refresh": {"commits", "diff", "errors", "table"},
+    "silver": {"commits", "contracts", "lake", "layouts", "refresh"},
+    "gold": {"commits", "contracts", "lake", "layouts", "refresh"},
+    "quality": {"account", "lake", "refresh"},
     "progress": set[str](),
     "status": {"commits", "contracts", "lake", "plan", "table"},
     "sample": {"errors", "layouts"},
@@ -53,11 +57,18 @@ ABOVE = {
     "series_charts": {"candlestick", "theme"},
     "table_charts": {"theme"},
     "change_charts": {"theme"},
-    "pages": set[str](),
+    "pages": {"theme"},
     "notebooks": {"errors", "pages"},
-    "flows": {"account", "batch", "bronze", "contracts", "errors", "lake", "notebooks", "plan", "progress"},
+    "prefect_setup": set[str](),
+    "notebook_flows": {"bronze", "errors", "notebooks"},
+    "flows": {
+        *("account", "batch", "bronze", "contracts", "errors", "gold", "lake", "notebook_flows", "plan", "progress"),
+        *("quality", "refresh", "silver"),
+    },
     "printing": {"account", "contracts", "lake", "status"},
-    "cli": {"bronze", "errors", "flows", "lake", "notebooks", "printing", "progress", "sample", "status"},
+    "cli": {
+        *("bronze", "errors", "flows", "lake", "notebooks", "printing", "progress", "quality", "sample", "status"),
+    },
 }
 
 

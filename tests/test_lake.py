@@ -34,9 +34,13 @@ def test_a_root_without_raw_is_a_clear_error(tmp_path: Path, root: str, message:
         Lake(tmp_path / root)
 
 
-def test_nowhere_to_go_is_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_any_lake_it_is_the_repository_else_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("LAKEHOUSE_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
+    assert Lake().root == str(Path(__file__).parents[1])
+    monkeypatch.setattr("lakehouse.lake.__file__", str(tmp_path / "site" / "lakehouse" / "lake.py"))
     with pytest.raises(LakeError, match="set LAKEHOUSE_ROOT or give a root"):
         Lake()
 
