@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import re
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from lakehouse.notebooks import read_results, run_notebook
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
 FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://")
 
 
@@ -35,15 +37,21 @@ def test_notebooks_are_committed_bare_and_well_formed(path: Path) -> None:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
     assert len(cells(path, "parameters")) == 1
+    for cell in cells(path):
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 17
+            for line in cell.source.splitlines():
+                assert not any(re.search(pattern, line.strip()) for pattern in FORBIDDEN), line
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorials_have_a_frame_and_more_prose_than_code(path: Path) -> None:
     prose = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
     code = [cell.source for cell in cells(path) if cell.cell_type == "code"]
     for word in ("**You will**", "**Needs**", "**Leaves behind**", "**Time**", "## Checks", "## Recap", "## Exercises"):
         assert word in prose
     lines = [line for source in code for line in source.splitlines() if line.strip()]
     assert 12 <= len(prose.split()) / len(lines) <= 24
-    assert max(len(source.splitlines()) for source in code) <= 17
-    for line in lines:
-        assert not any(re.search(pattern, line.strip()) for pattern in FORBIDDEN), line
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
@@ -68,8 +76,47 @@ def test_raw_to_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Pa
     assert read_results(other)["bars"] == 1507
 
 
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report's executed copy, on the example files."""
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(ROOT / "raw", folder / "raw")
+    return run_notebook("report", {"root": str(folder)}, folder / "report.ipynb")
+
+
+def test_the_report_runs_headless_and_twice_the_same(report: Path, lake: Path, tmp_path: Path) -> None:
+    assert read_results(report) == {
+        **{"market": "binance", "symbol": "BTCUSDT", "interval": "1h", "version": 1, "files": 1, "rejected": 0},
+        **{"bars": 2199, "missing": 9, "last_close": 80910.06, "change": -0.082813},  # 80910.06 / 88215.41 - 1
+    }
+    december = {"root": str(lake), "symbol": "ETHUSDT", "start": "2024-12-01", "end": "2024-12-31"}
+    others = [read_results(run_notebook("report", december, tmp_path / f"{turn}.ipynb")) for turn in (2, 3)]
+    assert others[0] == others[1]
+    assert (others[0]["bars"], others[0]["missing"], others[0]["rejected"]) == (744, 0, 5)
+
+
+def test_the_report_is_a_small_page_without_code_that_needs_no_network(report: Path) -> None:
+    page = report.with_suffix(".html").read_text()
+    assert len(page.encode()) < 3_000_000
+    assert not re.search(r'<script[^>]* src="[^"]', page)
+    text = html.unescape(re.sub(r"<[^>]*>", "", page))
+    assert "2,199 bars from 2024-11-01 00:00 to 2025-01-31 23:00" in text
+    code = [line for cell in cells(report) if cell.cell_type == "code" for line in cell.source.splitlines()]
+    assert "import polars as pl" in code
+    assert not [line for line in code if len(line) > 15 and line in text]
+
+
+def test_a_report_on_what_is_not_there_names_what_is(lake: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        NotebookFailed, match=r"no series DOGEUSDT 1h in .*; there are: BTCUSDT 1h \(binance\), ETHUSDT"
+    ):
+        run_notebook("report", {"root": str(lake), "symbol": "DOGEUSDT"}, tmp_path / "report.ipynb")
+    with pytest.raises(NotebookFailed, match="2024-11-01 to 2025-01-31, none from 2026-01-01 to …"):
+        run_notebook("report", {"root": str(lake), "start": "2026-01-01"}, tmp_path / "report.ipynb")
+
+
 @pytest.mark.usefixtures("prefect_api")
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_every_solution_passes_its_check_and_a_wrong_answer_does_not(path: Path, lake: Path, tmp_path: Path) -> None:
     """One run of a copy in which each check is put to the solution, and then to a typical wrong answer."""
     book = nbformat.read(str(path), as_version=4)
@@ -86,9 +133,8 @@ def test_every_solution_passes_its_check_and_a_wrong_answer_does_not(path: Path,
             book.cells.append(cell)
     trial = tmp_path / path.name
     nbformat.write(book, str(trial))
-    parameters = (
-        {"source": str(lake / "raw")} if "source" in papermill.inspect_notebook(str(path)) else {"root": str(lake)}
-    )
+    known = papermill.inspect_notebook(str(path))
+    parameters = {name: value for name, value in {"source": f"{lake}/raw", "root": str(lake)}.items() if name in known}
     executed = run_notebook(trial, parameters, tmp_path / "out.ipynb")
     said = "".join(o.get("text", "") for cell in cells(executed) for o in cell.get("outputs", []))
     assert said.count("Right.") == len(exercises)
