@@ -76,6 +76,18 @@ def test_raw_to_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Pa
     assert read_results(other)["bars"] == 1507
 
 
+@pytest.mark.parametrize(("symbol", "interval", "bars"), [("BTCUSDT", "1h", 2208), ("ETHUSDT", "1d", 92)])
+def test_time_travel_runs_headless_and_twice_the_same(symbol: str, interval: str, bars: int, tmp_path: Path) -> None:
+    parameters = {"symbol": symbol, "interval": interval}
+    results = [
+        read_results(run_notebook("03_time_travel", parameters, tmp_path / f"{turn}.ipynb"))
+        for turn in range(2 if interval == "1d" else 1)
+    ]
+    for result in results:  # vacuum removes three deliveries and what two merges made of December
+        counts = {"updated": 12, "restored": 5, "again": 12, "saved": 2, "removed": 5}
+        assert result == {**parameters, **counts, "bars": bars}
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report's executed copy, on the example files."""
