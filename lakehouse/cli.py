@@ -22,6 +22,13 @@ from lakehouse.sample import write_sample
 from lakehouse.status import read_series, read_status
 
 DONE, INCOMPLETE, UNUSABLE = 0, 1, 2
+LAB = [  # JupyterLab on this machine only, with a kernel at once and without a call home
+    *(
+        "--ip=127.0.0.1",
+        "--LabApp.extension_manager=readonly",
+        f"--LabApp.app_settings_dir={Path(__file__).parent}/lab",
+    ),
+]
 EPILOGUE = """
 Exit codes: 0 all that was asked for was done; 1 some files did not load (they are named, the others have
 loaded); 2 the command could not be carried out. Every command takes --help.
@@ -179,9 +186,7 @@ def lab(*, name: str = "00_quick_tour") -> int:
     """
     from lakehouse.notebooks import find_notebook  # noqa: PLC0415
 
-    quiet = ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), "--ip=127.0.0.1", *quiet]
-    return subprocess.run([*command, "--LabApp.extension_manager=readonly"], check=False).returncode
+    return subprocess.run([sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB], check=False).returncode
 
 
 def _execute(name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None) -> int:
