@@ -103,21 +103,21 @@ def read_batches(lake: Lake, todo: Plan, batch_bytes: int = BATCH_BYTES) -> Iter
 def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
     number = 0
     for group in groups(todo.pending, batch_bytes):
-        batch = Batch()
+        batch, held = Batch(), 0
         for item, opening in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
             account = Account(item.file, item.stated_at, number)
             number += 1
             try:
                 opened = opening.result()
                 _identify(account, opened)
-                held = 0
+                read = 0
                 for block in opened.blocks:
                     if held + block.size > batch_bytes and held:
                         yield batch
                         batch, held = Batch(), 0
                     batch.add(account, opened, block, lake.dataset)
-                    held += block.size
-                account.status = "loaded" if account.counts["read"] or batch.counts[number - 1, "read"] else "empty"
+                    held, read = held + block.size, read + block.read
+                account.status = "loaded" if read else "empty"
             except FileRefused as error:
                 batch.forget(account)
                 account.status, account.error = "failed", str(error)

@@ -36,7 +36,7 @@ loaded); 2 the command could not be carried out. Every command takes --help.
 app = App(
     name="lakehouse", help="A lakehouse from raw OHLCV files. Start with `lakehouse run`.", help_epilogue=EPILOGUE
 )
-console = Console()
+console = Console(emoji=False)  # a path may hold :fire:
 
 Root = Annotated[str, Parameter(help="The lake: a folder that holds raw/. Default: LAKEHOUSE_ROOT, else the nearest.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON for machines instead of tables.")]
@@ -205,9 +205,9 @@ def main(args: list[str] | None = None) -> None:
     try:
         code = app(args, exit_on_error=True, result_action="return_value")
     except LakehouseError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        Console(stderr=True, emoji=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         code = UNUSABLE
     except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; what was committed stands, run again to go on")
+        Console(stderr=True, emoji=False).print("stopped; what was committed stands, run again to go on")
         code = UNUSABLE
     sys.exit(code)

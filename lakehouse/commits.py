@@ -98,7 +98,7 @@ def commit(
         spans: Where the updated and deleted rows lie.
         guards: Ids of what must not have been written since `base`.
         notes: Goes into the commit's metadata, shown by `Table.versions`.
-        deleted: Rows that are to go; only their keys matter.
+        deleted: Rows that are to go, in the table's columns; only their keys matter.
         consumed: Application ids of what these rows were made from → its version, kept with them.
         even_empty: Commit the guards though there is no row to write.
 

@@ -61,7 +61,7 @@ class IngestFailed(LakehouseError):
         self.report = report
         rows = report.failed.iter_rows(named=True)
         lines = [f"  {row['path']}: {row['error']}" for row in rows]
-        others = report.files.height - len(lines)
+        others = report.files.filter(report.files["error"].is_null()).height
         super().__init__(f"{len(lines)} file(s) did not load ({others} other(s) did):\n" + "\n".join(lines))
 
 
@@ -91,7 +91,7 @@ class BatchFailed(LakehouseError):
     def __init__(self, runs: pl.DataFrame) -> None:
         self.runs = runs
         failed = runs.filter(runs["error"].is_not_null())
-        lines = [f"  {row['notebook']}: {row['error'].splitlines()[0]}" for row in failed.iter_rows(named=True)]
+        lines = [f"  {row['notebook']}: {row['error'].partition(chr(10))[0]}" for row in failed.iter_rows(named=True)]
         super().__init__(f"{len(lines)} of {runs.height} notebook(s) failed:\n" + "\n".join(lines))
 
 

@@ -11,6 +11,7 @@ import datetime as dt
 from collections.abc import Iterator
 
 import polars as pl
+from obstore.exceptions import BaseError
 
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
@@ -51,7 +52,7 @@ def _read_states(lake: Lake, path: str, sha256: str, stated_at: dt.datetime) -> 
         opened = open_file(lake.raw, stat(lake.raw, path), lake.dataset, declared, told)
         if opened.sha256 == sha256:
             yield from (block.rows.select(*lake.dataset.key, "_line") for block in opened.blocks)
-    except (FileRefused, FileChanged, FileNotFoundError):
+    except (FileRefused, FileChanged, OSError, BaseError):
         return  # gone from raw/, or a later revision, which will have its own say
 
 

@@ -74,7 +74,7 @@ def run_notebooks(
             "notebook": label,
             **given,
             **(end if isinstance(end, dict) else {}),
-            "error": None if isinstance(end, dict) else str(end),
+            "error": None if isinstance(end, dict) else str(end) or type(end).__name__,
         }
         for label, given, end in zip(labels, combinations, ends, strict=True)
     ]

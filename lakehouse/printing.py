@@ -51,9 +51,7 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
     columns = ["path", *counts] if console.width < WIDE else ["path", series.alias("series"), *counts]
     print_frame(console, shown.select(columns), f"Files of this run ({taken.height:,})")
     if taken.height > shown.height:
-        console.print(
-            f"… and {taken.height - shown.height:,} more, all without a change to older bars or a rejected line"
-        )
+        console.print(f"… and {taken.height - shown.height:,} more; `lakehouse ingest --json` and the ledger have all")
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
     console.print(f"[bold]{report.read:,} lines read[/] = {' + '.join(parts) or '0'}, in {report.seconds:.1f} s")
     print_failures(console, report)

@@ -140,3 +140,8 @@ def test_a_disk_that_takes_no_more_is_a_clear_error_and_the_next_run_heals(tmp_p
     assert "cannot be written: File too large" in done.stdout
     report = ingest(Lake(tmp_path))
     assert (report.inserted, report.complete) == (900, True)
+
+
+def test_a_file_whose_last_part_is_blank_has_loaded_even_so(tmp_path: Path) -> None:
+    lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 5), *[" " * 50] * 5]).parents[1])
+    assert ingest(lake, batch_bytes=300).files.select("status", "read").rows() == [("loaded", 6)]

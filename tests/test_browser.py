@@ -116,9 +116,9 @@ def test_the_report_opens_without_a_network_and_its_overview_can_be_brushed(
         "document.querySelectorAll('.vega-embed canvas, .vega-embed svg').length >= 5", timeout=30_000
     )
     chart = page.locator("#chart-0 canvas, #chart-0 svg").first
+    before = chart.screenshot()  # scrolls there
     box = chart.bounding_box()
     assert box
-    before = chart.screenshot()
     low = box["y"] + box["height"] - 45  # the lowest strip
     page.mouse.move(box["x"] + box["width"] * 0.3, low)
     page.mouse.down()
