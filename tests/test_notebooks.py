@@ -76,6 +76,16 @@ def test_raw_to_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Pa
     assert read_results(other)["bars"] == 1507
 
 
+def test_explore_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path) -> None:
+    few = {"root": str(lake), "symbol": "ETHUSDT", "start": "2025-01-30", "end": "2025-02-01"}
+    runs = [{"root": str(lake)}, few, few]
+    found = [read_results(run_notebook("02_explore_bronze", p, tmp_path / f"{n}.ipynb")) for n, p in enumerate(runs)]
+    there = {"rejected_for": 6, "files": 2, "opened": 1}
+    assert found[0] == {"symbol": "BTCUSDT", "bars": 2199, "gaps": 1, "wildest": "2024-11-13 15:00", **there}
+    assert found[1] == found[2]
+    assert found[1].items() >= {"symbol": "ETHUSDT", "bars": 24 + 24 + 19, "gaps": 5, **there}.items()
+
+
 @pytest.mark.parametrize(("symbol", "interval", "bars"), [("BTCUSDT", "1h", 2208), ("ETHUSDT", "1d", 92)])
 def test_time_travel_runs_headless_and_twice_the_same(symbol: str, interval: str, bars: int, tmp_path: Path) -> None:
     parameters = {"symbol": symbol, "interval": interval}
