@@ -41,7 +41,7 @@ def remove_unused(table: DeltaTable, keep_versions: Sequence[int], *, dry_run: b
         The files, relative to the table.
     """
     options = {"retention_hours": 0, "enforce_retention_duration": False, "keep_versions": list(keep_versions)}
-    found = table.vacuum(**options, dry_run=True)  # type: ignore[arg-type]
+    found = sorted(set(table.vacuum(**options, dry_run=True)))  # type: ignore[arg-type]
     if found and not dry_run:
         table.vacuum(**options, dry_run=False)  # type: ignore[arg-type]
     return found
