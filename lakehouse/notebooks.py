@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill as pm
@@ -175,7 +176,7 @@ def read_parameters(name_or_path: str | Path, words: Mapping[str, str]) -> dict[
         InputError: There is no such notebook or parameter, or a word is no such value.
     """
     path = find_notebook(name_or_path)
-    known = pm.inspect_notebook(str(path))
+    known = _inspect(path)
     found: dict[str, Value] = {}
     for name, word in words.items():
         kind = known.get(name, {}).get("inferred_type_name", "str")
@@ -198,7 +199,7 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
         InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
     """
     path = find_notebook(name_or_path)
-    known = pm.inspect_notebook(str(path))
+    known = _inspect(path)
     for name, value in given.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -207,3 +208,10 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
         wanted = known[name]["inferred_type_name"]
         if wanted in KINDS and type(value) not in KINDS[wanted]:
             raise InputError(f"notebook '{path.stem}': {name} is {value!r}; expected a {wanted}")
+
+
+def _inspect(path: Path) -> dict[str, Any]:
+    try:
+        return pm.inspect_notebook(str(path))  # type: ignore[no-any-return]
+    except ValueError as error:  # it has parameters and tells no language
+        raise InputError(f"notebook '{path.stem}': {error} Open it in JupyterLab, choose a kernel and save") from error

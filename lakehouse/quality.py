@@ -69,9 +69,8 @@ def find_breaches(
     found = []
     part = account.rejected / account.read if account.read else 0.0
     if part > max_rejected:
-        found.append(
-            f"{account.rejected:,} of {account.read:,} lines were rejected, {part:.2%}; at most {max_rejected:.2%}"
-        )
+        told = f"{account.rejected:,} of {account.read:,} lines were rejected, {part:.2%}"
+        found.append(f"{told}; at most {max_rejected:.2%} was asked for")
     for row in quality.filter(pl.col("completeness") < min_completeness).iter_rows(named=True):
         name = " ".join(row[column] for column in SERIES)
         found.append(f"{name} is {row['completeness']:.2%} complete; at least {min_completeness:.2%} was asked for")

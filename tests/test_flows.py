@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
+import nbformat
 import pytest
 from klines import hours, place
 from prefect.client.orchestration import get_client
@@ -11,8 +12,8 @@ from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ParameterTypeError
 
 from lakehouse import Lake
-from lakehouse.errors import IngestFailed, LakeError
-from lakehouse.flows import ingest_bronze
+from lakehouse.errors import BatchFailed, IngestFailed, InputError, LakeError, QualityFailed
+from lakehouse.flows import ingest_bronze, refresh_lake, run_notebooks
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -68,3 +69,38 @@ def test_wrong_parameters_are_named(tmp_path: Path, parameters: dict[str, object
 def test_a_root_that_is_no_lake_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(LakeError, match="no raw/ folder"):
         ingest_bronze(root=str(tmp_path))
+
+
+def test_one_flow_goes_from_raw_to_gold_and_a_second_adds_nothing(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 4), *hours(6, 30)])
+    done = refresh_lake(root=str(tmp_path))
+    lake = Lake(tmp_path)
+    assert (done.ingest.inserted, [layer.inserted for layer in done.layers]) == (30, [31, 2, 1, 1])
+    before = [table.version() for table in (lake.bronze, lake.silver, lake.gold)]
+    refresh_lake(root=str(tmp_path))
+    assert [table.version() for table in (lake.bronze, lake.silver, lake.gold)] == before
+
+
+def test_data_worse_than_demanded_fail_the_flow_when_all_is_done(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 4), *hours(15, 19)])
+    assert refresh_lake(root=str(tmp_path), min_completeness=0.6).breaches
+    with pytest.raises(QualityFailed, match=r"AAAUSDT 1h is 50.00% complete; at least 60.00% was asked for"):
+        refresh_lake(root=str(tmp_path), min_completeness=0.6, on_breach="fail")
+    assert Lake(tmp_path).gold.scan().collect().height == 1
+
+
+def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tmp_path: Path) -> None:
+    first = 'symbol: str = "A"  # one'
+    cells = [first, "from lakehouse.notebooks import record", "assert symbol != 'B'", "record(s=symbol)"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    book.cells[0].metadata["tags"] = ["parameters"]
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, str(tmp_path / "small.ipynb"))
+    name, output = str(tmp_path / "small.ipynb"), str(tmp_path / "out")
+    runs = run_notebooks(name, {"symbol": ["A", "C"]}, output)
+    assert runs.select("symbol", "s", "error").rows() == [("A", "A", None), ("C", "C", None)]
+    assert all(Path(page).is_file() for page in runs["page"])
+    with pytest.raises(BatchFailed, match=r"1 of 2 notebook\(s\) failed:\n  B: B failed in cell \[4\]: AssertionError"):
+        run_notebooks(name, {"symbol": ["A", "B"]}, output)
+    with pytest.raises(InputError, match="did you mean 'symbol'"):
+        run_notebooks(name, {"symbl": ["A"]}, output)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from klines import START, bar, place
+
+from lakehouse import Lake, ingest, refresh_gold, refresh_silver
+from lakehouse.quality import find_breaches, read_quality
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """Four hours of one day with one missing, an hour of the next; and a bar of a whole day of the same symbol."""
+    closes = {0: 10.0, 1: 12.0, 3: 9.0, 24: 11.0}
+    place(tmp_path, "m/AAAUSDT_1h.csv", [bar(hour, close, volume=2.0) for hour, close in closes.items()], at=10**7)
+    place(tmp_path, "m/AAAUSDT_1d.csv", [bar(0, 19.0), bar(24 * 9, 15.0)], at=10**7)
+    lake = Lake(tmp_path)
+    ingest(lake)
+    refresh_silver(lake)
+    refresh_gold(lake)
+    return lake
+
+
+def test_a_day_is_made_from_the_finest_bars_that_it_has(lake: Lake) -> None:
+    days = lake.gold.scan().sort("open_time").collect()
+    assert days.select("source", "open", "high", "low", "close", "volume", "bars", "expected", "filled").rows() == [
+        ("1h", 10.0, 20.0, 5.0, 9.0, 6.0, 3, 24, 1),
+        ("1h", 10.0, 20.0, 5.0, 11.0, 2.0, 1, 24, 0),
+        ("1d", 10.0, 20.0, 5.0, 15.0, 1.0, 1, 1, 0),
+    ]
+    first = days.row(0, named=True)
+    assert first["open_time"] == START
+    assert first["vwap"] == pytest.approx((35 + 37 + 34) / 9)  # typical prices, of equal volumes
+    assert first["realised_volatility"] == pytest.approx(math.hypot(math.log(12 / 10), math.log(9 / 12)))
+    assert first["max_drawdown"] == pytest.approx(1 - 9 / 12)
+    assert first["completeness"] == 3 / 24
+
+
+def test_weeks_and_months_are_made_from_days(lake: Lake) -> None:
+    weeks = lake.weekly.scan().sort("open_time").collect()
+    assert weeks["open_time"].dt.to_string("%a %d %b").to_list() == ["Mon 26 Feb", "Mon 04 Mar"]
+    month = lake.monthly.scan().collect().row(0, named=True)
+    assert (month["open"], month["close"], month["volume"], month["bars"]) == (10.0, 15.0, 9.0, 5)
+    assert month["expected"] == 31 * 24
+    assert month["source"] == "1h"
+
+
+def test_thresholds_are_held_against_what_was_read_and_what_is_there(lake: Lake) -> None:
+    quality = read_quality(lake)
+    assert quality.select("interval", "bars", "missing", "filled").rows() == [("1d", 2, 8, 0), ("1h", 4, 21, 1)]
+    place(Path(lake.root), "m/BBBUSDT_1h.csv", [bar(0), "bad", bar(1), bar(2)], at=10**7)
+    account = ingest(lake)
+    assert find_breaches(account, quality, 0.25, 0.1) == []
+    rejected, sparse = find_breaches(account, quality, 0.24, 0.17)
+    assert rejected == "1 of 4 lines were rejected, 25.00%; at most 24.00% was asked for"
+    assert sparse == "m AAAUSDT 1h is 16.00% complete; at least 17.00% was asked for"
