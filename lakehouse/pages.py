@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -85,4 +84,4 @@ def _render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, A
 
 def _title(book: Any, path: Path) -> str:
     lines = (line for cell in book.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
-    return escape(next((line.lstrip("# ") for line in lines if line.startswith("# ")), path.stem))
+    return next((line.lstrip("# ") for line in lines if line.startswith("# ")), path.stem)
