@@ -9,6 +9,8 @@ from deltalake import DeltaTable
 
 from lakehouse.commits import file_stats
 
+ROUNDING = 1e-15  # relative: a double is sure to hold 15 digits
+
 
 def diff_versions(
     before: DeltaTable,
@@ -17,6 +19,7 @@ def diff_versions(
     key: Sequence[str],
     partition: Sequence[str] = (),
     *,
+    tolerance: float = 0.0,
     provenance: bool = False,
 ) -> pl.LazyFrame:
     """Compare two opened versions of a table by key.
@@ -30,6 +33,7 @@ def diff_versions(
         schema: The table's columns and dtypes.
         key: The columns that name a row.
         partition: The columns that the table is partitioned by.
+        tolerance: By how much of their size two numbers may differ and still count as the same.
         provenance: Whether a row has changed if it is stated in another place, with equal values.
 
     Returns:
@@ -47,7 +51,7 @@ def diff_versions(
     ]
     both = sides[0].join(sides[1], on=key, how="full", coalesce=True)
     was, is_now = pl.col("before").is_not_null(), pl.col("after").is_not_null()
-    differs = pl.any_horizontal(pl.col(f"{name}_before").ne_missing(pl.col(f"{name}_after")) for name in values)
+    differs = pl.any_horizontal(_differs(name, schema[name], tolerance) for name in values)
     change = (
         pl.when(~was).then(pl.lit("inserted"))
         .when(~is_now).then(pl.lit("deleted"))
@@ -56,6 +60,14 @@ def diff_versions(
     pairs = [f"{name}_{side}" for name in others for side in ("before", "after")]
     changed = both.with_columns(change=change).filter(pl.col("change").is_not_null())
     return changed.select(*key, "change", *pairs).sort(key)
+
+
+def _differs(name: str, dtype: pl.DataType, tolerance: float) -> pl.Expr:
+    old, new = pl.col(f"{name}_before"), pl.col(f"{name}_after")
+    if not (tolerance and dtype.is_float()):
+        return old.ne_missing(new)
+    near = (old - new).abs() <= tolerance * pl.max_horizontal(old.abs(), new.abs())
+    return old.ne_missing(new) & ~near.fill_null(value=False)
 
 
 def _read(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import difflib
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import nbformat
 import papermill as pm
 from IPython.display import display
+from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellTimeoutError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
@@ -57,7 +59,7 @@ def run_notebook(
     target = Path(output) if output else _next_run(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with headless(), tempfile.TemporaryDirectory() as folder:
+        with headless(), _event_loop(), tempfile.TemporaryDirectory() as folder:
             pm.execute_notebook(
                 str(path),
                 str(target),
@@ -85,6 +87,18 @@ def headless() -> Iterator[None]:
         yield
     finally:
         os.environ.pop(HEADLESS) if before is None else os.environ.update({HEADLESS: before})
+
+
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """Close the event loop that nbclient makes for its thread and leaves open, unless it is the caller's own."""
+    loop = ensure_event_loop()
+    try:
+        yield
+    finally:
+        if not loop.is_running():
+            loop.close()
+            asyncio.set_event_loop(None)
 
 
 def _kernel_config(folder: str) -> Config:

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.commits import commit_properties, file_stats, guarded
-from lakehouse.diff import diff_versions
+from lakehouse.diff import ROUNDING, diff_versions
 from lakehouse.errors import VersionError
 from lakehouse.history import read_versions, standing
 from lakehouse.upkeep import compact, missing_files, remove_unused
@@ -21,8 +21,6 @@ CONFIGURATION: Mapping[str, str | None] = {
     "delta.logRetentionDuration": "interval 3650 days",  # this is a workbook about time travel
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
-
-
 class Table:
     """A Delta table of a lake.
 
@@ -112,12 +110,14 @@ class Table:
         wanted = self._version_at(as_of) if as_of is not None else -1 if version is None else version
         return pl.scan_delta(self.at(wanted)).select(self.schema.keys())
 
-    def diff(self, before: int, after: int) -> pl.DataFrame:
+    def diff(self, before: int, after: int, *, tolerance: float = ROUNDING) -> pl.DataFrame:
         """List what changed between two versions.
 
         Args:
             before: The one version; negative ones count from the end, -1 is the latest.
             after: The other.
+            tolerance: By how much of their size two numbers may differ and still count as the same. Programs that
+                write a number anew often miss its last digit; 0 tells such rows too.
 
         Returns:
             The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every
@@ -130,7 +130,8 @@ class Table:
         Example:
             >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
         """
-        changes = diff_versions(self.at(before), self.at(after), self.schema, self.key, self.partition)
+        old, new = self.at(before), self.at(after)
+        changes = diff_versions(old, new, self.schema, self.key, self.partition, tolerance=tolerance)
         try:
             return changes.collect()
         except FileNotFoundError as error:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import copy
+import gc
 import html
 import re
 import shutil
@@ -179,3 +181,16 @@ def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path) -
     with pytest.raises(NotebookFailed, match=r"out failed in cell \[2\]: AssertionError: x is not 2") as caught:
         run_notebook(tmp_path / "fails.ipynb", output=tmp_path / "out.ipynb")
     assert caught.value.path.is_file()
+
+
+def test_a_run_leaves_no_event_loop_open(tmp_path: Path) -> None:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    nbformat.write(book, str(tmp_path / "sum.ipynb"))
+    before = _open_loops()
+    run_notebook(tmp_path / "sum.ipynb", output=tmp_path / "out.ipynb")
+    assert _open_loops() <= before
+
+
+def _open_loops() -> set[int]:
+    loops = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.AbstractEventLoop)]
+    return {id(loop) for loop in loops if not loop.is_closed()}
