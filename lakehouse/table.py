@@ -21,6 +21,8 @@ CONFIGURATION: Mapping[str, str | None] = {
     "delta.logRetentionDuration": "interval 3650 days",  # this is a workbook about time travel
     "delta.deletedFileRetentionDuration": "interval 3650 days",
 }
+
+
 class Table:
     """A Delta table of a lake.
 
@@ -116,8 +118,7 @@ class Table:
         Args:
             before: The one version; negative ones count from the end, -1 is the latest.
             after: The other.
-            tolerance: By how much of their size two numbers may differ and still count as the same. Programs that
-                write a number anew often miss its last digit; 0 tells such rows too.
+            tolerance: The part of their size by which two numbers may differ and be the same; 0 tells every last digit.
 
         Returns:
             The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every

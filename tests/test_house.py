@@ -55,6 +55,7 @@ ABOVE = {
     "candlestick": {"theme"},
     "charts": {"theme"},
     "series_charts": {"candlestick", "theme"},
+    "quality_charts": {"theme"},
     "table_charts": {"theme"},
     "change_charts": {"theme"},
     "pages": {"theme"},
