@@ -13,11 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.bronze import ingest as ingest_files
-from lakehouse.errors import IngestFailed, InputError, LakehouseError, QualityFailed
+from lakehouse.errors import InputError, LakehouseError, RefreshFailed
 from lakehouse.lake import Lake
-from lakehouse.printing import print_frame, print_json, print_report, print_status
+from lakehouse.printing import print_json, print_refresh, print_report, print_status
 from lakehouse.progress import Bar
-from lakehouse.quality import read_quality
 from lakehouse.sample import write_sample
 from lakehouse.status import read_series, read_status
 
@@ -69,19 +68,15 @@ def run(
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
         done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail")
-        print_report(console, lake, done.ingest)
-    except IngestFailed as failed:
-        print_report(console, lake, failed.report)
-        code = INCOMPLETE
-    except QualityFailed as failed:
-        console.print(f"[bold red]not good enough[/]: {escape(str(failed))}")
-        code = INCOMPLETE
-    print_frame(console, read_quality(lake), "Series in silver")
+    except RefreshFailed as failed:
+        done, code = failed.report, INCOMPLETE
+    print_refresh(console, lake, done)
     series = read_series(lake)
     if page and series.height:
         wanted = series.filter(symbol="BTCUSDT", interval="1h")
         shown = (wanted if wanted.height else series).row(0, named=True)
-        _execute("report", {"symbol": shown["symbol"], "interval": shown["interval"], "root": lake.root}, None)
+        names = {name: shown[name] for name in ("symbol", "interval", "market")}
+        _execute("report", {**names, "root": lake.root}, None, results=False)
     console.print(
         f"Tables: {escape(lake.uri('bronze'))}, silver, gold\n"
         "Next:   [bold]lakehouse status[/] for tables, runs and quarantine; "
@@ -167,14 +162,13 @@ def report(
     interval: str = "1h",
     start: Annotated[str, Parameter(help="First day, for example 2024-03-01. Default: all.")] = "",
     end: Annotated[str, Parameter(help="Last day, included. Default: all.")] = "",
+    market: Annotated[str, Parameter(help="Default: the market with most bars of it.")] = "",
     root: Root = "",
     output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
 ) -> int:
     """Write the report on one series: a page with charts that opens without network."""
-    lake = Lake(root or None)
-    return _execute(
-        "report", {"symbol": symbol, "interval": interval, "start": start, "end": end, "root": lake.root}, output
-    )
+    series = {"symbol": symbol, "interval": interval, "market": market}
+    return _execute("report", {**series, "start": start, "end": end, "root": Lake(root or None).root}, output)
 
 
 @app.command
@@ -189,14 +183,17 @@ def lab(*, name: str = "00_quick_tour") -> int:
     return subprocess.run([sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB], check=False).returncode
 
 
-def _execute(name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None) -> int:
+def _execute(
+    name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None, *, results: bool = True
+) -> int:
     from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
 
     with console.status(f"executing {name}"):
         executed = run_notebook(name, parameters, output)
-    results = ", ".join(f"{key} {value}" for key, value in read_results(executed).items())
-    console.print(f"[bold]{name}[/]: {escape(results)}" if results else f"[bold]{name}[/] has run")
-    console.print(f"page: {escape(executed.with_suffix('.html').resolve().as_uri())}", soft_wrap=True)
+    found = ", ".join(f"{key} {value}" for key, value in read_results(executed).items())
+    if results:
+        console.print(f"[bold]{name}[/]: {escape(found)}" if found else f"[bold]{name}[/] has run")
+    console.print(f"Page:   {escape(executed.with_suffix('.html').resolve().as_uri())}", soft_wrap=True)
     return DONE
 
 

@@ -10,7 +10,7 @@ LakehouseError            catch this to catch them all
 ├── IngestFailed          a run has ended, and some of its files did not load
 ├── NotebookFailed        a cell of a notebook raised, or took too long
 ├── BatchFailed           some notebooks of a batch failed, the others have run
-└── QualityFailed         the tables are up to date, and worse than was demanded
+└── RefreshFailed         raw/ has been brought to gold, but files did not load, or the quality is too low
 ```
 """
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lakehouse.account import IngestReport
+    from lakehouse.quality import LakeReport
 
 
 class LakehouseError(Exception):
@@ -58,11 +59,13 @@ class IngestFailed(LakehouseError):
     """
 
     def __init__(self, report: IngestReport) -> None:
+        super().__init__(report)
         self.report = report
-        rows = report.failed.iter_rows(named=True)
-        lines = [f"  {row['path']}: {row['error']}" for row in rows]
-        others = report.files.filter(report.files["error"].is_null()).height
-        super().__init__(f"{len(lines)} file(s) did not load ({others} other(s) did):\n" + "\n".join(lines))
+
+    def __str__(self) -> str:
+        lines = [f"  {row['path']}: {row['error']}" for row in self.report.failed.iter_rows(named=True)]
+        others = self.report.files["error"].null_count()
+        return f"{len(lines)} file(s) did not load ({others} other(s) did):\n" + "\n".join(lines)
 
 
 class NotebookFailed(LakehouseError):
@@ -76,9 +79,12 @@ class NotebookFailed(LakehouseError):
     """
 
     def __init__(self, path: Path, cell: int, reason: str, source: str) -> None:
+        super().__init__(path, cell, reason, source)
         self.path, self.cell, self.reason, self.source = path, cell, reason, source
-        code = "".join(f"\n    {line}" for line in source.strip().splitlines()[:5])
-        super().__init__(f"{path.stem} failed in cell [{cell}]: {reason}{code}\nsee {path}")
+
+    def __str__(self) -> str:
+        code = "".join(f"\n    {line}" for line in self.source.strip().splitlines()[:5])
+        return f"{self.path.stem} failed in cell [{self.cell}]: {self.reason}{code}\nsee {self.path}"
 
 
 class BatchFailed(LakehouseError):
@@ -89,11 +95,26 @@ class BatchFailed(LakehouseError):
     """
 
     def __init__(self, runs: pl.DataFrame) -> None:
+        super().__init__(runs)
         self.runs = runs
-        failed = runs.filter(runs["error"].is_not_null())
-        lines = [f"  {row['notebook']}: {row['error'].partition(chr(10))[0]}" for row in failed.iter_rows(named=True)]
-        super().__init__(f"{len(lines)} of {runs.height} notebook(s) failed:\n" + "\n".join(lines))
+
+    def __str__(self) -> str:
+        failed = self.runs.filter(self.runs["error"].is_not_null()).iter_rows(named=True)
+        lines = [f"  {row['notebook']}: {row['error'].partition(chr(10))[0]}" for row in failed]
+        return f"{len(lines)} of {self.runs.height} notebook(s) failed:\n" + "\n".join(lines)
 
 
-class QualityFailed(LakehouseError):
-    """A run is done, and what it found is worse than the thresholds that it was given."""
+class RefreshFailed(LakehouseError):
+    """A run from raw/ to gold is done, but files did not load, or what it found is worse than was demanded.
+
+    Args:
+        report: All that was done; `report.ingest.failed` and `report.breaches` are what is wrong.
+    """
+
+    def __init__(self, report: LakeReport) -> None:
+        super().__init__(report)
+        self.report = report
+
+    def __str__(self) -> str:
+        failed = self.report.ingest.failed.height
+        return "\n".join([*([str(IngestFailed(self.report.ingest))] if failed else []), *self.report.breaches])

@@ -31,7 +31,7 @@ from lakehouse.account import IngestReport, report_of
 from lakehouse.batch import Batch, read_batches
 from lakehouse.bronze import new_run_id, write_batch
 from lakehouse.contracts import COUNTS
-from lakehouse.errors import ConflictError, IngestFailed, LakehouseError, QualityFailed
+from lakehouse.errors import ConflictError, IngestFailed, RefreshFailed
 from lakehouse.gold import refresh_gold
 from lakehouse.lake import Lake
 from lakehouse.notebook_flows import run_notebooks
@@ -180,16 +180,14 @@ def refresh_lake(
         The account of ingest, and what was refreshed.
 
     Raises:
-        IngestFailed: Some files did not load; the layers have been refreshed even so.
-        QualityFailed: A threshold was broken, and `on_breach` is fail.
+        RefreshFailed: Some files did not load, or a threshold was broken and `on_breach` is fail. All else is done.
     """
     log = get_run_logger()
     lake = Lake(root or None)
-    failure: LakehouseError | None = None
     try:
         account = ingest_bronze(root=lake.root, batch_mb=batch_mb, again=again)
     except IngestFailed as error:
-        failure, account = error, error.report
+        account = error.report
     layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
     quality = read_quality(lake)
     breaches = find_breaches(account, quality, max_rejected, min_completeness)
@@ -200,8 +198,8 @@ def refresh_lake(
         log.info("%s", layer)
     for breach in breaches:
         log.warning("%s", breach)
-    if breaches and on_breach == "fail" and not failure:
-        failure = QualityFailed("; ".join(breaches))
-    if failure:
+    done = LakeReport(account, tuple(layers), quality, tuple(breaches))
+    if account.failed.height or (breaches and on_breach == "fail"):
+        failure = RefreshFailed(done)
         return Failed(message=str(failure), data=failure)  # type: ignore[return-value]
-    return LakeReport(account, tuple(layers), quality, tuple(breaches))
+    return done

@@ -51,11 +51,12 @@ def write_page(executed: Path) -> Path:
     """
     book = nbformat.read(str(executed), as_version=4)  # type: ignore[no-untyped-call]
     config = Config({"HTMLExporter": {"preprocessors": [_Interactive]}})
-    exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
-        config=config, exclude_input=book.metadata.get("hide_input", False), **NOWHERE
-    )
+    hide = bool(book.metadata.get("hide_input"))
+    if hide:
+        book.cells = [cell for cell in book.cells if cell.cell_type != "code" or cell.outputs]
+    exporter: Any = HTMLExporter(config=config, exclude_input=hide, **NOWHERE)  # type: ignore[no-untyped-call]
     for name in ("exclude_input_prompt", "exclude_output_prompt"):
-        setattr(exporter, name, bool(book.metadata.get("hide_input")))
+        setattr(exporter, name, hide)
     text, _ = exporter.from_notebook_node(book, resources={"metadata": {"name": _title(book, executed)}})
     page = executed.with_suffix(".html")
     page.write_text(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import asdict
 
 import polars as pl
 from rich import box
@@ -14,6 +15,7 @@ from rich.table import Table as RichTable
 from lakehouse.account import IngestReport
 from lakehouse.contracts import COUNTS
 from lakehouse.lake import Lake
+from lakehouse.quality import LakeReport
 from lakehouse.status import Status
 
 FILES_SHOWN = 20
@@ -55,6 +57,23 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
     console.print(f"[bold]{report.read:,} lines read[/] = {' + '.join(parts) or '0'}, in {report.seconds:.1f} s")
     print_failures(console, report)
+
+
+def print_refresh(console: Console, lake: Lake, done: LakeReport) -> None:
+    """Show the account of a run from raw/ to gold: files, layers, how complete they are, what is not good enough.
+
+    Args:
+        console: Where.
+        lake: Whose run.
+        done: Its account.
+    """
+    print_report(console, lake, done.ingest)
+    layers = pl.DataFrame([asdict(layer) for layer in done.layers if layer.changed])
+    percent = pl.format("{} %", (1e4 * pl.col("completeness")).floor() / 100)
+    print_frame(console, layers.drop("source_version", "seconds", strict=False), "Layers that have changed")
+    print_frame(console, done.quality.with_columns(completeness=percent), "Series in silver")
+    for breach in done.breaches:
+        console.print(f"[bold red]not good enough[/]: {escape(breach)}")
 
 
 def print_failures(console: Console, report: IngestReport) -> None:

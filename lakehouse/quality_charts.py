@@ -6,9 +6,9 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.theme import BLUE, CLOCK, ORANGE, PURPLE, SKY, VERMILION, YELLOW, counted, nothing
+from lakehouse.series_charts import CLASSES, class_of
+from lakehouse.theme import CLOCK, PURPLE, counted, nothing
 
-CLASSES = {"none": VERMILION, "under half": ORANGE, "half or more": YELLOW, "99 % or more": SKY, "all": BLUE}
 UNITS = {"1d": "day", "1w": "week", "1mo": "month"}
 MAX_CELLS = 400  # a symbol; beyond it a cell is a week, then a month
 
@@ -77,14 +77,7 @@ def count_quality(days: pl.DataFrame, unit: str) -> pl.DataFrame:
     cells = whole.group_by("name", begin=pl.col("open_time").dt.truncate(unit)).agg(
         pl.col("completeness").mean(), pl.col("filled", "outliers").sum(), first=pl.col("open_time").min()
     )
-    part, end = pl.col("completeness"), pl.col("begin").dt.offset_by(unit)
-    classes = (
-        pl.when(part >= 1).then(pl.lit("all"))
-        .when(part >= 0.99).then(pl.lit("99 % or more"))
-        .when(part >= 0.5).then(pl.lit("half or more"))
-        .when(part > 0).then(pl.lit("under half"))
-        .otherwise(pl.lit("none"))
-    )  # fmt: skip
+    end = pl.col("begin").dt.offset_by(unit)
     words = {"1d": "%a %Y-%m-%d", "1w": "week of %Y-%m-%d", "1mo": "%B %Y"}[unit]
     return cells.select(
         *("name", "begin"),
@@ -92,5 +85,5 @@ def count_quality(days: pl.DataFrame, unit: str) -> pl.DataFrame:
         end=end,
         middle=pl.col("begin") + (end - pl.col("begin")) / 2,
         cell=pl.col("begin").dt.strftime(words),
-        bars=classes,
+        bars=class_of(pl.col("completeness")),
     ).sort("name", "begin")

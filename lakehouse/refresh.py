@@ -56,6 +56,11 @@ class RefreshReport:
     rebuilt: str
     seconds: float
 
+    @property
+    def changed(self) -> int:
+        """Rows that are not as they were."""
+        return self.inserted + self.updated + self.deleted
+
     def __str__(self) -> str:
         counts = ", ".join(f"{count:,} {name}" for name in FATES if (count := getattr(self, name)))
         why = f" (all computed: {self.rebuilt})" if self.rebuilt else ""

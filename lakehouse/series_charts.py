@@ -9,10 +9,27 @@ import polars as pl
 from altair.typing import ChartType
 
 from lakehouse.candlestick import MONTH, spacing
-from lakehouse.theme import BLUE, FALL, GREY, ORANGE, PURPLE, RISE, SKY, VERMILION, amounts, counted, nothing, spoken
+from lakehouse.theme import (
+    BLUE,
+    FALL,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RISE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    amounts,
+    counted,
+    nothing,
+    spoken,
+)
 
 DAY = 86400
-FILLED = {"none": VERMILION, "under half": ORANGE, "half or more": SKY, "all": BLUE, "too many": PURPLE}
+CLASSES = {
+    **{"none": VERMILION, "under half": ORANGE, "half or more": YELLOW, "99 % or more": SKY},
+    **{"all": BLUE, "too many": PURPLE},
+}  # of bars expected
 MAX_YEARS = 12  # that are shown day by day
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
@@ -106,7 +123,6 @@ def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:
     counts = times.alias("cell").to_frame().group_by(pl.col("cell").dt.truncate(unit)).len("present")
     cells = pl.datetime_range(begin, last, unit, eager=True, time_unit="us").alias("cell").to_frame()
     slots = (last - first) // dt.timedelta(seconds=step) + 1
-
     starts, ends = [
         (-((first - moment).dt.total_seconds() // step)).clip(0, slots)
         for moment in (pl.col("cell"), pl.col("cell").dt.offset_by(unit))
@@ -116,6 +132,18 @@ def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:
         pl.col("present").fill_null(0).cast(pl.Int64),
         expected=pl.lit(1, pl.Int64) if step == MONTH else ends - starts,
     )
+
+
+def class_of(part: pl.Expr) -> pl.Expr:
+    """Name the class in `CLASSES` of a part of the bars that are expected."""
+    return (
+        pl.when(part > 1).then(pl.lit("too many"))
+        .when(part == 1).then(pl.lit("all"))
+        .when(part >= 0.99).then(pl.lit("99 % or more"))
+        .when(part >= 0.5).then(pl.lit("half or more"))
+        .when(part > 0).then(pl.lit("under half"))
+        .otherwise(pl.lit("none"))
+    )  # fmt: skip
 
 
 def _told(cells: pl.DataFrame, step: int, monthly: bool) -> str:
@@ -175,17 +203,10 @@ def _by_month(cells: pl.DataFrame, width: int) -> alt.Chart:
 
 
 def _tiles(rows: pl.DataFrame, clock: str) -> alt.Chart:
-    present, expected = pl.col("present"), pl.col("expected")
-    filled = (
-        pl.when(present > expected).then(pl.lit("too many"))
-        .when(present == expected).then(pl.lit("all"))
-        .when(present == 0).then(pl.lit("none"))
-        .when(2 * present < expected).then(pl.lit("under half"))
-        .otherwise(pl.lit("half or more"))
-    )  # fmt: skip
+    filled = class_of(pl.col("present") / pl.col("expected"))
     rows = rows.with_columns(pl.col("cell").dt.strftime(clock), filled=filled)
-    there = [name for name in FILLED if name in rows["filled"]]
-    colours = alt.Scale(domain=there, range=[FILLED[name] for name in there])
+    there = [name for name in CLASSES if name in rows["filled"]]
+    colours = alt.Scale(domain=there, range=[CLASSES[name] for name in there])
     chart: alt.Chart = (
         alt.Chart(rows)
         .mark_rect(cornerRadius=1.5)

@@ -27,7 +27,7 @@ MAX_COMMITS = 80  # that are drawn one by one
 MAX_FILES, MAX_SERIES, MAX_LANES = 4000, 40, 8
 MEBIBYTE = 2**20
 KINDS = list(CHANGES)
-OPERATIONS = [SKY, GREEN, PURPLE, YELLOW, GREY, "#666666"]  # none of the colours of the kinds of change
+OPERATIONS = [SKY, GREEN, PURPLE, YELLOW, GREY, "#666666", "#bbbbbb"]  # none of the colours of the kinds of change
 
 
 def versions_timeline(versions: pl.DataFrame, title: str, *, width: int = 720) -> alt.VConcatChart:
@@ -116,7 +116,7 @@ def files_on_disk(files: pl.DataFrame, title: str, *, width: int = 720) -> alt.C
             ),
             alt.X2("right"),
             alt.Y("row:O", title=None, axis=axis).scale(paddingInner=0.3),
-            _sized(rows["size"].sort()),
+            _sized(),
             tooltip=[
                 *["series:N", "file:N", alt.Tooltip("size:Q", format=",.3~f", title="size (MiB)")],
                 *[alt.Tooltip("rows:Q", format=","), alt.Tooltip("first:N"), alt.Tooltip("last:N")],
@@ -127,12 +127,10 @@ def files_on_disk(files: pl.DataFrame, title: str, *, width: int = 720) -> alt.C
     return chart
 
 
-def _sized(sizes: pl.Series) -> alt.Color:
-    low, high = float(sizes[0]), float(sizes[-1])
-    marks = [low, (low * high) ** 0.5, high] if high > 2 * low else [high]
-    legend = alt.Legend(format=".2~r", values=marks, gradientLength=90)
+def _sized() -> alt.Color:
+    legend = alt.Legend(format=".2~r", values=[1 / 32, 1 / 4, 2, 16], gradientLength=90)
     return alt.Color("size:Q", title="size (MiB)", legend=legend).scale(
-        type="log", domain=[low / 1.05, high * 1.05], range=[VERMILION, ORANGE, SKY, BLUE], interpolate="lab"
+        type="log", domain=[1 / 64, 16], range=[VERMILION, ORANGE, SKY, BLUE], interpolate="lab", clamp=True
     )
 
 
@@ -167,7 +165,11 @@ def _laned(files: pl.DataFrame) -> pl.DataFrame:
 def _gathered(rows: pl.DataFrame) -> pl.DataFrame:
     """Prepare commits for drawing, neighbours together where they are too many."""
     per = -(-rows.height // MAX_COMMITS)
-    kind = pl.col("operation").str.extract(r"^([A-Z]+(?: [A-Z]+)*?)(?: TO \d+)?$").fill_null(pl.col("operation"))
+    kind = (
+        pl.col("operation")
+        .str.extract(r"^([A-Z]+(?: [A-Z]+)*?)(?: TO \d+| START| END)?$")
+        .fill_null(pl.col("operation"))
+    )
     rows = rows.with_columns(kind=kind)
     first, last = pl.col("version").first().cast(pl.String), pl.col("version").last().cast(pl.String)
     sums = [pl.col(name).sum() for name in (*KINDS, "files")]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,16 @@ import pytest
 from klines import hours, place
 
 from lakehouse import Lake, errors, ingest
-from lakehouse.errors import BatchFailed, IngestFailed, InputError, LakehouseError, NotebookFailed, VersionError
+from lakehouse.errors import (
+    BatchFailed,
+    IngestFailed,
+    InputError,
+    LakehouseError,
+    NotebookFailed,
+    RefreshFailed,
+    VersionError,
+)
+from lakehouse.quality import LakeReport
 
 CLASSES = [thing for thing in vars(errors).values() if inspect.isclass(thing)]
 
@@ -39,6 +49,25 @@ def test_a_failed_ingest_names_its_files_and_carries_the_account(tmp_path: Path)
     assert [line.split(": ")[0] for line in rest] == ["  DDDUSDT_1h.csv", "  EEEUSDT_1h.csv"]
     assert "Git LFS" in rest[0]
     assert error.report is report
+
+
+def test_errors_survive_the_way_to_another_process(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    report = ingest(Lake(tmp_path))
+    runs = pl.DataFrame({"notebook": ["a", "b"], "error": [None, "ValueError: no\nat all"]})
+    failed = [IngestFailed(report), NotebookFailed(tmp_path, 1, "no", "1 / 0"), BatchFailed(runs)]
+    failed.append(RefreshFailed(LakeReport(report, (), pl.DataFrame(), ("too few",))))
+    for error in failed:
+        assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_a_refresh_that_failed_says_which_files_and_what_is_not_good_enough(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", ["<html>"], header=False)
+    error = RefreshFailed(LakeReport(ingest(Lake(tmp_path)), (), pl.DataFrame(), ("too few bars", "too many rejects")))
+    first, second, *rest = str(error).splitlines()
+    assert first == "1 file(s) did not load (0 other(s) did):"
+    assert second.startswith("  AAAUSDT_1h.csv: HTML")
+    assert rest == ["too few bars", "too many rejects"]
 
 
 def test_a_failed_notebook_shows_the_first_lines_of_its_cell_and_where_the_copy_lies() -> None:

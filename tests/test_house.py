@@ -55,7 +55,7 @@ ABOVE = {
     "candlestick": {"theme"},
     "charts": {"theme"},
     "series_charts": {"candlestick", "theme"},
-    "quality_charts": {"theme"},
+    "quality_charts": {"series_charts", "theme"},
     "table_charts": {"theme"},
     "change_charts": {"theme"},
     "pages": {"theme"},
@@ -66,9 +66,9 @@ ABOVE = {
         *("account", "batch", "bronze", "contracts", "errors", "gold", "lake", "notebook_flows", "plan", "progress"),
         *("quality", "refresh", "silver"),
     },
-    "printing": {"account", "contracts", "lake", "status"},
+    "printing": {"account", "contracts", "lake", "quality", "status"},
     "cli": {
-        *("bronze", "errors", "flows", "lake", "notebooks", "printing", "progress", "quality", "sample", "status"),
+        *("bronze", "errors", "flows", "lake", "notebooks", "printing", "progress", "sample", "status"),
     },
 }
 

@@ -109,9 +109,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_runs_headless_and_twice_the_same(report: Path, lake: Path, tmp_path: Path) -> None:
-    assert read_results(report) == {
+    found = read_results(report)
+    assert 0 < float(found.pop("draw_down")) < 0.2
+    assert found == {
         **{"market": "binance", "symbol": "BTCUSDT", "interval": "1h", "version": 1, "files": 1, "rejected": 0},
         **{"bars": 2199, "missing": 9, "last_close": 80910.06, "change": -0.082813},  # 80910.06 / 88215.41 - 1
+        **{"days": 30 + 31 + 31, "complete": round((91 + 15 / 24) / 92, 6)},
     }
     december = {"root": str(lake), "symbol": "ETHUSDT", "start": "2024-12-01", "end": "2024-12-31"}
     others = [read_results(run_notebook("report", december, tmp_path / f"{turn}.ipynb")) for turn in (2, 3)]
@@ -135,6 +138,8 @@ def test_a_report_on_what_is_not_there_names_what_is(lake: Path, tmp_path: Path)
         NotebookFailed, match=r"no series DOGEUSDT 1h in .*; there are: BTCUSDT 1h \(binance\), ETHUSDT"
     ):
         run_notebook("report", {"root": str(lake), "symbol": "DOGEUSDT"}, tmp_path / "report.ipynb")
+    with pytest.raises(NotebookFailed, match=r"no series BTCUSDT 1h kraken in .*; there are: BTCUSDT 1h \(binance\)"):
+        run_notebook("report", {"root": str(lake), "market": "kraken"}, tmp_path / "report.ipynb")
     with pytest.raises(NotebookFailed, match="2024-11-01 to 2025-01-31, none from 2026-01-01 to …"):
         run_notebook("report", {"root": str(lake), "start": "2026-01-01"}, tmp_path / "report.ipynb")
 

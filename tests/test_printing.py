@@ -11,9 +11,10 @@ import pytest
 from klines import START, bar, hours, place
 from rich.console import Console
 
-from lakehouse import Lake, ingest
+from lakehouse import Lake, ingest, refresh_silver
 from lakehouse.account import Account, report_of
-from lakehouse.printing import print_frame, print_json, print_report, print_status
+from lakehouse.printing import print_frame, print_json, print_refresh, print_report, print_status
+from lakehouse.quality import LakeReport, read_quality
 from lakehouse.raw import RawFile
 from lakehouse.status import read_status
 
@@ -105,3 +106,16 @@ def test_status_shows_what_there_is_and_no_empty_table(tmp_path: Path) -> None:
     for title in ("Waiting in raw/", "Rolled back", "Failed, and tried"):
         assert title not in text
     assert "updated" not in text  # a count that is zero in every run
+
+
+def test_a_run_to_gold_shows_the_layers_that_changed_and_what_is_not_good_enough(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 4), *hours(15, 20)])
+    lake = Lake(tmp_path)
+    done = LakeReport(ingest(lake), (refresh_silver(lake), refresh_silver(lake)), read_quality(lake), ("[red]too few",))
+    text = shown(lambda console: print_refresh(console, lake, done))
+    assert text.count("silver/candles") == 1
+    assert "it is the first time" in text
+    assert "52.38 %" in text  # 11 of 21, and never rounded up
+    assert "not good enough: [red]too few" in text
+    nothing = LakeReport(ingest(lake), (), read_quality(lake), ())
+    assert "Layers" not in shown(lambda console: print_refresh(console, lake, nothing))
