@@ -18,6 +18,7 @@ from klines import HEADER, START, hours, place
 from writers import put
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
+from lakehouse.errors import VersionError
 from lakehouse.table import Table
 
 laws = partial(settings, deadline=None, suppress_health_check=list(HealthCheck))
@@ -80,12 +81,19 @@ def do(lake: Lake, step: tuple[str, bytes, int] | str) -> None:
     elif step == "gold" and lake.silver.exists():
         refresh_gold(lake)
     elif step == "back" and lake.bronze.version() > 1:
-        lake.bronze.restore(lake.bronze.version() // 2)
+        go_back(lake.bronze)
     elif step == "silver back" and lake.silver.exists():
-        lake.silver.restore(lake.silver.version() // 2)
+        go_back(lake.silver)
     elif step == "tidy" and lake.bronze.exists():
         lake.bronze.optimize()
         lake.bronze.vacuum()
+
+
+def go_back(table: Table) -> None:
+    try:
+        table.restore(table.version() // 2)
+    except VersionError as error:
+        assert "vacuum has removed" in str(error)  # nothing was done then
 
 
 def assert_equal_to_the_oracle(lake: Lake) -> None:
