@@ -25,7 +25,7 @@ CHARTS = (
     *("candles", "fates", "rejects", "completeness", "distribution", "quality_over_time", "files_on_disk"),
     *("versions_timeline", "changes_map", "before_after"),
 )
-DRAWN = ".vega-embed .marks"
+DRAWN = ".vega-embed:has(.marks)"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium")
 
