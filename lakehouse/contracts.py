@@ -12,12 +12,16 @@ from collections.abc import Callable
 import dataframely as dy
 import polars as pl
 
+from lakehouse.errors import ContractError
+
 EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
 LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
 Check = dict[str, Callable[[pl.Expr], pl.Expr]]  # what is wrong with the column → when it is right
 ON_THE_EPOCH: Check = {"is off the epoch": lambda time: time.is_between(EARLIEST, LATEST, closed="left")}
 NOT_NEGATIVE: Check = {"is negative": lambda amount: amount >= 0}
+HIGHEST: Check = {"is below open, low or close": lambda high: high >= pl.max_horizontal("open", "low", "close")}
+LOWEST: Check = {"is above open or close": lambda low: low <= pl.min_horizontal("open", "close")}
 A_NAME: Check = {
     "is no name": lambda name: ~name.str.contains(r"[\\\pC]")
 }  # control characters, bytes that are no UTF-8
@@ -37,18 +41,16 @@ class Provenance(dy.Schema):
     ingested_at = _time(alias="_ingested_at")  # when the run that wrote the row began its batch
 
 
-class Candle(Provenance):
-    """A bar of bronze/candles. Key: market, symbol, interval, open_time. Prices are in the quote asset."""
+class Bar(dy.Schema):
+    """A bar of bronze and silver. Key: market, symbol, interval, open_time. Prices are in the quote asset."""
 
     market = dy.String(min_length=1)  # where it was traded, for example `binance` or `binance-um`
     symbol = dy.String(min_length=1, check=A_NAME)  # for example `BTCUSDT`
     interval = dy.String(min_length=1)  # `1s` to `1mo`
     open_time = _time(check=ON_THE_EPOCH)
     open = dy.Float64()
-    high = dy.Float64(
-        check={"is below open, low or close": lambda high: high >= pl.max_horizontal("open", "low", "close")}
-    )
-    low = dy.Float64(check={"is above open or close": lambda low: low <= pl.min_horizontal("open", "close")})
+    high = dy.Float64(check=HIGHEST)
+    low = dy.Float64(check=LOWEST)
     close = dy.Float64()
     volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the base asset
     close_time = _time(nullable=True, check=ON_THE_EPOCH)
@@ -56,6 +58,10 @@ class Candle(Provenance):
     trades = dy.Int64(nullable=True, check=NOT_NEGATIVE)  # how many
     taker_buy_volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the base asset
     taker_buy_quote_volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the quote asset
+
+
+class Candle(Bar, Provenance):
+    """A bar of bronze/candles, as it was stated."""
 
 
 class Quarantined(dy.Schema):
@@ -100,28 +106,15 @@ class Revision(dy.Schema):
     ingested_at = _time()
 
 
-class SilverCandle(dy.Schema):
-    """A bar of silver/candles: every bar of bronze, and fillings for short gaps. Key: as of a candle."""
+class SilverCandle(Bar):
+    """A bar of silver/candles: every bar of bronze as it is, and fillings for short gaps."""
 
-    market = dy.String()
-    symbol = dy.String()
-    interval = dy.String()
-    open_time = _time()  # as stated; the grid is the interval's, from midnight UTC, Monday or the first of the month
-    open = dy.Float64()
-    high = dy.Float64()
-    low = dy.Float64()
-    close = dy.Float64()
-    volume = dy.Float64(nullable=True)
-    quote_volume = dy.Float64(nullable=True)
-    trades = dy.Int64(nullable=True)
-    taker_buy_volume = dy.Float64(nullable=True)
-    taker_buy_quote_volume = dy.Float64(nullable=True)
     log_return = dy.Float64(nullable=True)  # ln(close / close of the slot before); null after an open gap
     is_filled = dy.Bool()  # nobody stated it: the last price is carried on, nothing was traded
     is_off_grid = dy.Bool()  # it does not open where the grid has a slot
     closes_early = dy.Bool()  # it says that it closes a second or more before its slot ends
     is_unfinished = dy.Bool()  # it was stated before its slot ended
-    outlier = dy.String(nullable=True)  # the rule that it broke: `wick` or `spike`, see `silver.flag_outliers`
+    outlier = dy.String(nullable=True, check=lambda rule: rule.is_in(["wick", "spike"]))  # see `silver.flag_outliers`
 
 
 class Gap(dy.Schema):
@@ -144,21 +137,23 @@ class GoldBar(dy.Schema):
     open_time = _time()  # midnight UTC; a week begins on Monday
     source = dy.String()  # the interval of the bars that it is made from: the finest that has any
     open = dy.Float64()
-    high = dy.Float64()
-    low = dy.Float64()
+    high = dy.Float64(check=HIGHEST)
+    low = dy.Float64(check=LOWEST)
     close = dy.Float64()
-    volume = dy.Float64(nullable=True)  # in the base asset
+    volume = dy.Float64(nullable=True, check=NOT_NEGATIVE)  # in the base asset
     vwap = dy.Float64(
         nullable=True
-    )  # quote volume / volume; without quote volume, by the typical price (h + l + c) / 3
-    trades = dy.Int64(nullable=True)
-    realised_volatility = dy.Float64(nullable=True)  # square root of the sum of squared log returns, not annualised
-    max_drawdown = dy.Float64()  # the largest fall from the highest close so far, or the first open; 0.1 is 10 %
-    bars = dy.Int64()  # that were stated
-    expected = dy.Int64()  # that a whole day, week or month has
-    completeness = dy.Float64()  # bars / expected
-    filled = dy.Int64()
-    outliers = dy.Int64()
+    )  # quote volume / volume; quote volume may be typical price (h + l + c) / 3 × volume
+    trades = dy.Int64(nullable=True, check=NOT_NEGATIVE)
+    realised_volatility = dy.Float64(
+        nullable=True, min=0
+    )  # square root of the sum of squared log returns, not annualised
+    max_drawdown = dy.Float64(min=0)  # the largest fall from the highest close so far, or the first open; 0.1 is 10 %
+    bars = dy.Int64(min=1)  # that were stated
+    expected = dy.Int64(min=1)  # that a whole day, week or month has
+    completeness = dy.Float64(min=0)  # bars / expected
+    filled = dy.Int64(min=0)
+    outliers = dy.Int64(min=0)
 
 
 COUNTS = ("read", "inserted", "updated", "unchanged", "superseded", "rejected")
@@ -185,3 +180,23 @@ def rules(contract: type[dy.Schema]) -> dict[str, pl.Expr]:
         if hasattr(rule, "validation_fn"):
             found[name.replace("_", " ")] = rule.validation_fn(contract)
     return found
+
+
+def check_rows(contract: type[dy.Schema], rows: pl.DataFrame) -> pl.DataFrame:
+    """Hold rows that are to be written against their contract; what is computed must never break it.
+
+    Args:
+        contract: Of the table.
+        rows: Its columns.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ContractError: Some rows break a rule; the message tells which, and shows the first.
+    """
+    if contract.is_valid(rows):
+        return rows
+    _, failure = contract.filter(rows)
+    counts = ", ".join(f"{rule} ({count:,} rows)" for rule, count in failure.counts().items())
+    raise ContractError(f"{contract.__name__}: {counts}; nothing was written. The first: {failure.invalid().row(0)}")

@@ -7,6 +7,7 @@ LakehouseError            catch this to catch them all
 ├── FileRefused           one raw file cannot be understood; the other files still load
 ├── VersionError          a table version or time that was asked for is not there
 ├── ConflictError         other writers kept winning; running again is safe
+├── ContractError         rows that were computed break the contract of their table; nothing was written
 ├── IngestFailed          a run has ended, and some of its files did not load
 ├── NotebookFailed        a cell of a notebook raised, or took too long
 ├── BatchFailed           some notebooks of a batch failed, the others have run
@@ -49,6 +50,10 @@ class VersionError(LakehouseError, LookupError):
 
 class ConflictError(LakehouseError):
     """Other writers changed the same partition at every attempt. Nothing is half-done; run again."""
+
+
+class ContractError(LakehouseError):
+    """Rows of a layer break the contract of their table: whatever computes them is wrong, or the contract is."""
 
 
 class IngestFailed(LakehouseError):

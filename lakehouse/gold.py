@@ -9,7 +9,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from lakehouse.commits import Span, read_spans
-from lakehouse.contracts import GoldBar
+from lakehouse.contracts import GoldBar, check_rows
 from lakehouse.lake import Lake
 from lakehouse.layouts import INTERVAL_SECONDS
 from lakehouse.refresh import Compute, Computed, Layer, RefreshReport, refresh
@@ -83,7 +83,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
         )
     )
     expected = (DAY // pl.col("_seconds")).cast(pl.Int64)
-    return (
+    days = (
         gathered.join(filled, on=keys)
         .with_columns(open_time="_day", expected=expected, vwap=_finite("vwap"))
         .with_columns(completeness=pl.col("bars") / pl.col("expected"))
@@ -91,6 +91,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
         .sort(*BY, "open_time")
         .collect()
     )
+    return check_rows(GoldBar, days)
 
 
 def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
@@ -107,7 +108,7 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
     keys = [*BY, "_period"]
     seconds = pl.col("source").replace_strict(SECONDS, return_dtype=pl.Int64)
     length = (pl.col("_period").dt.offset_by(every) - pl.col("_period")).dt.total_days()
-    return (
+    periods = (
         days.lazy()
         .sort(*BY, "open_time")
         .with_columns(_period=pl.col("open_time").dt.truncate(every), _seconds=seconds)
@@ -130,6 +131,7 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
         .sort(*BY, "open_time")
         .collect()
     )
+    return check_rows(GoldBar, periods)
 
 
 def _apart(_group: Mapping[str, str]) -> dt.timedelta:

@@ -11,7 +11,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from lakehouse.commits import Span, file_stats, read_spans
-from lakehouse.contracts import SilverCandle
+from lakehouse.contracts import Gap, SilverCandle, check_rows
 from lakehouse.lake import Lake
 from lakehouse.layouts import INTERVAL_SECONDS
 from lakehouse.refresh import Layer, RefreshReport, refresh
@@ -88,7 +88,7 @@ def make_silver(bars: pl.DataFrame, interval: str) -> tuple[pl.DataFrame, pl.Dat
         missing="_missing",
         is_filled=pl.col("_missing") <= FILL_LIMIT,
     )
-    return _filled(rows, holes, interval), gaps
+    return check_rows(SilverCandle, _filled(rows, holes, interval)), check_rows(Gap, gaps)
 
 
 def flag_outliers(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -190,6 +190,7 @@ def _filled(rows: pl.DataFrame, holes: pl.DataFrame, interval: str) -> pl.DataFr
             later.alias("open_time"),
             *(pl.col("_last").alias(name) for name in ("open", "high", "low", "close")),
             *zero,
+            close_time=pl.lit(None, schema["close_time"]),
             log_return=pl.when(pl.col("_last") > 0).then(0.0),
             is_filled=pl.lit(True),
             **dict.fromkeys(("is_off_grid", "closes_early", "is_unfinished"), pl.lit(False)),

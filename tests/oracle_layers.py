@@ -36,9 +36,11 @@ def silver(bronze: Iterable[Row]) -> tuple[list[Row], list[Row]]:
                     prices = dict.fromkeys(("open", "high", "low", "close"), last["close"])
                     amounts = {name: None if bar[name] is None else 0 for name in AMOUNTS}
                     flags = dict.fromkeys(FLAGS, False) | {"is_filled": True, "log_return": 0.0, "outlier": None}
-                    candles.append({**told, "open_time": first + turn * step, **prices, **amounts, **flags})
+                    candles.append(
+                        {**told, "open_time": first + turn * step, **prices, **amounts, "close_time": None, **flags}
+                    )
             near = last is not None and missing is not None and missing <= 3
-            values = {name: bar[name] for name in ("open_time", "open", "high", "low", "close", *AMOUNTS)}
+            values = {name: bar[name] for name in ("open_time", "open", "high", "low", "close", "close_time", *AMOUNTS)}
             closing = bar["close_time"]
             flags = {
                 "is_filled": False,

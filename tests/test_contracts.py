@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse.contracts import COUNTS, PROVENANCE, Candle, Quarantined, Revision, rules
+from lakehouse.contracts import COUNTS, PROVENANCE, Candle, Gap, Quarantined, Revision, check_rows, rules
+from lakehouse.errors import ContractError
 from lakehouse.layouts import CANDLES
 
 NOON = dt.datetime(2024, 3, 1, 12, tzinfo=dt.UTC)
@@ -108,3 +109,21 @@ def test_times_are_utc_in_microseconds_in_every_table() -> None:
 
 def test_the_ledger_keeps_every_count_of_law_1() -> None:
     assert set(COUNTS) <= set(Revision.column_names())
+
+
+def test_rows_that_break_the_contract_of_a_layer_are_told_by_rule_and_the_first_is_shown() -> None:
+    good = {
+        "market": "m",
+        "symbol": "A",
+        "interval": "1h",
+        "first": NOON,
+        "last": NOON,
+        "missing": 1,
+        "is_filled": True,
+    }
+    rows = pl.DataFrame([good, good | {"missing": 0}, good | {"missing": -1}], schema=Gap.create_empty().schema)
+    assert check_rows(Gap, rows[:1]).height == 1
+    with pytest.raises(
+        ContractError, match=r"Gap: missing\|min \(2 rows\); nothing was written. The first: .*, 0, True"
+    ):
+        check_rows(Gap, rows)

@@ -48,8 +48,8 @@ rows = (
         after=c("close").reverse().shift().rolling_median(15, min_samples=3).reverse(),
         usual=spread.rolling_median(31, min_samples=1, center=True))
     .with_columns(far=pl.max_horizontal(1.0, 10 * c("usual")))
-    .select("market", "symbol", "interval", "open_time", "open", "high", "low", "close", "volume", "quote_volume",
-        "trades", "taker_buy_volume", "taker_buy_quote_volume",
+    .select("market", "symbol", "interval", "open_time", "open", "high", "low", "close", "volume", "close_time",
+        "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume",
         log_return=pl.when(c("missing") <= 3).then((c("close") / c("close").shift()).log()), is_filled=pl.lit(False),
         is_off_grid=c("open_time") != slot, closes_early=c("close_time") < end - second,
         is_unfinished=c("_modified_at").is_between(slot, end, closed="left"),
