@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import httpx
-import nbformat
 import pytest
 from klines import hours, place
 from prefect.client.orchestration import get_client
@@ -12,8 +11,8 @@ from prefect.client.schemas.sorting import TaskRunSort
 from prefect.exceptions import ParameterTypeError
 
 from lakehouse import Lake
-from lakehouse.errors import BatchFailed, IngestFailed, InputError, LakeError, RefreshFailed
-from lakehouse.flows import ingest_bronze, refresh_lake, run_notebooks
+from lakehouse.errors import IngestFailed, LakeError, RefreshFailed
+from lakehouse.flows import ingest_bronze, refresh_lake
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -87,20 +86,3 @@ def test_data_worse_than_demanded_fail_the_flow_when_all_is_done(tmp_path: Path)
     with pytest.raises(RefreshFailed, match=r"AAAUSDT 1h is 50.00% complete; at least 60.00% was asked for"):
         refresh_lake(root=str(tmp_path), min_completeness=0.6, on_breach="fail")
     assert Lake(tmp_path).gold.scan().collect().height == 1
-
-
-def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tmp_path: Path) -> None:
-    first = 'symbol: str = "A"  # one'
-    cells = [first, "from lakehouse.notebooks import record", "assert symbol != 'B'", "record(s=symbol)"]
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
-    book.cells[0].metadata["tags"] = ["parameters"]
-    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(book, str(tmp_path / "small.ipynb"))
-    name, output = str(tmp_path / "small.ipynb"), str(tmp_path / "out")
-    runs = run_notebooks(name, {"symbol": ["A", "C"]}, output)
-    assert runs.select("symbol", "s", "error").rows() == [("A", "A", None), ("C", "C", None)]
-    assert all(Path(page).is_file() for page in runs["page"])
-    with pytest.raises(BatchFailed, match=r"1 of 2 notebook\(s\) failed:\n  B: B failed in cell \[4\]: AssertionError"):
-        run_notebooks(name, {"symbol": ["A", "B"]}, output)
-    with pytest.raises(InputError, match="did you mean 'symbol'"):
-        run_notebooks(name, {"symbl": ["A"]}, output)

@@ -7,7 +7,6 @@ import pytest
 from klines import START, bar, place
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
-from lakehouse.quality import find_breaches, read_quality
 
 
 @pytest.fixture
@@ -45,14 +44,3 @@ def test_weeks_and_months_are_made_from_days(lake: Lake) -> None:
     assert (month["open"], month["close"], month["volume"], month["bars"]) == (10.0, 15.0, 9.0, 5)
     assert month["expected"] == 31 * 24
     assert month["source"] == "1h"
-
-
-def test_thresholds_are_held_against_what_was_read_and_what_is_there(lake: Lake) -> None:
-    quality = read_quality(lake)
-    assert quality.select("interval", "bars", "missing", "filled").rows() == [("1d", 2, 8, 0), ("1h", 4, 21, 1)]
-    place(Path(lake.root), "m/BBBUSDT_1h.csv", [bar(0), "bad", bar(1), bar(2)], at=10**7)
-    account = ingest(lake)
-    assert find_breaches(account, quality, 0.25, 0.1) == []
-    rejected, sparse = find_breaches(account, quality, 0.24, 0.17)
-    assert rejected == "1 of 4 lines were rejected, 25.00%; at most 24.00% was asked for"
-    assert sparse == "m AAAUSDT 1h is 16.00% complete; at least 17.00% was asked for"
