@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from lakehouse.contracts import Revision
+from lakehouse.contracts import COUNTS, Revision
 from lakehouse.raw import RawFile
 
 DEFERRED = "deferred"  # in a report only: written to while it was read, so left for the next run
@@ -67,6 +67,11 @@ class IngestReport:
     untouched: int
     run_id: str
     seconds: float
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{self._sum(name):,} {name}" for name in COUNTS)
+        taken = self.files.height - self.failed.height
+        return f"{taken} files taken, {self.failed.height} failed: {counts} lines in {self.seconds:.1f} s"
 
     @property
     def read(self) -> int:

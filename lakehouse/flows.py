@@ -13,7 +13,6 @@ import time
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-import polars as pl
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import (
     create_markdown_artifact,
@@ -101,7 +100,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
     report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
     if rows:
         _publish(report)
-        log.info("%s", _sum(report))
+        log.info("%s", report)
     if report.failed.height:
         error = IngestFailed(report)
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
@@ -131,14 +130,8 @@ def _publish(report: IngestReport) -> None:
     create_table_artifact(files.to_dicts(), key="ingest-files", description="One row for each file of the run")
     failures = "".join(f"- `{row['path']}`: {row['error']}\n" for row in report.failed.iter_rows(named=True))
     counts = "".join(f"| {name} | {getattr(report, name):,} |\n" for name in COUNTS)
-    text = f"# Ingest {report.run_id}\n\n{_sum(report)}\n\n| lines | |\n|---|---:|\n{counts}"
+    text = f"# Ingest {report.run_id}\n\n{report}\n\n| lines | |\n|---|---:|\n{counts}"
     create_markdown_artifact(text + (f"\n## Did not load\n\n{failures}" if failures else ""), key="ingest-summary")
-
-
-def _sum(report: IngestReport) -> str:
-    loaded = report.files.filter(pl.col("status") != "failed").height
-    counts = ", ".join(f"{getattr(report, name):,} {name}" for name in COUNTS)
-    return f"{loaded} files taken, {report.failed.height} failed: {counts} lines in {report.seconds:.1f} s"
 
 
 @task(name="refresh silver", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)

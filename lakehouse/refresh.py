@@ -154,7 +154,7 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
             {},
             deleted=written["deleted"],
             consumed={consumes: source.version()} if table is target else {},
-            even_empty=table is target,
+            even_empty=table is target and consumed != source.version(),
         )
     seconds = time.perf_counter() - began
     return RefreshReport(target.name, target.version(), source.version(), **totals, rebuilt=why, seconds=seconds)

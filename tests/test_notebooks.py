@@ -100,6 +100,24 @@ def test_time_travel_runs_headless_and_twice_the_same(symbol: str, interval: str
         assert result == {**parameters, **counts, "bars": bars}
 
 
+@pytest.mark.parametrize(("symbol", "interval", "bars"), [("BTCUSDT", "1h", 92 * 24), ("ETHUSDT", "1d", 92)])
+def test_silver_runs_headless_and_twice_the_same(symbol: str, interval: str, bars: int, tmp_path: Path) -> None:
+    parameters = {"symbol": symbol, "interval": interval}
+    for turn in range(2 if interval == "1d" else 1):
+        result = read_results(run_notebook("04_silver", parameters, tmp_path / f"{turn}.ipynb"))
+        counts = {"filled": 3, "outliers": 2, "corrected": 1 + 3 + 1, "closed": 8, "rebuilt": 0, "version": 3}
+        assert result == {**parameters, "bars": bars, **counts}
+
+
+@pytest.mark.parametrize(("symbol", "coarse", "fine"), [("BTCUSDT", "1h", "15m"), ("ETHUSDT", "4h", "1h")])
+def test_gold_runs_headless_and_twice_the_same(symbol: str, coarse: str, fine: str, tmp_path: Path) -> None:
+    parameters = {"symbol": symbol, "coarse": coarse, "fine": fine}
+    for turn in range(2 if coarse == "4h" else 1):
+        result = read_results(run_notebook("05_gold", parameters, tmp_path / f"{turn}.ipynb"))
+        counts = {"days": 30 + 31 + 31, "months": 3, "fine_days": 31 + 31, "partial": 1, "changed": 2 + 1 + 1 + 1}
+        assert result == {"symbol": symbol, "completeness": 0.5, **counts}
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report's executed copy, on the example files."""

@@ -73,6 +73,16 @@ def test_nothing_new_computes_nothing_and_adds_no_version(lake: Lake) -> None:
     assert doubled.stretches == []
 
 
+def test_computing_all_again_writes_what_differs_and_without_that_adds_no_version(lake: Lake) -> None:
+    doubled = Doubled(lake)
+    first = refresh(doubled.layer)
+    again = refresh(doubled.layer, rebuild=True)
+    assert (again.version, again.changed, again.rebuilt) == (first.version, 0, "it was asked for")
+    doubled.table.open().update(new_values={"twice": 7.0}, predicate="symbol = 'AAAUSDT'")
+    assert refresh(doubled.layer, rebuild=True).updated == 10
+    assert {row[2] for row in doubled.rows()} == {20.0}
+
+
 def test_a_change_that_makes_no_difference_here_is_consumed_and_writes_no_row(lake: Lake) -> None:
     doubled = Doubled(lake)
     refresh(doubled.layer)
