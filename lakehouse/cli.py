@@ -172,15 +172,17 @@ def report(
 
 
 @app.command
-def lab(*, name: str = "00_quick_tour") -> int:
+def lab(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: str = "00_quick_tour") -> int:
     """Open JupyterLab on a notebook, on this machine only; nothing is asked of a network.
 
     Args:
+        options: Passed on to JupyterLab, for example --port=8890, --no-browser or --allow-root.
         name: A path, or the name of a notebook in notebooks/.
     """
     from lakehouse.notebooks import find_notebook  # noqa: PLC0415
 
-    return subprocess.run([sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB], check=False).returncode
+    command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
+    return subprocess.run(command, check=False).returncode
 
 
 def _execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from lakehouse.cli import LAB
 from lakehouse.notebooks import run_notebook
 
 ROOT = Path(__file__).parents[1]
@@ -68,14 +68,15 @@ def brush(page: Page, chart: Locator) -> None:
 
 @pytest.fixture(scope="module")
 def lab(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """JupyterLab as `lakehouse lab` starts it, on a copy of the notebooks; its address with the token."""
+    """`lakehouse lab` on a copy of the notebooks; its address with the token."""
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", home / "notebooks")
     shutil.copytree(ROOT / "raw", home / "raw")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "jupyterlab", *LAB, "--no-browser", "--allow-root", f"--port={port}"]
+    command = [str(Path(sys.executable).with_name("lakehouse")), "lab"]
+    command += ["--no-browser", "--allow-root", f"--port={port}"]
     places = {f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     env = {
         **os.environ,
@@ -85,7 +86,7 @@ def lab(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "PREFECT_API_URL": prefect_api,
     }
     with (home / "lab.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=subprocess.STDOUT)
+        server = subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
         end = time.monotonic() + 60
         while True:
@@ -95,9 +96,9 @@ def lab(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             except OSError:
                 assert time.monotonic() < end, (home / "lab.log").read_text()[-2000:]
                 time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}/lab/tree/notebooks/{{name}}?token=secret&reset"
+        yield f"http://127.0.0.1:{port}/lab/tree/{{name}}?token=secret&reset"
     finally:
-        server.terminate()
+        os.killpg(server.pid, signal.SIGTERM)  # JupyterLab is its child
         server.wait(timeout=30)
 
 
