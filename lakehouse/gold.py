@@ -85,7 +85,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     expected = (DAY // pl.col("_seconds")).cast(pl.Int64)
     days = (
         gathered.join(filled, on=keys)
-        .with_columns(open_time="_day", expected=expected, vwap=_finite("vwap"))
+        .with_columns(_finite("volume"), _finite("vwap"), open_time="_day", expected=expected)
         .with_columns(completeness=pl.col("bars") / pl.col("expected"))
         .select(COLUMNS)
         .sort(*BY, "open_time")
@@ -125,7 +125,7 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
             expected=pl.col("expected").max(),
             **{name: pl.col(name).sum() for name in ("bars", "filled", "outliers")},
         )
-        .with_columns(open_time="_period", expected=pl.col("expected") * length, vwap=_finite("vwap"))
+        .with_columns(_finite("volume"), _finite("vwap"), open_time="_period", expected=pl.col("expected") * length)
         .with_columns(completeness=pl.col("bars") / pl.col("expected"))
         .select(COLUMNS)
         .sort(*BY, "open_time")
@@ -182,10 +182,11 @@ def _in_order(values: pl.Expr) -> pl.Expr:
 
 
 def _fall(first: str, name: str, over: list[str]) -> pl.Expr:
-    """How far a price lies below the highest so far."""
+    """How far a price lies below the highest so far, as a part of it; nothing below a price that is not positive."""
     peak = pl.max_horizontal(pl.col(first).first(), pl.col(name).cum_max())
-    return (1 - pl.col(name) / peak).over(over)
+    return pl.when(peak > 0).then(1 - pl.col(name) / peak).otherwise(0.0).over(over)
 
 
 def _finite(name: str) -> pl.Expr:
+    """Null what has grown too large for a number, or is none."""
     return pl.when(pl.col(name).is_finite()).then(pl.col(name))

@@ -98,7 +98,9 @@ def flag_outliers(rows: pl.LazyFrame) -> pl.LazyFrame:
 
     - `spike`: open or close is far from the median close of the 15 bars before and also from that of the 15 after, at
       least three each. A crash is far from what was before, and not from what comes after.
-    - `wick`: low or high is far from the bar's own body.
+    - `wick`: low or high is far from the bar's own body; a low of 0 or less is.
+
+    Prices that are not positive have no ratio, and are held against nothing else.
 
     Args:
         rows: open, high, low, close; sorted by time.
@@ -106,21 +108,25 @@ def flag_outliers(rows: pl.LazyFrame) -> pl.LazyFrame:
     Returns:
         The rows with `outlier`, null where no rule is broken.
     """
-    close, reverse = pl.col("close"), pl.col("close").reverse()
-    spread = (pl.col("high") / pl.col("low")).log()
+    opened, high, low, close = (_positive(name) for name in ("open", "high", "low", "close"))
     medians = rows.with_columns(
         _past=close.shift().rolling_median(NEIGHBOURS, min_samples=3),
-        _next=reverse.shift().rolling_median(NEIGHBOURS, min_samples=3).reverse(),
-        _usual=spread.rolling_median(2 * NEIGHBOURS + 1, min_samples=1, center=True),
+        _next=close.reverse().shift().rolling_median(NEIGHBOURS, min_samples=3).reverse(),
+        _usual=(high / low).log().rolling_median(2 * NEIGHBOURS + 1, min_samples=1, center=True),
     )
-    far, highest, lowest = pl.col("_far"), pl.max_horizontal("open", "close"), pl.min_horizontal("open", "close")
+    far, highest, lowest = pl.col("_far"), pl.max_horizontal(opened, close), pl.min_horizontal("open", "close")
     spikes = [
-        ((pl.col(name) / pl.col("_past")).log().abs() > far) & ((pl.col(name) / pl.col("_next")).log().abs() > far)
-        for name in ("open", "close")
+        ((price / pl.col("_past")).log().abs() > far) & ((price / pl.col("_next")).log().abs() > far)
+        for price in (opened, close)
     ]
-    wicks = (pl.col("high") / highest).log() > far, (lowest / pl.col("low")).log() > far
+    fallen = (pl.col("low") <= 0) & (lowest > 0)
+    wicks = (high / highest).log() > far, (lowest / low).log() > far, fallen
     rule = pl.when(pl.any_horizontal(spikes)).then(pl.lit("spike")).when(pl.any_horizontal(wicks)).then(pl.lit("wick"))
     return medians.with_columns(_far=pl.max_horizontal(FAR, RANGES * pl.col("_usual"))).with_columns(outlier=rule)
+
+
+def _positive(name: str) -> pl.Expr:
+    return pl.when(pl.col(name) > 0).then(pl.col(name))
 
 
 def step_of(interval: str) -> dt.timedelta:

@@ -44,3 +44,22 @@ def test_weeks_and_months_are_made_from_days(lake: Lake) -> None:
     assert (month["open"], month["close"], month["volume"], month["bars"]) == (10.0, 15.0, 9.0, 5)
     assert month["expected"] == 31 * 24
     assert month["source"] == "1h"
+
+
+def test_prices_of_nothing_and_amounts_beyond_all_numbers_spoil_no_day(tmp_path: Path) -> None:
+    times = [int(START.timestamp()) * 1000 + hour * 3_600_000 for hour in range(3)]
+    place(tmp_path, "m/AAAUSDT_1h.csv", [f"{time},0,0,0,0,0" for time in times])
+    place(tmp_path, "m/BBBUSDT_1h.csv", [f"{time},1e300,1e300,1e300,1e300,1e308" for time in times])
+    place(
+        tmp_path,
+        "m/CCCUSDT_1h.csv",
+        [f"{time},-2,-1,-9,{close},1" for time, close in zip(times, (-2, -8, -3), strict=True)],
+    )
+    lake = Lake(tmp_path)
+    ingest(lake)
+    refresh_silver(lake)
+    refresh_gold(lake)
+    days = lake.gold.scan().sort("symbol").select("symbol", "volume", "vwap", "max_drawdown").collect().rows()
+    assert days == [("AAAUSDT", 0.0, None, 0.0), ("BBBUSDT", None, None, 0.0), ("CCCUSDT", 3.0, days[2][2], 0.0)]
+    assert days[2][2] == pytest.approx(((-1 - 9 - 2) + (-1 - 9 - 8) + (-1 - 9 - 3)) / 9)
+    assert lake.monthly.scan().collect().height == 3

@@ -40,6 +40,18 @@ def test_a_wick_and_a_spike_are_flagged_and_a_crash_is_not(tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.parametrize(
+    ("values", "flagged"),
+    [("0,0,0,0,1", None), ("-3,-2,-9,-3,1", None), ("10,10.1,0,10,1", "wick"), ("10,10.1,-5,10,1", "wick")],
+)
+def test_prices_that_are_not_positive_have_no_ratio(values: str, flagged: str | None, tmp_path: Path) -> None:
+    start = int(START.timestamp() * 1000)
+    bars = [values if hour == 20 else "10,10.1,9.9,10,1" for hour in range(40)]
+    rows = silver_of(tmp_path, *(f"{start + hour * 3_600_000},{bar}" for hour, bar in enumerate(bars)))
+    assert rows["outlier"].to_list() == [flagged if hour == 20 else None for hour in range(40)]
+    assert rows["log_return"].null_count() == (1 if flagged else 3)
+
+
 def test_odd_bars_are_kept_and_flagged(tmp_path: Path) -> None:
     millis = int(START.timestamp() * 1000)
     lines = [
