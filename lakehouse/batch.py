@@ -16,7 +16,7 @@ from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
 from lakehouse.layouts import Dataset
 from lakehouse.parse import Block
-from lakehouse.plan import Pending, Plan, groups
+from lakehouse.plan import SMALL_REST, Pending, Plan, groups
 from lakehouse.raw import BLOCK_BYTES, FileChanged, Opened, hash_file, open_file
 from lakehouse.recognise import declared_for
 from lakehouse.settle import Partition
@@ -87,7 +87,7 @@ def read_batches(lake: Lake, todo: Plan, batch_bytes: int = BATCH_BYTES) -> Iter
     Args:
         lake: The lake.
         todo: Which files.
-        batch_bytes: How much raw text a batch may hold; memory grows with it, not with raw/.
+        batch_bytes: How much raw text a batch may hold, the last a quarter more; memory grows with it, not with raw/.
 
     Yields:
         Batches in the order of the statements.
@@ -101,7 +101,7 @@ def read_batches(lake: Lake, todo: Plan, batch_bytes: int = BATCH_BYTES) -> Iter
 
 
 def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
-    number = 0
+    number, most = 0, batch_bytes * (1 + SMALL_REST)
     for group in groups(todo.pending, batch_bytes):
         batch, held = Batch(), 0
         for item, opening in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
@@ -112,7 +112,7 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
                 _identify(account, opened)
                 read = 0
                 for block in opened.blocks:
-                    if held + block.size > batch_bytes and held:
+                    if held + block.size > most and held:
                         yield batch
                         batch, held = Batch(), 0
                     batch.add(account, opened, block, lake.dataset)

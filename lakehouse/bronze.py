@@ -40,7 +40,7 @@ def ingest(
 
     Args:
         lake: The lake.
-        batch_bytes: How much raw text a batch may hold; memory grows with it, not with raw/.
+        batch_bytes: How much raw text a batch may hold, the last a quarter more; memory grows with it, not with raw/.
         again: A pattern of paths below raw/ to read once more though they have not changed: what a restore has
             rolled back comes again. `*` stands for any letters, slashes too.
         on_progress: Called with (bytes done, bytes in all) after each batch.

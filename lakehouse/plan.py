@@ -17,6 +17,7 @@ from lakehouse.recognise import Declared, declared_for
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 BATCH_FILES = 500
+SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +94,16 @@ def plan(lake: Lake, again: str = "") -> Plan:
 
 
 def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pending]]:
-    """Cut the pending files into runs of files up to a byte budget; a larger file is alone."""
+    """Cut the pending files into runs up to a byte budget; a larger file is alone, and a small rest joins the last."""
     batch: list[Pending] = []
+    size, rest = 0, sum(item.file.size for item in pending)
     for item in pending:
-        full = sum(p.file.size for p in batch) + item.file.size > batch_bytes or len(batch) == BATCH_FILES
-        if batch and full:
+        full = size + item.file.size > batch_bytes and rest > batch_bytes * SMALL_REST
+        if batch and (full or len(batch) == BATCH_FILES):
             yield batch
-            batch = []
+            batch, size = [], 0
         batch.append(item)
+        size, rest = size + item.file.size, rest - item.file.size
     if batch:
         yield batch
 

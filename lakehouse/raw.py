@@ -142,10 +142,17 @@ def hash_file(store: ObjectStore, path: str) -> str:
     return digest.hexdigest()
 
 
+def read_file(store: ObjectStore, path: str) -> bytes:
+    """Read a file as a whole. In a folder Python does it: obstore would copy every byte twice."""
+    if isinstance(store, LocalStore) and store.prefix is not None:
+        return Path(store.prefix, path).read_bytes()
+    return bytes(obstore.get(store, path).bytes())
+
+
 def load_sources(store: ObjectStore) -> list[Declared]:
     """Read raw/sources.toml; no declarations if there is none."""
     try:
-        return read_sources(bytes(obstore.get(store, "sources.toml").bytes()).decode())
+        return read_sources(read_file(store, "sources.toml").decode())
     except FileNotFoundError:
         return []
     except UnicodeDecodeError as error:
@@ -184,7 +191,7 @@ def open_file(
     with _clear_errors(file):
         small = file.size <= 2 * block_bytes
         if small:  # the bytes that are hashed are the bytes that are parsed
-            content = bytes(obstore.get(store, file.path).bytes())
+            content = read_file(store, file.path)
             sha256 = hashlib.sha256(content).hexdigest()
             stream: IO[bytes] = io.BytesIO(content)
         else:

@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 from klines import START, hours, place
 
 from lakehouse import Lake, ingest
@@ -64,8 +65,11 @@ def test_a_failed_file_is_tried_again_and_an_ignored_one_is_not(tmp_path: Path) 
     assert plan(lake).pending == ()
 
 
-def test_groups_keep_to_the_budget_and_a_larger_file_is_alone(tmp_path: Path) -> None:
-    for name, bars in (("A", 1), ("B", 1), ("C", 50), ("D", 1)):
+@pytest.mark.parametrize(
+    ("last", "cut"), [(4, [["A", "B"], ["C"], ["D"]]), (1, [["A", "B"], ["C", "D"]])]
+)  # a rest of less than a quarter of the budget joins what is before it
+def test_groups_keep_to_the_budget_and_a_larger_file_is_alone(last: int, cut: list[list[str]], tmp_path: Path) -> None:
+    for name, bars in (("A", 1), ("B", 1), ("C", 50), ("D", last)):
         place(tmp_path, f"{name * 3}USDT_1h.csv", hours(1, bars))
     found = [[p.file.path[0] for p in group] for group in groups(plan(Lake(tmp_path)).pending, 500)]
-    assert found == [["A", "B"], ["C"], ["D"]]
+    assert found == cut
