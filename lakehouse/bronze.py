@@ -7,6 +7,7 @@ is healed by doing its files again; and that is what the next run does, because 
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import time
 import uuid
@@ -127,9 +128,13 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
     base = table.open_or_create()
     if not statements:
         return {}, base
-    settled = settle(base, statements, lake.dataset, lambda rows: restated(lake, rows))
+    settled = settle(base, statements, lake.dataset, lambda rows: restated(lake, rows, base))
     empty = pl.DataFrame(schema=table.schema)
     guards = [table.guard(*partition) for partition in statements]
+    notes: dict[str, str | int] = {"run": run_id, "files": len(batch.accounts)}
+    if settled.agreed:
+        told = [batch.accounts[number] for number in sorted(settled.agreed)]
+        notes["agreed"] = json.dumps([(a.file.path, a.sha256, a.stated_at.isoformat()) for a in told])
     commit(
         base,
         table.key,
@@ -137,8 +142,8 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
         pl.concat([empty, *settled.updated]),
         settled.spans,
         guards,
-        {"run": run_id, "files": len(batch.accounts)},
-        even_empty=settled.agreed,
+        notes,
+        even_empty=bool(settled.agreed),
     )
     return dict(settled.counts), base
 

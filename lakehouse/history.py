@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import polars as pl
 from deltalake import DeltaTable
@@ -14,6 +15,9 @@ SCHEMA: dict[str, pl.DataType] = {
     **dict.fromkeys(("inserted", "updated", "deleted", "files"), pl.Int64()),
     "run": pl.String(),
 }
+AGREED = "lakehouse.agreed"
+AGREEMENT = {"path": pl.String(), "sha256": pl.String(), "stated_at": pl.Datetime("us", "UTC")}
+LOOK_BACK = 100  # commits that others may make while a writer is between candles and ledger
 
 
 def read_versions(table: DeltaTable) -> pl.DataFrame:
@@ -36,6 +40,22 @@ def read_versions(table: DeltaTable) -> pl.DataFrame:
         for commit in table.history()
     ]
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def agreements(table: DeltaTable) -> pl.DataFrame:
+    """Find the raw files that have agreed with rows of the table, which show nothing of it.
+
+    Args:
+        table: The opened table.
+
+    Returns:
+        path, sha256 (String), stated_at (Datetime, UTC): what `commit` was given as the note `agreed`, in the latest
+        `LOOK_BACK` commits, as far as no restore has undone them.
+    """
+    stands = standing(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
+    notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in stands and AGREED in c]
+    rows = [(path, sha, dt.datetime.fromisoformat(at)) for note in notes for path, sha, at in json.loads(note)]
+    return pl.DataFrame(rows, schema=AGREEMENT, orient="row")
 
 
 def standing(table: DeltaTable, version: int, since: int = 0) -> set[int]:

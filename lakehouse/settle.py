@@ -25,8 +25,8 @@ class Settled:
         inserted: Rows with new keys, sorted by partition and time.
         updated: Rows with known keys and new values.
         spans: Where the updated rows lie.
-        agreed: Whether a newer statement agreed with a row. That writes nothing, and yet an older statement that is
-            being written at the same time must not miss it: so it is committed, without a row.
+        agreed: Files of which a newer statement agreed with a row, by number. That writes nothing, and yet an older
+            statement that comes before the ledger knows of it must not miss it: so it is committed, without a row.
         counts: How each statement fared: (file number, "inserted" | "updated" | "unchanged" | "superseded") → rows.
     """
 
@@ -34,7 +34,7 @@ class Settled:
     updated: list[pl.DataFrame] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
-    agreed: bool = False
+    agreed: set[int] = field(default_factory=set)
 
     def count(self, fate: str, statements: pl.DataFrame) -> None:
         """Add statements that fared alike."""
@@ -141,7 +141,7 @@ def _compare(
         late = restated(changes).select(dataset.key).unique().with_columns(_late=pl.lit("superseded"))
         judged = judged.join(late, on=dataset.key, how="left", maintain_order="left")
         judged = judged.with_columns(_fate=pl.coalesce("_late", "_fate"))
-    settled.agreed |= judged.filter(_fate="unchanged").select((~(same_file & same_line)).any()).item()
+    settled.agreed |= set(judged.filter(~(same_file & same_line), _fate="unchanged")["_n"].unique())
     for (name,), frame in judged.partition_by("_fate", as_dict=True).items():
         settled.count(str(name), frame)
         rows = frame.select(dataset.schema.keys())

@@ -40,7 +40,7 @@ ABOVE = {
     "lake": {"contracts", "errors", "layouts", "rollback", "stores", "table"},
     "plan": {"errors", "lake", "raw", "recognise"},
     "settle": {"commits", "layouts"},
-    "late": {"errors", "lake", "raw", "recognise"},
+    "late": {"errors", "history", "lake", "raw", "recognise"},
     "account": {"contracts", "raw"},
     "batch": {"account", "errors", "lake", "layouts", "parse", "plan", "raw", "recognise", "settle"},
     "bronze": {"account", "batch", "commits", "errors", "history", "lake", "late", "plan", "settle"},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -21,7 +22,7 @@ def waiting(lake: Lake) -> pl.DataFrame:
 
 
 def lost(lake: Lake, rows: pl.DataFrame) -> list[int]:
-    found = restated(lake, rows)
+    found = restated(lake, rows, lake.bronze.open_or_create())
     assert found.columns == list(lake.dataset.key)
     return sorted(found["open_time"].dt.hour())
 
@@ -77,6 +78,17 @@ def test_only_a_file_that_is_still_what_was_loaded_has_a_say(lake: Lake) -> None
 def test_a_file_that_was_rolled_back_has_no_say(lake: Lake) -> None:
     rows = waiting(lake)
     lake.bronze.restore(0)
+    assert lost(lake, rows) == []
+
+
+def test_a_file_that_agreed_has_a_say_before_the_ledger_knows_it(lake: Lake) -> None:
+    place(Path(lake.root), "AAAUSDT_1h_y.csv", hours(2, 2), at=30)
+    ingest(lake)
+    place(Path(lake.root), LATE, hours(0, 3, close=7.0), at=25)
+    rows = waiting(lake)
+    shutil.rmtree(lake.ledger.uri)  # as if its writer had been stopped before
+    assert lost(lake, rows) == [2]
+    lake.bronze.restore(-2)
     assert lost(lake, rows) == []
 
 

@@ -322,7 +322,6 @@ def test_a_file_that_agrees_holds_against_an_older_one_in_flight(
     assert [row["volume"] for row in rows_of(lake.bronze)] == [0.0]
 
 
-@pytest.mark.xfail(strict=True, reason="the guard is committed before the ledger names the file that agrees")
 def test_a_file_that_agrees_holds_while_its_writer_pauses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law 7: before a late file is decided on, a newer one confirms the table, but is not in the ledger yet."""
     lake = fresh_lake(tmp_path, {"binance/BTCUSDT-1h-1.csv": (lines([1]), MODIFIED)})
