@@ -39,6 +39,10 @@ TIME_FORMATS = (
     "%Y-%m-%d %I-%p",  # CryptoDataDownload before 2020: 2019-10-17 12-PM
     "%d.%m.%Y %H:%M:%S%.f",  # Dukascopy
     "%d.%m.%Y %H:%M:%S%.f GMT%z",
+    "%d.%m.%Y %H:%M",
+    "%d.%m.%Y",
+    "%Y-%m-%d %I:%M:%S %p",
+    "%Y-%m-%d %I:%M %p",
     "%Y%m%d %H%M%S",  # HistData
     "%Y%m%d",
     "%Y.%m.%d %H:%M",  # MetaTrader
@@ -145,12 +149,25 @@ INTERVAL_WORDS = {
     **{"daily": "1d", "hourly": "1h", "day": "1d", "hour": "1h", "minute": "1m", "1-min": "1m", "1min": "1m"},
     **{"5min": "5m", "15min": "15m", "30min": "30m", "60min": "1h", "1hour": "1h", "1day": "1d", "Daily": "1d"},
     **{"M1": "1m", "M5": "5m", "M15": "15m", "M30": "30m", "H1": "1h", "H4": "4h", "D1": "1d", "W1": "1w"},
-    **{"1": "1m", "5": "5m", "15": "15m", "30": "30m", "60": "1h", "240": "4h", "720": "12h", "1440": "1d"},
+    **{"m1": "1m", "m5": "5m", "m15": "15m", "m30": "30m", "h1": "1h", "h4": "4h", "d1": "1d"},
+    **{str(seconds // 60): name for name, seconds in INTERVAL_SECONDS.items() if seconds >= 60},  # minutes: 60, 1440
 }
-_WORDS = "|".join(sorted(map(re.escape, INTERVAL_WORDS), key=len, reverse=True))
-_QUOTES = "usdt|usdc|busd|tusd|usd|eur|gbp|jpy|chf|aud|cad|btc|eth|bnb|try|perp"
+_MINUTES = "|".join(word for word in INTERVAL_WORDS if word.isdigit())
+_WORDS = "|".join(sorted((re.escape(word) for word in INTERVAL_WORDS if not word.isdigit()), key=len, reverse=True))
+
+MONEY = (
+    "USDT|USDC|BUSD|TUSD|DAI|USD|EUR|GBP|JPY|CHF|AUD|CAD|NZD|TRY|BRL|RUB|KRW|INR|SGD|HKD|CNH|SEK|NOK|DKK|PLN|ZAR|MXN"
+)
+COINS = "BTC|XBT|ETH|BNB"
+_LOWER = re.sub(r"\|try", "", MONEY.lower())  # country, entry
+# A base and a quote: BTCUSDT, BTC-USDT, BTC_USDT; with `_` money only, because of KRAKEN_BTC.
+_PAIR = (
+    rf"(?:[0-9]*[A-Z][A-Z0-9]*?(?:-?(?:{MONEY}|{COINS}|PERP|PERPETUAL)|_(?:{MONEY}))(?:[-_](?:SWAP|PERP))?(?:\.P)?"
+    rf"|[a-z0-9]+?(?:{_LOWER}|{COINS.lower()})|[a-z0-9]{{2,5}}?[-_](?:{_LOWER}))"
+)
 _SOME_LETTER = r"(?=[0-9]*[A-Za-z])"  # 20240101 is no symbol
-_TICKER = rf"(?:{_SOME_LETTER}[A-Z0-9]{{2,}}[-/]?[A-Z0-9.']+|[a-z0-9]{{2,}}(?:{_QUOTES}))"
+_TICKER = rf"{_SOME_LETTER}[A-Z0-9.'-]*[A-Z0-9]"
+_BEGIN, _END = "(?<![A-Za-z0-9%])", "(?![A-Za-z0-9])"
 
 CANDLES = Dataset(
     name="candles",
@@ -161,7 +178,7 @@ CANDLES = Dataset(
     synonyms={
         "open_time": (
             *("unix", "unixtimestamp", "opentime", "timestamp", "date+time", "time", "datetime"),
-            *("gmttime", "localtime", "date", "ts"),
+            *("gmttime", "localtime", "date", "ts", "windowstart", "startat", "starttime"),
         ),
         "open": ("open", "openprice", "o"),
         "high": ("high", "highprice", "h"),
@@ -171,12 +188,12 @@ CANDLES = Dataset(
         "close_time": ("closetime",),
         "quote_volume": (
             *("quotevolume", "quoteassetvolume", "volumequote", "volumecurrency", "volumeusd", "volumeusdt"),
-            *("volumeto", "turnover"),
+            *("volumeto", "turnover", "volquote", "volccyquote"),
         ),
-        "trades": ("trades", "count", "numberoftrades", "tradecount", "tradescount", "nooftrades"),
+        "trades": ("trades", "count", "numberoftrades", "tradecount", "tradescount", "nooftrades", "transactions"),
         "taker_buy_volume": ("takerbuyvolume", "takerbuybaseassetvolume", "takerbuybasevolume", "takerbuybase"),
         "taker_buy_quote_volume": ("takerbuyquotevolume", "takerbuyquoteassetvolume", "takerbuyquote"),
-        "symbol": ("symbol", "pair", "ticker"),
+        "symbol": ("symbol", "pair", "ticker", "instrumentname", "instid"),
     },
     positional=(
         Positional(
@@ -229,11 +246,16 @@ CANDLES = Dataset(
     names=(
         re.compile(rf"^(?P<symbol>[^-]+)-(?P<interval>{_WORDS})-\d{{4}}-\d\d(?:-\d\d)?(?!\d)"),  # Binance's archive
         re.compile(r"(?:^|_)(?P<symbol>[A-Z]{6})_(?P<interval>M1)_?\d{4}"),  # HistData
-        re.compile(rf"(?:^|[_\- ])(?P<symbol>{_TICKER})[_\- ](?P<interval>{_WORDS})(?=$|[_\-. (])"),
-        re.compile(rf"^(?P<symbol>{_SOME_LETTER}[A-Z0-9]{{2,}}-[A-Z]{{3,4}})(?=$|[_. (])"),  # Yahoo: BTC-USD
-        re.compile(
-            rf"^(?P<symbol>{_SOME_LETTER}[A-Z0-9]{{5,12}}|[a-z0-9]{{2,}}(?:{_QUOTES}))(?=$|[_. (])"
-        ),  # BTCUSDT.csv
+        re.compile(rf"^(?P<symbol>[A-Z]{{6}})(?P<interval>{_MINUTES})$"),  # MetaTrader 4: EURUSD60
+        re.compile(  # numbers of minutes as Kraken, XBTUSD_60, and TradingView, BINANCE_BTCUSDT, 60, have them
+            rf"{_BEGIN}(?=(?P<symbol>{_PAIR}){_END}"  # looked ahead, so that OANDA_EUR_USD tells two, and so none
+            rf"(?:(?:[_\- ]|, )(?P<interval>{_WORDS}|(?<=[_ ])(?:{_MINUTES})){_END})?)"
+        ),
+        re.compile(rf"^[A-Z]+_(?P<symbol>{_TICKER}), (?P<interval>{_WORDS}|{_MINUTES}){_END}"),  # TradingView
+        re.compile(  # AAPL_1d, Binance_SOL_1h: what stands before a ticker must not look like another
+            rf"^(?:(?=[A-Z]*[a-z])[A-Za-z]+[_\- ])*(?P<symbol>{_TICKER})[_\- ](?P<interval>{_WORDS}){_END}"
+        ),
+        re.compile(rf"^(?P<symbol>{_SOME_LETTER}[A-Z0-9]{{5,12}})(?=$| \()"),  # nothing else: SPX500
     ),
 )
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import polars as pl
 
-from lakehouse.layouts import MISSING, Dataset, Form
+from lakehouse.layouts import COINS, MISSING, MONEY, Dataset, Form
 from lakehouse.times import from_epoch, from_words, like
 
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
@@ -56,8 +56,9 @@ def split_line(line: str, separator: str) -> list[str]:
 
 
 def normal_symbol(symbol: pl.Expr) -> pl.Expr:
-    """Write symbols one way: `BTC/USDT` and `btc-usdt` are `BTCUSDT`."""
-    return symbol.str.strip_chars().str.to_uppercase().str.replace_all(r"[/\-]", "")
+    """Write symbols one way: `BTC/USDT`, `btc-usdt` and `BTC_USDT` are `BTCUSDT`."""
+    upper = symbol.str.strip_chars().str.to_uppercase()
+    return upper.str.replace_all(r"[/\-]", "").str.replace(rf"_({MONEY}|{COINS})$", "$1")
 
 
 def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:
@@ -171,7 +172,7 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     judged = rows.with_columns(_good=holds & ~slipped).collect()
 
     reasons = [pl.when(width != len(form.columns)).then(pl.format(f"{{}} fields, not {len(form.columns)}", width))]
-    reasons += [pl.when(is_so).then(pl.lit(f"{n} is not a {_kind(n, dataset)}")) for n, is_so in unread.items()]
+    reasons += [pl.when(is_so).then(pl.lit(f"{n} is not a {_kind(n, form, dataset)}")) for n, is_so in unread.items()]
     for reason, rule in dataset.rules.items():
         # A value that could not be read is null, and so "missing" too: one reason is enough.
         broken = ~rule & ~slipped if reason.endswith(" is missing") else ~rule
@@ -192,8 +193,9 @@ def _line_numbers(first: int) -> pl.Expr:
     return pl.int_range(first, first + pl.len(), dtype=pl.Int64)
 
 
-def _kind(name: str, dataset: Dataset) -> str:
-    kinds = {pl.Datetime: "time", pl.Int64: "whole number", pl.Float64: "number"}
+def _kind(name: str, form: Form, dataset: Dataset) -> str:
+    time = "time" if form.time_zone == "UTC" else f"time that {form.time_zone} has once"  # clocks are put back
+    kinds = {pl.Datetime: time, pl.Int64: "whole number", pl.Float64: "number"}
     return kinds.get(type(dataset.schema[name]), "text")
 
 

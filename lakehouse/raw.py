@@ -207,8 +207,7 @@ def open_file(
             form = recognise(file.path, inner, first[:65536], dataset, declared)
             form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
             block = _first_block(first, blank, form, dataset)
-            if not block.rows.height:
-                refuse_foreign(file.path, block.rejected, dataset)
+            refuse_foreign(file.path, block, form, dataset)
             form, block = _with_interval(form, block, dataset, declared, file.path)
 
     def walk(form: Form) -> Iterator[Block]:

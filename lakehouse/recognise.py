@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import fnmatch
+import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -15,7 +17,7 @@ import polars as pl
 
 from lakehouse.errors import FileRefused, LakeError
 from lakehouse.layouts import INTERVAL_SECONDS, INTERVAL_WORDS, Dataset, Form
-from lakehouse.parse import normal_symbol
+from lakehouse.parse import Block, normal_symbol
 from lakehouse.sniff import how_to_declare, sniff
 from lakehouse.times import from_text
 
@@ -143,9 +145,12 @@ def _names_in(candidates: Sequence[str], dataset: Dataset) -> tuple[str, str]:
     for name in candidates:
         stem = re.sub(r"(\.csv)?(\.gz|\.zip)?$", "", name, flags=re.IGNORECASE)
         for pattern in dataset.names:
-            if match := pattern.search(stem):
-                told = match.groupdict()
-                return _normal(told["symbol"]), INTERVAL_WORDS.get(told.get("interval", ""), "")
+            told = [match.groupdict() for match in pattern.finditer(stem)]
+            if len({_normal(one["symbol"]) for one in told}) > 1:
+                return "", ""  # which of them is meant?
+            if told:
+                words = (INTERVAL_WORDS[one["interval"]] for one in told if one.get("interval"))
+                return _normal(told[0]["symbol"]), next(words, "")
     return "", ""
 
 
@@ -194,18 +199,31 @@ def tell_interval(path: str, times: pl.Series, form: Form, declared: Declared) -
     return form.interval
 
 
-def refuse_foreign(path: str, rejected: pl.DataFrame, dataset: Dataset) -> None:
-    """Refuse a file of which no line at all is a row, if that is for the way in which it is written.
+def refuse_foreign(path: str, block: Block, form: Form, dataset: Dataset) -> None:
+    """Refuse a file if it is for the way in which it is written that its lines are no rows.
 
     Args:
         path: The file.
-        rejected: All of its first lines: `raw`, `reasons`.
+        block: Its first lines.
+        form: As what they were read.
         dataset: What is looked for.
 
     Raises:
-        FileRefused: There are several lines, and the same column is unreadable in each.
+        FileRefused: Several lines, and the same column is unreadable in each. Or ten, without a header, and most of
+            them break one rule, as they do where the columns stand in another order.
     """
+    rejected = block.rejected
     if rejected.height < 2:
+        return
+    if not form.header and form.layout != "declared" and block.read >= 10:
+        commonest, times = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)[0]
+        if commonest in dataset.rules and times > block.read / 2:
+            how = how_to_declare(path, f"columns = {json.dumps(form.columns)}    # in their order")
+            raise FileRefused(
+                f"{commonest} in {times} of its first {block.read} lines, such as {rejected['raw'][0][:120]!r}; "
+                f"it has no header: if its columns stand in another order, {how}"
+            )
+    if block.rows.height:
         return
     always = set.intersection(*map(set, rejected["reasons"]))
     told = (reason for reason in rejected["reasons"][0] if reason in always)

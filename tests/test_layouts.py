@@ -56,6 +56,48 @@ VENDORS: dict[str, tuple[str, list[str], tuple[str, str, str, str], tuple[dt.dat
         ("ohlcv", "bybit", "BTCUSDT", "5m"),
         (DAY, 10, 12, 3),
     ),
+    "OKX": (
+        "okx/BTC-USDT-candlesticks-2024-03-01.csv",
+        [
+            "instrument_name,open,high,low,close,vol,vol_ccy,vol_quote,open_time,confirm",
+            *(f"BTC-USDT,10,20,5,12,3,36,36,{MS + minute * 60_000},1" for minute in range(2)),
+        ],
+        ("ohlcv", "okx", "BTCUSDT", "1m"),
+        (DAY, 10, 12, 3),
+    ),
+    "Polygon": (
+        "stocks/2024-03-01.csv",
+        [
+            "ticker,volume,open,close,high,low,window_start,transactions",
+            *(f"SPY,3,10,12,20,5,{(MS + minute * 60_000) * 10**6},7" for minute in range(2)),
+        ],
+        ("ohlcv", "stocks", "SPY", "1m"),
+        (DAY, 10, 12, 3),
+    ),
+    "TradingView": (
+        "tv/BINANCE_BTCUSDT, 240_5dd6a.csv",
+        ["time,open,high,low,close,Volume", f"{MS // 1000},10,20,5,12,3"],
+        ("ohlcv", "tv", "BTCUSDT", "4h"),
+        (DAY, 10, 12, 3),
+    ),
+    "MetaTrader 4, as it names its files": (
+        "EURUSD60.csv",
+        ["2024.03.01,00:00,10,20,5,12,3"],
+        ("metatrader", "default", "EURUSD", "1h"),
+        (DAY, 10, 12, 3),
+    ),
+    "a spreadsheet with days first": (
+        "EURUSD_H1.csv",
+        ["Date;Open;High;Low;Close;Volume", "01.03.2024 00:00;10;20;5;12;3"],
+        ("ohlcv", "default", "EURUSD", "1h"),
+        (DAY, 10, 12, 3),
+    ),
+    "twelve hours twice": (
+        "EURUSD_H1.csv",
+        ["Date,Open,High,Low,Close,Volume", "2024-03-01 12:00 AM,10,20,5,12,3"],
+        ("ohlcv", "default", "EURUSD", "1h"),
+        (DAY, 10, 12, 3),
+    ),
     "ISO 8601 with an offset": (
         "BTCUSDT_1h.csv",
         ["time,open,high,low,close,volume", "2024-03-01T02:00:00+02:00,10,20,5,12,3"],
@@ -202,7 +244,9 @@ def test_sources_toml_tells_what_names_cannot(tmp_path: Path) -> None:
     bar = lake.bronze.scan().collect().row(0, named=True)
     assert (bar["market"], bar["symbol"], bar["interval"]) == ("mine", "DAX", "1h")
     assert bar["open_time"] == dt.datetime(2024, 3, 31, 0, 30, tzinfo=dt.UTC)
-    assert lake.quarantine.scan().collect()["reasons"].to_list() == [["open_time is not a time"]]
+    assert lake.quarantine.scan().collect()["reasons"].to_list() == [
+        ["open_time is not a time that Europe/Berlin has once"]
+    ]
 
 
 @pytest.mark.parametrize(

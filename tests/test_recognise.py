@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from lakehouse.errors import FileRefused, LakeError
 from lakehouse.layouts import CANDLES, INTERVAL_SECONDS, Form
+from lakehouse.parse import Block
 from lakehouse.recognise import (
     Declared,
     declared_for,
@@ -52,6 +54,24 @@ def times(*hours: float) -> pl.Series:
         ("BTCUSDT.csv", "BTCUSDT", ""),
         ("ethbtc.CSV", "ETHBTC", ""),
         ("BTCUSDT_1m.33c8800.csv", "BTCUSDT", "1m"),
+        ("BTC_USDT_1h.csv", "BTCUSDT", "1h"),
+        ("btc_usdt-5m.csv", "BTCUSDT", "5m"),
+        ("BTC_USDT-202401_1h.csv", "BTCUSDT", ""),
+        ("BTC-USDT-SWAP_1H.csv", "BTCUSDTSWAP", "1h"),
+        ("KRW-BTC_1h.csv", "KRWBTC", "1h"),
+        ("BTCUSDT_UPBIT_1h.csv", "BTCUSDT", ""),
+        ("candles_BTCUSDT.csv", "BTCUSDT", ""),
+        ("gemini_BTCUSD_2020_1min.csv", "BTCUSD", ""),
+        ("EURUSD_UTC_1 Min_Bid_2019.01.01.csv", "EURUSD", ""),
+        ("eurusd-h1-bid-2019-01-01.csv", "EURUSD", "1h"),
+        ("EURUSD60.csv", "EURUSD", "1h"),
+        ("US30_M5.csv", "US30", "5m"),
+        ("BINANCE_BTCUSDT, 60.csv", "BTCUSDT", "1h"),
+        ("BINANCE_BTCUSDT.P, 1D (1).csv", "BTCUSDT.P", "1d"),
+        ("NASDAQ_AAPL, 15_5dd6a.csv", "AAPL", "15m"),
+        ("Binance_SOL_1h.csv", "SOL", "1h"),
+        ("BRK.B_1d.csv", "BRK.B", "1d"),
+        ("BTCUSDT-1.csv", "BTCUSDT", ""),
     ],
 )
 def test_a_name_tells_the_symbol_and_often_the_interval(name: str, symbol: str, interval: str) -> None:
@@ -59,7 +79,15 @@ def test_a_name_tells_the_symbol_and_often_the_interval(name: str, symbol: str, 
     assert (form.symbol, form.interval) == (symbol, interval)
 
 
-@pytest.mark.parametrize("name", ["export.csv", "20240301.csv", "2024-03_1h.csv", "data_1.csv", "BTC.csv", "1.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("export.csv", "20240301.csv", "2024-03_1h.csv", "data_1.csv", "BTC.csv", "1.csv", "PRICES_1.csv"),
+        *("BTCUSDT_ETHUSDT_1h.csv", "OANDA_EUR_USD_1h.csv", "BINANCE_SOL_1h.csv", "KRAKEN_BTC.csv", "entry_1h.csv"),
+        "BTC%2FUSDT_1h.csv",
+        "ab " * 80 + "!.csv",  # a pattern that tries all ways to cut this up would never end
+    ],
+)
 def test_a_name_that_tells_no_symbol_is_refused_with_what_to_do(name: str) -> None:
     message = 'rename the file (BTCUSDT_1h.csv) or declare it in raw/sources.toml:\n    [[source]]\n    glob = "x/'
     with pytest.raises(FileRefused, match=re.escape(message)):
@@ -131,8 +159,14 @@ def test_a_name_that_the_bars_belie_is_refused() -> None:
 # ---------------------------------------------------------------- a file that is foreign throughout
 
 
-def rejected(*reasons: list[str]) -> pl.DataFrame:
-    return pl.DataFrame({"raw": [f"line {n}" for n in range(len(reasons))], "reasons": list(reasons)})
+HEADED = Form("", ",", CANDLES.positional[0].fields, header="time")
+
+
+def refuse(*reasons: list[str], form: Form = HEADED, good: int = 0) -> None:
+    """Hand over a block of some good rows and of lines with these reasons."""
+    lines = pl.DataFrame({"raw": [f"line {n}" for n in range(len(reasons))], "reasons": list(reasons)})
+    rows = pl.DataFrame({"open_time": times(*range(good))})
+    refuse_foreign("a.csv", Block(rows, lines, good + len(reasons), 0, 1), form, CANDLES)
 
 
 def test_a_file_that_is_unreadable_in_the_same_way_throughout_is_refused() -> None:
@@ -140,17 +174,32 @@ def test_a_file_that_is_unreadable_in_the_same_way_throughout_is_refused() -> No
     with pytest.raises(
         FileRefused, match=r"(?s)open_time is not a time, and so in all .*'line 0'; declare .*time_format"
     ):
-        refuse_foreign("a.csv", rejected([time, comma], [time]), CANDLES)
+        refuse([time, comma], [time])
     with pytest.raises(FileRefused, match=r"open is not a number, .*; write numbers like 1234\.5"):
-        refuse_foreign("a.csv", rejected([comma], [comma, "volume is negative"]), CANDLES)
+        refuse([comma], [comma, "volume is negative"])
     with pytest.raises(FileRefused, match=r"7 fields, not 6, and so in all its lines"):
-        refuse_foreign("a.csv", rejected(["7 fields, not 6"], ["7 fields, not 6"]), CANDLES)
+        refuse(["7 fields, not 6"], ["7 fields, not 6"])
 
 
 def test_bad_lines_that_differ_or_are_alone_are_lines_for_quarantine() -> None:
-    refuse_foreign("a.csv", rejected(["open_time is not a time"]), CANDLES)
-    refuse_foreign("a.csv", rejected(["open is not a number"], ["open_time is not a time"]), CANDLES)
-    refuse_foreign("a.csv", rejected(["open is missing"], ["open is missing"]), CANDLES)
+    refuse(["open_time is not a time"])
+    refuse(["open is not a number"], ["open_time is not a time"])
+    refuse(["open is missing"], ["open is missing"])
+    refuse(["open is not a number"], ["open is not a number"], good=1)
+
+
+LOW = "low is above open or close"
+
+
+def test_a_file_without_a_header_that_mostly_breaks_a_rule_may_have_another_order_of_columns() -> None:
+    bare = replace(HEADED, header="")
+    message = r'(?s)low is above open or close in 6 of its first 11 lines, .*\n    columns = \["open_time", "open", '
+    with pytest.raises(FileRefused, match=message):
+        refuse(*[[LOW]] * 6, form=bare, good=5)
+    refuse(*[[LOW]] * 6, form=HEADED, good=5)
+    refuse(*[[LOW]] * 6, form=bare, good=6)
+    refuse(*[[LOW]] * 9, form=bare)
+    refuse(*[[LOW]] * 6, form=replace(bare, layout="declared"), good=5)
 
 
 # ---------------------------------------------------------------- sources.toml
