@@ -18,7 +18,7 @@ from lakehouse.notebooks import read_results, run_notebook
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
-FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://")
+FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://", r"\bmkdtemp\b")
 
 
 def cells(path: Path, tag: str = "") -> list[nbformat.NotebookNode]:
@@ -57,7 +57,12 @@ def test_tutorials_have_a_frame_and_more_prose_than_code(path: Path) -> None:
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
-def test_the_quick_tour_runs_headless_and_twice_the_same(symbol: str, lake: Path, tmp_path: Path) -> None:
+def test_the_quick_tour_runs_headless_and_twice_the_same(
+    symbol: str, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     parameters = {"symbol": symbol, "source": str(lake / "raw")}
     results = [
         read_results(run_notebook("00_quick_tour", parameters, tmp_path / f"{turn}.ipynb"))
@@ -66,6 +71,7 @@ def test_the_quick_tour_runs_headless_and_twice_the_same(symbol: str, lake: Path
     bars = {"BTCUSDT": 2199, "ETHUSDT": 744 + 744 + 19}[symbol]
     for result in results:
         assert result == {"symbol": symbol, "bars": bars, "read": 4431, "inserted": 3706, "rejected": 5}
+    assert not list(scratch.glob("lakehouse-*"))  # it says that it leaves nothing behind
 
 
 @pytest.mark.usefixtures("prefect_api")
