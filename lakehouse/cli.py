@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -142,6 +143,7 @@ def notebook(
     parameter: Annotated[
         list[str] | None, Parameter(name=["--parameter", "-p"], help="name=value, repeatable.", negative="")
     ] = None,
+    root: Root = "",
     output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
 ) -> int:
     """Execute a notebook headless, and make an HTML page of it that opens without network.
@@ -151,7 +153,8 @@ def notebook(
     """
     from lakehouse.notebooks import read_parameters  # noqa: PLC0415  papermill takes a second to import
 
-    words = dict(word.partition("=")[::2] for word in parameter or [])
+    words = {"root": Lake(root).root} if root else {}
+    words |= dict(word.partition("=")[::2] for word in parameter or [])
     return _execute(name, read_parameters(name, words), output)
 
 
@@ -172,7 +175,9 @@ def report(
 
 
 @app.command
-def lab(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: str = "00_quick_tour") -> int:
+def lab(
+    *options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: str = "00_quick_tour", root: Root = ""
+) -> int:
     """Open JupyterLab on a notebook, on this machine only; nothing is asked of a network.
 
     Args:
@@ -182,7 +187,8 @@ def lab(*options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: st
     from lakehouse.notebooks import find_notebook  # noqa: PLC0415
 
     command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
-    return subprocess.run(command, check=False).returncode
+    named = {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
+    return subprocess.run(command, check=False, env={**os.environ, **named}).returncode
 
 
 def _execute(

@@ -68,23 +68,17 @@ def brush(page: Page, chart: Locator) -> None:
 
 @pytest.fixture(scope="module")
 def lab(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`lakehouse lab` on a copy of the notebooks; its address with the token."""
+    """`lakehouse lab` on a copy of the notebooks, and on a lake elsewhere; its address with the token."""
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", home / "notebooks")
-    shutil.copytree(ROOT / "raw", home / "raw")
+    shutil.copytree(ROOT / "raw", home / "lake" / "raw")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("lakehouse")), "lab"]
+    command = [str(Path(sys.executable).with_name("lakehouse")), "lab", "--root", str(home / "lake")]
     command += ["--no-browser", "--allow-root", f"--port={port}"]
     places = {f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")}
-    env = {
-        **os.environ,
-        **places,
-        "JUPYTER_TOKEN": "secret",
-        "LAKEHOUSE_ROOT": str(home),
-        "PREFECT_API_URL": prefect_api,
-    }
+    env = {**os.environ, **places, "JUPYTER_TOKEN": "secret", "PREFECT_API_URL": prefect_api}
     with (home / "lab.log").open("w") as log:
         server = subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log, start_new_session=True)
     try:

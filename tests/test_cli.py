@@ -62,6 +62,36 @@ def test_status_shows_tables_and_series(tmp_path: Path, capsys: pytest.CaptureFi
         assert word in text
 
 
+@pytest.mark.usefixtures("prefect_api")
+def test_run_goes_from_raw_to_a_page_and_names_what_did_not_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4))
+    code, text = call(capsys, "run", "--root", tmp_path)
+    assert (code, "5 lines read = 5 inserted" in text, "silver/candles" in text) == (0, True, True)
+    (page,) = tmp_path.glob("runs/*-report/*.html")
+    assert page.as_uri() in text.replace("\n", "")
+    assert "BBBUSDT 1h" in page.read_text()
+    place(tmp_path, "CCC.csv", ["<html>"], header=False)
+    code, text = call(capsys, "run", "--root", tmp_path, "--no-report")
+    assert (code, "HTML or XML saved as .csv" in text, "Page:" in text) == (1, True, False)
+
+
+def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4))
+    call(capsys, "ingest", "--root", tmp_path)
+    wanted = ("--root", tmp_path, "--output", tmp_path / "out.ipynb")
+    code, text = call(capsys, "report", "--symbol", "BBBUSDT", *wanted)
+    assert (code, "bars 5," in text) == (0, True)
+    code, text = call(capsys, "notebook", "02_explore_bronze", "-p", "symbol=BBBUSDT", *wanted)
+    assert (code, "bars 5," in text, (tmp_path / "out.html").exists()) == (0, True, True)
+    code, text = call(capsys, "notebook", "00_quick_tour", *wanted)
+    assert (code, "notebook '00_quick_tour' has no parameter 'root'" in text) == (2, True)
+
+
 def test_sample_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--symbol", "AAAUSDT", "--symbol", "BBBUSDT", "--interval", "1d", "--from", "2024-12", "--to", "2025-01")
     code, text = call(capsys, "sample", tmp_path / "raw", *options)
