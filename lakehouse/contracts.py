@@ -16,6 +16,7 @@ from lakehouse.errors import ContractError
 
 EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
 LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
+NAME_BYTES = 64  # a name becomes that of a folder, three letters for each odd byte, and 255 is the most
 
 Check = dict[str, Callable[[pl.Expr], pl.Expr]]  # what is wrong with the column → when it is right
 ON_THE_EPOCH: Check = {"is off the epoch": lambda time: time.is_between(EARLIEST, LATEST, closed="left")}
@@ -23,8 +24,9 @@ NOT_NEGATIVE: Check = {"is negative": lambda amount: amount >= 0}
 HIGHEST: Check = {"is below open, low or close": lambda high: high >= pl.max_horizontal("open", "low", "close")}
 LOWEST: Check = {"is above open or close": lambda low: low <= pl.min_horizontal("open", "close")}
 A_NAME: Check = {
-    "is no name": lambda name: ~name.str.contains(r"[\\\pC]")
-}  # control characters, bytes that are no UTF-8
+    "is no name": lambda name: ~name.str.contains(r"[\\\pC]"),  # control characters, bytes that are no UTF-8
+    "is too long": lambda name: name.str.len_bytes() <= NAME_BYTES,
+}
 
 
 def _time(*, nullable: bool = False, alias: str | None = None, check: Check | None = None) -> dy.Datetime:
@@ -148,7 +150,9 @@ class GoldBar(dy.Schema):
     realised_volatility = dy.Float64(
         nullable=True, min=0
     )  # square root of the sum of squared log returns, not annualised
-    max_drawdown = dy.Float64(min=0)  # the largest fall from the highest close so far, or the first open; 0.1 is 10 %
+    max_drawdown = dy.Float64(
+        nullable=True, min=0
+    )  # the largest fall from the highest close so far, or the first open; 0.1 is 10 %
     bars = dy.Int64(min=1)  # that were stated
     expected = dy.Int64(min=1)  # that a whole day, week or month has
     completeness = dy.Float64(min=0)  # bars / expected

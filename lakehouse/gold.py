@@ -18,6 +18,7 @@ DAY = 86400
 SECONDS = {name: seconds for name, seconds in INTERVAL_SECONDS.items() if seconds <= DAY}  # what a day is made from
 BY = ("market", "symbol")
 COLUMNS = tuple(GoldBar.create_empty().schema)
+UNBOUND = ("volume", "vwap", "realised_volatility", "max_drawdown")  # what absurd prices make of them is no number
 
 
 def refresh_gold(lake: Lake, *, rebuild: bool = False) -> list[RefreshReport]:
@@ -64,7 +65,8 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     filled = fitted.join(finest, on=keys).group_by(keys).agg(filled=pl.col("is_filled").sum().cast(pl.Int64))
     path = ("open", "close")
     typical = (pl.col("high") + pl.col("low") + pl.col("close")) / 3
-    quote = pl.coalesce("quote_volume", typical * pl.col("volume"))
+    known_volume = pl.col("volume").is_not_null()
+    quote = pl.when(known_volume).then(pl.coalesce("quote_volume", typical * pl.col("volume")))
     gathered = (
         stated.join(finest, on=keys)
         .sort(*keys, "open_time")
@@ -75,7 +77,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
             **_prices(),
             volume=_sum("volume"),
             vwap=_sum("_quote") / _sum("volume"),
-            trades=_sum("trades"),
+            trades=_whole_sum("trades"),
             realised_volatility=_root_of_squares("log_return"),
             max_drawdown=pl.col("_fall").max(),
             bars=pl.len().cast(pl.Int64),
@@ -85,7 +87,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     expected = (DAY // pl.col("_seconds")).cast(pl.Int64)
     days = (
         gathered.join(filled, on=keys)
-        .with_columns(_finite("volume"), _finite("vwap"), open_time="_day", expected=expected)
+        .with_columns(*map(_finite, UNBOUND), open_time="_day", expected=expected)
         .with_columns(completeness=pl.col("bars") / pl.col("expected"))
         .select(COLUMNS)
         .sort(*BY, "open_time")
@@ -119,13 +121,13 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
             **_prices(),
             volume=_sum("volume"),
             vwap=_sum("_quote") / _sum("volume"),
-            trades=_sum("trades"),
+            trades=_whole_sum("trades"),
             realised_volatility=_root_of_squares("realised_volatility"),
             max_drawdown=pl.max_horizontal(pl.col("_fall").max(), pl.col("max_drawdown").max()),
             expected=pl.col("expected").max(),
             **{name: pl.col(name).sum() for name in ("bars", "filled", "outliers")},
         )
-        .with_columns(_finite("volume"), _finite("vwap"), open_time="_period", expected=pl.col("expected") * length)
+        .with_columns(*map(_finite, UNBOUND), open_time="_period", expected=pl.col("expected") * length)
         .with_columns(completeness=pl.col("bars") / pl.col("expected"))
         .select(COLUMNS)
         .sort(*BY, "open_time")
@@ -170,6 +172,11 @@ def _prices() -> dict[str, pl.Expr]:
 def _sum(name: str) -> pl.Expr:
     """A sum that is null where nothing is known, instead of 0."""
     return pl.when(pl.col(name).count() > 0).then(_in_order(pl.col(name)))
+
+
+def _whole_sum(name: str) -> pl.Expr:
+    """The same of whole numbers, null too where it would be more than an Int64 holds."""
+    return pl.when(pl.col(name).cast(pl.Float64).sum() < 2**62).then(_sum(name))
 
 
 def _root_of_squares(name: str) -> pl.Expr:

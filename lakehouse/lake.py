@@ -38,6 +38,10 @@ class Lake:
     def __init__(self, root: str | Path | None = None, dataset: Dataset = CANDLES) -> None:
         self.dataset = dataset
         self.root = _resolve(str(root) if root else os.environ.get("LAKEHOUSE_ROOT", ""))
+        if "://" not in self.root and (odd := sorted(set(self.root) & set("#?%[]\\"))):
+            raise LakeError(
+                f"the path {self.root} holds {' '.join(odd)}, which deltalake cannot open; rename the folder"
+            )
         if "://" not in self.root and not Path(self.root, "raw").is_dir():
             raise LakeError(f"no raw/ folder in {self.root}; make it and put CSV files there, or name another root")
 

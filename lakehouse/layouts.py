@@ -177,7 +177,7 @@ CANDLES = Dataset(
     partition=("market", "symbol", "interval"),
     synonyms={
         "open_time": (
-            *("unix", "unixtimestamp", "opentime", "timestamp", "date+time", "time", "datetime"),
+            *("unix", "unixtimestamp", "opentime", "timeopen", "timestamp", "date+time", "time", "datetime"),
             *("gmttime", "localtime", "date", "ts", "windowstart", "startat", "starttime"),
         ),
         "open": ("open", "openprice", "o"),
@@ -185,7 +185,7 @@ CANDLES = Dataset(
         "low": ("low", "lowprice", "l"),
         "close": ("close", "closeprice", "c"),
         "volume": ("volume", "vol", "basevolume", "volumebase", "volumebtc", "volumefrom", "v"),
-        "close_time": ("closetime",),
+        "close_time": ("closetime", "timeclose"),
         "quote_volume": (
             *("quotevolume", "quoteassetvolume", "volumequote", "volumecurrency", "volumeusd", "volumeusdt"),
             *("volumeto", "turnover", "volquote", "volccyquote"),

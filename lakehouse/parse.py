@@ -50,7 +50,7 @@ def no_data(lines: int, dataset: Dataset) -> Block:
 def split_line(line: str, separator: str) -> list[str]:
     """Split one line as CSV does: quotes are honoured, blanks around the fields removed."""
     try:
-        return [field.strip() for field in next(csv.reader([line], delimiter=separator), [])]
+        return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
     except csv.Error:  # a stray carriage return
         return [field.strip() for field in line.split(separator)]
 

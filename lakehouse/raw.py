@@ -9,6 +9,7 @@ import datetime as dt
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import zipfile
 import zlib
@@ -152,7 +153,7 @@ def read_file(store: ObjectStore, path: str) -> bytes:
 def load_sources(store: ObjectStore) -> list[Declared]:
     """Read raw/sources.toml; no declarations if there is none."""
     try:
-        return read_sources(read_file(store, "sources.toml").decode())
+        return read_sources(read_file(store, "sources.toml").decode("utf-8-sig"))
     except FileNotFoundError:
         return []
     except UnicodeDecodeError as error:
@@ -235,7 +236,7 @@ def open_file(
 def _clear_errors(file: RawFile) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise FileRefused(f"cannot be unpacked ({error}); is the download complete?") from error
     except FileNotFoundError as error:
         raise FileChanged(file.path) from error

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from lakehouse.contracts import NAME_BYTES
 from lakehouse.errors import FileRefused, LakeError
 from lakehouse.layouts import INTERVAL_SECONDS, INTERVAL_WORDS, Dataset, Form
 from lakehouse.parse import Block, normal_symbol
@@ -130,6 +131,8 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
         time_zone=declared.time_zone,
         time_format=declared.time_format or form.time_format,
     )
+    if len(form.market.encode()) > NAME_BYTES:
+        raise FileRefused(f"market '{form.market}' is too long; rename the folder, or declare a shorter one")
     if not form.symbol and "symbol" not in form.columns:
         how = how_to_declare(path, 'symbol = "BTCUSDT"')
         raise FileRefused(f"neither the name nor a column tells the symbol; rename the file (BTCUSDT_1h.csv) or {how}")
@@ -162,7 +165,7 @@ def spacing(times: pl.Series) -> str:
     days, seconds = divmod(commonest, dt.timedelta(days=1))
     if 28 <= days <= 31 and not seconds:
         return "1mo"
-    return {v: k for k, v in INTERVAL_SECONDS.items()}.get(int(commonest.total_seconds()), "")
+    return {float(v): k for k, v in INTERVAL_SECONDS.items()}.get(commonest.total_seconds(), "")
 
 
 def tell_interval(path: str, times: pl.Series, form: Form, declared: Declared) -> str:

@@ -175,7 +175,8 @@ def _number(slot: pl.Expr, interval: str) -> pl.Expr:
 
 
 def _log_return(close: pl.Expr, last: pl.Expr) -> pl.Expr:
-    return pl.when(pl.col("_missing") <= FILL_LIMIT, close > 0, last > 0).then((close / last).log())
+    change = (close / last).log()
+    return pl.when(pl.col("_missing") <= FILL_LIMIT, close > 0, last > 0, change.is_finite()).then(change)
 
 
 def _filled(rows: pl.DataFrame, holes: pl.DataFrame, interval: str) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from glob import escape
 import polars as pl
 
 from lakehouse.errors import FileRefused
-from lakehouse.layouts import COMPACT_TIMES, SEPARATORS, Dataset, Form, fold
+from lakehouse.layouts import COINS, COMPACT_TIMES, MONEY, SEPARATORS, Dataset, Form, fold
 from lakehouse.parse import split_line
 
 HEAD_LINES = 20  # banner lines and a header, or a few bad lines, are looked for in these
@@ -84,7 +84,7 @@ def _as_declared(lines: Sequence[str], cells: Cells, dataset: Dataset, columns: 
             f'once, others of {", ".join(dataset.synonyms)}, and "" for what is not wanted'
         )
     separator = max(cells, key=lambda s: sum(len(row) == len(columns) for row in cells[s]), default=",")
-    headed = bool(cells) and not any(map(_is_number, filter(None, cells[separator][0])))
+    headed = bool(cells) and not any(map(_has_digit, cells[separator][0]))
     return Form("declared", separator, tuple(columns), int(headed), lines[0] if headed else "", "default")
 
 
@@ -124,8 +124,10 @@ def _header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] 
     if not set(dataset.required) <= set(found.values()):
         return None
     # CryptoDataDownload writes the assets into the names of the volumes, the base asset's first.
-    volumes = [i for i, name in enumerate(folded) if re.fullmatch(r"volume([a-z]{3,5})?", name)]
-    if "symbol" in found.values() and len(volumes) == 2:
+    volumes = [i for i, name in enumerate(folded) if name.startswith("volume")]
+    assets = {f"volume{name}" for name in f"{MONEY}|{COINS}".lower().split("|")}
+    told = [folded[i] in assets for i in volumes]
+    if "symbol" in found.values() and len(told) == 2 and (told[1] or (told[0] and folded[volumes[1]] == "volume")):
         found = {i: c for i, c in found.items() if c not in ("volume", "quote_volume")}
         found |= dict(zip(volumes, ("volume", "quote_volume"), strict=True))
     return tuple(found.get(i, "") for i in range(len(folded)))
@@ -138,10 +140,11 @@ def _by_position(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form |
     if not any(fits):
         return None
     form = forms[fits.index(max(fits))]
-    first = next(n for n, line in enumerate(lines) if line.strip())
-    row = cells[form.separator][first]
+    rows = cells[form.separator]
+    first = next(n for n, row in enumerate(rows) if _is_data(row, form.columns, dataset))
     # With a header whose names are not known, the columns may stand in any order.
-    return None if len(row) == len(form.columns) and not any(map(_is_number, row)) else form
+    headed = any(len(row) == len(form.columns) and not any(map(_has_digit, row)) for row in rows[:first])
+    return None if headed else form
 
 
 def _is_data(row: Sequence[str], columns: Sequence[str], dataset: Dataset) -> bool:

@@ -14,6 +14,7 @@ from lakehouse.commits import commit_properties, file_stats, guarded
 from lakehouse.diff import ROUNDING, diff_versions
 from lakehouse.errors import VersionError
 from lakehouse.history import read_versions, standing
+from lakehouse.stores import OpenedTable
 from lakehouse.upkeep import compact, missing_files, remove_unused
 
 CONFIGURATION: Mapping[str, str | None] = {
@@ -71,7 +72,7 @@ class Table:
             VersionError: There is no table yet.
         """
         try:
-            return DeltaTable(self.uri, storage_options=self._options)
+            return OpenedTable(self.uri, storage_options=self._options)
         except TableNotFoundError as error:
             raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
 
@@ -81,7 +82,7 @@ class Table:
             return self.open()
         except VersionError:
             empty = pl.DataFrame(schema=self.schema).to_arrow()
-            return DeltaTable.create(
+            return OpenedTable.create(
                 self.uri,
                 empty.schema,
                 mode="ignore",  # another writer may be first
@@ -159,7 +160,7 @@ class Table:
         if wanted == table.version():
             return table
         try:
-            old = DeltaTable(self.uri, version=wanted, storage_options=self._options)
+            old = OpenedTable(self.uri, version=wanted, storage_options=self._options)
         except DeltaError as error:
             raise VersionError(f"table '{self.name}': version {wanted} is not in the log any more: {error}") from error
         if gone := missing_files(self.uri, old, table):
@@ -261,8 +262,7 @@ class Table:
         Raises:
             VersionError: The table has no such version.
         """
-        keep = [self.at(version).version() for version in keep_versions]
-        return remove_unused(self.open(), keep, dry_run=dry_run)
+        return remove_unused(self.open(), [self.at(v).version() for v in keep_versions], dry_run=dry_run)
 
 
 def contract_schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:

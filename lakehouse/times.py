@@ -58,7 +58,9 @@ def from_words(word: pl.Expr, form: Form, *, own_only: bool) -> pl.Expr:
     own = [from_text(word, form.time_format, form.time_zone)] if form.time_format else []
     if own and own_only:
         return own[0]
-    numbers = [from_epoch(word.cast(dtype, strict=False)) for dtype in (pl.Int64, pl.Float64)]
+    cut = word.str.contains(r"^\d(\.\d{0,5})?[eE]")  # by a spreadsheet: 1709251200000 to 1.70925E+12
+    plain = pl.when(~cut).then(word)
+    numbers = [from_epoch(plain.cast(dtype, strict=False)) for dtype in (pl.Int64, pl.Float64)]
     return pl.coalesce(*own, *numbers, *(from_text(word, f, form.time_zone) for f in TIME_FORMATS))
 
 

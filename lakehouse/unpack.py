@@ -64,9 +64,12 @@ def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], s
     if path.lower().endswith(".gz"):
         packed = cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
     elif path.lower().endswith(".zip"):
-        archive = zipfile.ZipFile(stream)
-        member = _only_csv(archive.namelist())
-        packed, name = archive.open(member), member.rsplit("/", 1)[-1]
+        try:
+            archive = zipfile.ZipFile(stream)
+            member = _only_csv(archive.namelist())
+            packed, name = archive.open(member), member.rsplit("/", 1)[-1]
+        except ValueError as error:  # its front is cut off, or a name is not in the encoding that it claims
+            raise zipfile.BadZipFile(str(error)) from error
     else:
         return stream, name
     start = packed.read(block_bytes)
@@ -79,7 +82,8 @@ def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], s
 
 
 def _only_csv(names: list[str]) -> str:
-    members = [n for n in names if n.lower().endswith(".csv") and not n.startswith("__MACOSX/")]
+    data = (n for n in names if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith("._"))
+    members = [n for n in data if n.lower().endswith(".csv")]
     if len(members) != 1:
         met = ", ".join((members or names)[:5]) or "nothing"
         raise FileRefused(f"a zip with {len(members)} CSV files (it holds {met}), not one; unpack it into raw/")

@@ -70,7 +70,7 @@ def daily(candles: Iterable[Row]) -> list[Row]:
         bars = sorted(stated[finest], key=lambda r: r["open_time"])
         typical = [(r["high"] + r["low"] + r["close"]) / 3 for r in bars]
         quotes = [
-            r["quote_volume"] if r["quote_volume"] is not None else None if r["volume"] is None else price * r["volume"]
+            None if r["volume"] is None else price * r["volume"] if r["quote_volume"] is None else r["quote_volume"]
             for r, price in zip(bars, typical, strict=True)
         ]
         expected = 86400 // SECONDS[finest]

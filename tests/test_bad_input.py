@@ -184,6 +184,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "two.zip": (zipped(a_csv=BARS, b_csv=BARS), "a zip with 2 CSV files (it holds a.csv, b.csv), not one"),
     "none.zip": (zipped(readme=b"x"), "a zip with 0 CSV files (it holds readme), not one"),
     "broken.zip": (zipped(a_csv=BARS)[:60], "cannot be unpacked"),
+    "front cut off.zip": (zipped(a_csv=BARS)[50:], "cannot be unpacked"),
     "broken.csv.gz": (b"\x1f\x8b" + BARS, "cannot be unpacked"),
     "plain.csv.gz": (BARS, "cannot be unpacked (Not a gzipped file"),
     "days_first_AAAUSDT_1h.csv": (
@@ -204,6 +205,14 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "its header names 'close' more than once",
     ),
     "AAAUSDT_1d.csv": (BARS, "the name tells bars of 1d, but they are 1h apart"),
+    "words_AAAUSDT_1d.csv": (
+        b"sep=,\nDatum,Schluss,Hoch,Tief,Start,Menge\n2024-03-01,11,20,5,9,1\n2024-03-02,11,20,5,9,1\n",
+        "no layout that is known",
+    ),
+    "rounded_AAAUSDT_1h.csv": (
+        HEAD + text("1.70925E+12,10,20,5,10,1", "1.70926E+12,10,20,5,10,1"),
+        "open_time is not a time, and so in all its lines, such as '1.70925E+12",
+    ),
     "lines_AAAUSDT_1h.csv": (b'[1709251200000,"10","20","5","10","1"]\n', "no layout that is known"),
     "limit_AAAUSDT_1h.csv": (b'{"code":-1003,"msg":"Too many requests"}', "no layout that is known"),
     "cut.csv.gz": (LONG[: len(LONG) // 2], "ended before the end-of-stream marker was reached"),

@@ -46,6 +46,24 @@ def test_weeks_and_months_are_made_from_days(lake: Lake) -> None:
     assert month["source"] == "1h"
 
 
+def test_a_price_is_weighted_only_by_what_has_a_weight_and_counts_may_be_absurd(tmp_path: Path) -> None:
+    head = "open_time,open,high,low,close,volume,quote_volume,trades"
+    lines = ["2024-03-01 00:00,10,20,5,10,,100,9000000000000000000", "2024-03-01 01:00,10,20,5,10,1,10,"]
+    more = [
+        "2024-03-01 02:00,1e-300,1e-300,1e-300,1e-300,,,9000000000000000000",
+        "2024-03-01 03:00" + ",1e300" * 4 + ",,,",
+    ]
+    place(tmp_path, "AAAUSDT_1h.csv", [head, *lines, *more], header=False)
+    lake = Lake(tmp_path)
+    assert ingest(lake).inserted == 4
+    refresh_silver(lake)
+    refresh_gold(lake)
+    for table in (lake.gold, lake.monthly):
+        vwap, trades, volatility = table.scan().select("vwap", "trades", "realised_volatility").collect().row(0)
+        assert (vwap, trades) == (10.0, None)
+        assert volatility == pytest.approx(math.log(10 / 1e-300))  # the leap to 1e300 is beyond all numbers
+
+
 def test_prices_of_nothing_and_amounts_beyond_all_numbers_spoil_no_day(tmp_path: Path) -> None:
     times = [int(START.timestamp()) * 1000 + hour * 3_600_000 for hour in range(3)]
     place(tmp_path, "m/AAAUSDT_1h.csv", [f"{time},0,0,0,0,0" for time in times])

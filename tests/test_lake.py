@@ -3,8 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from klines import hours, place
 
-from lakehouse import Lake
+from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.errors import LakeError
 
 
@@ -24,6 +25,26 @@ def test_the_environment_names_the_root_before_the_folder_does(tmp_path: Path, m
     monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path / "there"))
     assert Lake().root == str(tmp_path / "there")
     assert Lake(tmp_path / "here").root == str(tmp_path / "here")
+
+
+@pytest.mark.parametrize("name", ["my lake", "José 😀", 'a\'b "c"', "st*r {x}"])
+def test_a_folder_may_be_called_as_people_call_folders(name: str, tmp_path: Path) -> None:
+    place(tmp_path / name, "AAAUSDT_1h.csv", hours(0, 4))
+    lake = Lake(tmp_path / name)
+    assert ingest(lake).inserted == 5
+    place(tmp_path / name, "AAAUSDT_1h_later.csv", hours(4, 4, close=11.0), at=9)
+    assert ingest(lake).updated == lake.bronze.diff(-2, -1).height == 1
+    assert refresh_silver(lake).inserted == 5
+    assert refresh_gold(lake)[0].inserted == 1
+    lake.bronze.vacuum()
+    assert lake.bronze.scan().collect().height == 5
+
+
+@pytest.mark.parametrize("name", ["a%20b", "h#1", "q?x", "br[1]", "back\\slash"])
+def test_a_folder_that_deltalake_cannot_open_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    (tmp_path / name / "raw").mkdir(parents=True)
+    with pytest.raises(LakeError, match="which deltalake cannot open; rename the folder"):
+        Lake(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,19 @@ def sniffed(*lines: str, columns: tuple[str, ...] = ()) -> Form:
             "unix,symbol,open,high,low,close,Volume LINK,Volume USDT",
             ("open_time", "symbol", *OHLCV[1:], "quote_volume"),
         ),
+        (
+            "unix,symbol,open,high,low,close,Volume OP,Volume USDT",
+            ("open_time", "symbol", *OHLCV[1:], "quote_volume"),
+        ),
+        ("time,symbol,open,high,low,close,volume,volume_sma", ("open_time", "symbol", *OHLCV[1:], "")),
+        (
+            "time,symbol,open,high,low,close,volume_quote,volume_base",
+            ("open_time", "symbol", *OHLCV[1:5], "quote_volume", "volume"),
+        ),
+        (
+            "timeOpen;timeClose;open;high;low;close;volume;timestamp",
+            ("open_time", "close_time", *OHLCV[1:], ""),
+        ),
         ("time,open,high,low,close,Volume,Volume SMA", (*OHLCV, "")),
         ("time,open,high,low,close,volume_usd", (*OHLCV[:5], "quote_volume")),
         ("Timestamp,Open,High,Low,Close,Volume_(BTC),Volume_(Currency),Weighted_Price", (*OHLCV, "quote_volume", "")),

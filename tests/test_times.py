@@ -41,6 +41,7 @@ def test_seconds_may_have_decimals() -> None:
     assert read("1710419400.0") == NOON
     assert read("1710419400.123456") == NOON + dt.timedelta(microseconds=123_456)
     assert read("1.7104194e12") == NOON
+    assert read("1.71042E+12") is None  # what a spreadsheet leaves of it
 
 
 @pytest.mark.parametrize(
