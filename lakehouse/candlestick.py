@@ -20,12 +20,15 @@ COLOUR = alt.condition("datum.open <= datum.close", alt.value(RISE), alt.value(F
 OHLCV = ("open", "high", "low", "close", "volume")
 
 
-def candles(bars: pl.DataFrame, title: str, *, width: int = 720) -> alt.VConcatChart:
+def candles(
+    bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 720
+) -> alt.VConcatChart:
     """Draw prices as candles, volume below, and below that a strip of the whole series in which one drags to zoom.
 
     Args:
         bars: open_time (UTC), open, high, low, close (quote asset), volume (base asset); one series, in any order.
         title: What is seen, and of which version.
+        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
         width: In pixels.
 
     Returns:
@@ -35,8 +38,8 @@ def candles(bars: pl.DataFrame, title: str, *, width: int = 720) -> alt.VConcatC
     if bars.is_empty():
         return alt.vconcat(nothing(title, width))
     bars = bars.select("open_time", *OHLCV).sort("open_time")
-    fine, fine_step = rebar(bars)
-    coarse, step = rebar(bars, most=int(width / BAR_PIXELS))
+    fine, fine_step = rebar(bars, interval_seconds=interval_seconds)
+    coarse, step = rebar(bars, int(width / BAR_PIXELS), interval_seconds)
     levels = [(coarse, step)] if step == fine_step else [(coarse, step), (fine, fine_step)]
     rows = pl.concat([level.with_columns(_millis("open_time"), step=pl.lit(size)) for level, size in levels])
     slots = 1 + (bars["open_time"][-1] - bars["open_time"][0]).total_seconds() / step
@@ -68,21 +71,22 @@ def candles(bars: pl.DataFrame, title: str, *, width: int = 720) -> alt.VConcatC
     return alt.vconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=_told(bars, step, fine_step)))
 
 
-def rebar(bars: pl.DataFrame, most: int = MAX_BARS) -> tuple[pl.DataFrame, int]:
+def rebar(bars: pl.DataFrame, most: int = MAX_BARS, interval_seconds: int | None = None) -> tuple[pl.DataFrame, int]:
     """Make bars coarse enough to draw.
 
     Args:
         bars: open_time, open, high, low, close, volume; sorted by time.
         most: How many bars the whole span may hold, gaps among them; some two more may come out.
+        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
 
     Returns:
-        The bars in the same columns, and their length in seconds: their own is the most frequent spacing, the coarser
-        ones are in `STEPS`. A single bar counts as an hour.
+        The bars in the same columns, and their length in seconds: their own, or one of `STEPS`. A single bar of unknown
+        length counts as an hour.
     """
     bars = bars.select("open_time", *OHLCV)
     if bars.height < 2:
-        return bars, 3600
-    own = spacing(bars["open_time"])
+        return bars, interval_seconds or 3600
+    own = interval_seconds or spacing(bars["open_time"])
     span = (bars["open_time"][-1] - bars["open_time"][0]).total_seconds()
     coarser = [size for size in STEPS if size > own and (size % own == 0 or size >= MONTH)]
     step = next((size for size in [own, *coarser] if span / size <= most), max([own, *coarser]))

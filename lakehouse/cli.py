@@ -31,7 +31,7 @@ LAB = [  # JupyterLab on this machine only, with a kernel at once and without a 
 ]
 EPILOGUE = """
 Exit codes: 0 all that was asked for was done; 1 some files did not load (they are named, the others have
-loaded); 2 the command could not be carried out. Every command takes --help.
+loaded), or the data are worse than was asked for; 2 the command could not be carried out. Every command takes --help.
 """
 app = App(
     name="lakehouse", help="A lakehouse from raw OHLCV files. Start with `lakehouse run`.", help_epilogue=EPILOGUE
@@ -66,6 +66,13 @@ def run(
     from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
 
     lake, code = Lake(root or None), DONE
+    for option, given, right in (
+        ("--batch-mb", batch_mb, batch_mb >= 1),
+        ("--max-rejected", max_rejected, 0 <= max_rejected <= 1),
+        ("--min-completeness", min_completeness, 0 <= min_completeness <= 1),
+    ):
+        if not right:
+            raise InputError(f"{option} is {given}; expected {'1 or more' if option == '--batch-mb' else '0 to 1'}")
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
         done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail")
@@ -153,6 +160,8 @@ def notebook(
     """
     from lakehouse.notebooks import read_parameters  # noqa: PLC0415  papermill takes a second to import
 
+    if strange := next((word for word in parameter or [] if "=" not in word), ""):
+        raise InputError(f"-p {strange} tells no value; expected name=value")
     words = {"root": Lake(root).root} if root else {}
     words |= dict(word.partition("=")[::2] for word in parameter or [])
     return _execute(name, read_parameters(name, words), output)

@@ -221,7 +221,7 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
             raise InputError(f"notebook '{path.stem}' has no parameter '{name}'{hint}")
         wanted = known[name]["inferred_type_name"]
         if wanted in KINDS and type(value) not in KINDS[wanted]:
-            raise InputError(f"notebook '{path.stem}': {name} is {value!r}; expected a {wanted}")
+            raise InputError(f"notebook '{path.stem}': {name} is {value!r}; expected {wanted}")
 
 
 def _inspect(path: Path) -> dict[str, Any]:

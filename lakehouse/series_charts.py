@@ -60,19 +60,19 @@ def completeness(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
     return draw(cells, width).properties(title=alt.Title(title, subtitle=_told(cells, step, monthly)))
 
 
-def distribution(bars: pl.DataFrame, title: str, *, width: int = 560) -> ChartType:
+def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 560) -> ChartType:
     """Draw how the logarithmic returns from bar to next bar are distributed.
 
     Args:
         bars: open_time (UTC), close (quote asset); one series, in any order. No return is counted across a gap.
         title: What is seen, and of which version.
+        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
         width: In pixels.
 
     Returns:
-        The chart: 81 bins over six robust standard deviations to either side. How many returns lie beyond is said at
-        the edges.
+        The chart: 81 bins over at most six robust standard deviations on either side; the edges count what is beyond.
     """
-    returns = _returns(bars)
+    returns = _returns(bars, interval_seconds)
     if returns.is_empty():
         return nothing(title, width)
     deviation, edge = _spread(returns)
@@ -236,10 +236,10 @@ def _named(names: dict[int, str]) -> alt.Axis:
     )
 
 
-def _returns(bars: pl.DataFrame) -> pl.Series:
+def _returns(bars: pl.DataFrame, interval_seconds: int | None) -> pl.Series:
     """Logarithmic returns in percent, of neighbours that are one interval apart."""
     bars = bars.select("open_time", "close").sort("open_time")
-    step = 1000 * spacing(bars["open_time"])
+    step = 1000 * (interval_seconds or spacing(bars["open_time"]))
     near = pl.col("open_time").diff().dt.total_milliseconds().is_between(0.9 * step, 1.1 * step)  # months differ
     close, before = pl.col("close"), pl.col("close").shift()
     sound = bars.select((near & (close > 0) & (before > 0)).fill_null(value=False)).to_series()

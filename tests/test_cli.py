@@ -107,6 +107,10 @@ def test_sample_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.Capture
         (("ingest", "--root", "{lake}", "--batch-mb", "many"), "unable to convert"),
         (("sample", "{lake}/raw", "--interval", "7m"), "7m"),
         (("frobnicate",), "Unknown command"),
+        (("run", "--root", "{lake}", "--batch-mb", "0"), "--batch-mb is 0; expected 1 or more"),
+        (("run", "--root", "{lake}", "--max-rejected", "-1"), "--max-rejected is -1.0; expected 0 to 1"),
+        (("run", "--root", "{lake}", "--min-completeness", "2"), "--min-completeness is 2.0; expected 0 to 1"),
+        (("notebook", "00_quick_tour", "-p", "symbol"), "-p symbol tells no value; expected name=value"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_the_exit_code_is_2(

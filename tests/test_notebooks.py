@@ -196,7 +196,7 @@ def test_every_solution_passes_its_check_and_a_wrong_answer_does_not(path: Path,
 def test_a_misspelt_parameter_is_an_error_that_names_the_nearest() -> None:
     with pytest.raises(InputError, match="has no parameter 'symbl'; did you mean 'symbol'"):
         run_notebook("00_quick_tour", {"symbl": "ETHUSDT"})
-    with pytest.raises(InputError, match="symbol is 5; expected a str"):
+    with pytest.raises(InputError, match="symbol is 5; expected str"):
         run_notebook("00_quick_tour", {"symbol": 5})
     with pytest.raises(InputError, match="no notebook '99_nothing'"):
         run_notebook("99_nothing")
