@@ -63,16 +63,12 @@ def run(
 
     With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
     """
+    lake, code = Lake(root or None), DONE
+    _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
+    _demand(0 <= max_rejected <= 1, "--max-rejected", max_rejected, "0 to 1")
+    _demand(0 <= min_completeness <= 1, "--min-completeness", min_completeness, "0 to 1")
     from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
 
-    lake, code = Lake(root or None), DONE
-    for option, given, right in (
-        ("--batch-mb", batch_mb, batch_mb >= 1),
-        ("--max-rejected", max_rejected, 0 <= max_rejected <= 1),
-        ("--min-completeness", min_completeness, 0 <= min_completeness <= 1),
-    ):
-        if not right:
-            raise InputError(f"{option} is {given}; expected {'1 or more' if option == '--batch-mb' else '0 to 1'}")
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
         done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail")
@@ -97,8 +93,7 @@ def run(
 def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: Json = False) -> int:
     """Bring what is new in raw/ into bronze, without Prefect."""
     lake = Lake(root or None)
-    if batch_mb < 1:
-        raise InputError(f"--batch-mb is {batch_mb}; expected 1 or more")
+    _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     with Bar(desc="ingest") as bar:
         report = ingest_files(lake, batch_bytes=batch_mb * 2**20, again=again, on_progress=bar.reach)
     if json:
@@ -198,6 +193,11 @@ def lab(
     command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
     named = {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
     return subprocess.run(command, check=False, env={**os.environ, **named}).returncode
+
+
+def _demand(holds: bool, option: str, given: float, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{option} is {given}; expected {expected}")
 
 
 def _execute(
