@@ -11,14 +11,11 @@ refresh_gold(lake)                 # days, weeks and months
 lake.quarantine.scan().collect()   # the lines that were rejected, and why
 """
 
-from lakehouse.account import IngestReport
-from lakehouse.bronze import ingest
+from lakehouse.bronze import IngestReport, ingest
+from lakehouse.delta import Table
 from lakehouse.errors import LakehouseError
-from lakehouse.gold import refresh_gold
 from lakehouse.lake import Lake
-from lakehouse.refresh import RefreshReport
-from lakehouse.silver import refresh_silver
-from lakehouse.table import Table
+from lakehouse.layers import RefreshReport, refresh_gold, refresh_silver
 
 __all__ = [
     "IngestReport",

@@ -8,10 +8,10 @@ LakehouseError            catch this to catch them all
 ├── VersionError          a table version or time that was asked for is not there
 ├── ConflictError         other writers kept winning; running again is safe
 ├── ContractError         rows that were computed break the contract of their table; nothing was written
-├── IngestFailed          a run has ended, and some of its files did not load
 ├── NotebookFailed        a cell of a notebook raised, or took too long
 ├── BatchFailed           some notebooks of a batch failed, the others have run
-└── RefreshFailed         raw/ has been brought to gold, but files did not load, or the quality is too low
+├── bronze.IngestFailed   a run has ended, and some of its files did not load; it carries the account
+└── layers.RefreshFailed  raw/ has been brought to gold, but files did not load, or the quality is too low
 ```
 """
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
-
-    from lakehouse.account import IngestReport
-    from lakehouse.quality import LakeReport
 
 
 class LakehouseError(Exception):
@@ -54,23 +51,6 @@ class ConflictError(LakehouseError):
 
 class ContractError(LakehouseError):
     """Rows of a layer break the contract of their table: whatever computes them is wrong, or the contract is."""
-
-
-class IngestFailed(LakehouseError):
-    """A run ended with files that did not load.
-
-    Args:
-        report: The whole account of the run; ``report.failed`` holds the files and their reasons.
-    """
-
-    def __init__(self, report: IngestReport) -> None:
-        super().__init__(report)
-        self.report = report
-
-    def __str__(self) -> str:
-        lines = [f"  {row['path']}: {row['error']}" for row in self.report.failed.iter_rows(named=True)]
-        others = self.report.files["error"].null_count()
-        return f"{len(lines)} file(s) did not load ({others} other(s) did):\n" + "\n".join(lines)
 
 
 class NotebookFailed(LakehouseError):
@@ -107,19 +87,3 @@ class BatchFailed(LakehouseError):
         failed = self.runs.filter(self.runs["error"].is_not_null()).iter_rows(named=True)
         lines = [f"  {row['notebook']}: {row['error'].partition(chr(10))[0]}" for row in failed]
         return f"{len(lines)} of {self.runs.height} notebook(s) failed:\n" + "\n".join(lines)
-
-
-class RefreshFailed(LakehouseError):
-    """A run from raw/ to gold is done, but files did not load, or what it found is worse than was demanded.
-
-    Args:
-        report: All that was done; `report.ingest.failed` and `report.breaches` are what is wrong.
-    """
-
-    def __init__(self, report: LakeReport) -> None:
-        super().__init__(report)
-        self.report = report
-
-    def __str__(self) -> str:
-        failed = self.report.ingest.failed.height
-        return "\n".join([*([str(IngestFailed(self.report.ingest))] if failed else []), *self.report.breaches])

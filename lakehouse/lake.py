@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Set
 from functools import cached_property, partial
 from pathlib import Path
 
 import dataframely as dy
+import polars as pl
 from obstore.store import ObjectStore
 
 from lakehouse.contracts import Gap, GoldBar, Quarantined, Revision, SilverCandle
+from lakehouse.dataset import Dataset
+from lakehouse.delta import Span, Table, commit, contract_schema, guarded, open_store
 from lakehouse.errors import LakeError
-from lakehouse.layouts import CANDLES, Dataset
-from lakehouse.rollback import mark_rolled_back
-from lakehouse.stores import open_store
-from lakehouse.table import Table, contract_schema
+from lakehouse.recognise import CANDLES
 
 SERIES = ("market", "symbol", "interval")
 
@@ -61,7 +62,7 @@ class Lake:
     def bronze(self) -> Table:
         """The rows that raw/ states; see `contracts.Candle`."""
         name, schema = f"bronze/{self.dataset.name}", self.dataset.schema
-        uri, on_restore = self.uri(*name.split("/")), partial(mark_rolled_back, self.ledger)
+        uri, on_restore = self.uri(*name.split("/")), partial(_mark_rolled_back, self.ledger)
         return Table(name, uri, schema, self.dataset.key, self.dataset.partition, on_restore=on_restore)
 
     @property
@@ -120,3 +121,26 @@ def _resolve(root: str) -> str:
         if (folder / "raw").is_dir():
             return str(folder)
     raise LakeError(f"no raw/ folder in {here} or above it; go into a lake, or set LAKEHOUSE_ROOT or give a root")
+
+
+def _mark_rolled_back(ledger: Table, stands: Set[int]) -> None:
+    """Mark each revision as loaded or rolled back.
+
+    A commit is made in any case: a writer that is about to enter a revision then meets it, and looks again.
+
+    Args:
+        ledger: The ledger.
+        stands: The versions of bronze whose commits it holds, see `history.standing`.
+    """
+    if ledger.exists():
+        guarded(lambda: _mark(ledger, stands))
+
+
+def _mark(ledger: Table, stands: Set[int]) -> None:
+    base = ledger.open()
+    status = pl.when(pl.col("bronze_version").is_in(stands)).then(pl.lit("loaded")).otherwise(pl.lit("rolled_back"))
+    rows = pl.scan_delta(base).filter(pl.col("status").is_in(["loaded", "rolled_back"])).select(ledger.schema.keys())
+    told = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
+    spans = [Span({}, "stated_at", told["stated_at"].min(), told["stated_at"].max())] if told.height else []
+    notes = {"operation": "ROLL BACK"}
+    commit(base, ledger.key, told.clear(), told, spans, [ledger.guard()], notes, even_empty=True)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lakehouse.commits import Span, read_spans
+from lakehouse.bronze import plan
 from lakehouse.contracts import COUNTS
+from lakehouse.delta import Span, Table, read_spans
 from lakehouse.lake import Lake
-from lakehouse.plan import plan
-from lakehouse.table import Table
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ import pytest
 from klines import HEADER, bar, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.batch import BATCH_BYTES
+from lakehouse.bronze.batch import BATCH_BYTES
 from lakehouse.contracts import COUNTS
-from lakehouse.raw import FileChanged, list_files, open_file
-from lakehouse.recognise import Declared
+from lakehouse.raw.files import FileChanged, list_files
+from lakehouse.recognise.opened import open_file
+from lakehouse.recognise.sources import Declared
 
 HEAD = HEADER.encode() + b"\n"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
-from lakehouse.notebooks import run_notebook
+from lakehouse.notebooks.run import run_notebook
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

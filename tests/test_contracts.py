@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lakehouse.contracts import COUNTS, PROVENANCE, Candle, Gap, Quarantined, Revision, check_rows, rules
 from lakehouse.errors import ContractError
-from lakehouse.layouts import CANDLES
+from lakehouse.recognise.layouts import CANDLES
 
 NOON = dt.datetime(2024, 3, 1, 12, tzinfo=dt.UTC)
 GOOD = {

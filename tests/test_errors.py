@@ -9,16 +9,9 @@ import pytest
 from klines import hours, place
 
 from lakehouse import Lake, errors, ingest
-from lakehouse.errors import (
-    BatchFailed,
-    IngestFailed,
-    InputError,
-    LakehouseError,
-    NotebookFailed,
-    RefreshFailed,
-    VersionError,
-)
-from lakehouse.quality import LakeReport
+from lakehouse.bronze.account import IngestFailed
+from lakehouse.errors import BatchFailed, InputError, LakehouseError, NotebookFailed, VersionError
+from lakehouse.layers.quality import LakeReport, RefreshFailed
 
 CLASSES = [thing for thing in vars(errors).values() if inspect.isclass(thing)]
 

@@ -24,8 +24,8 @@ from oracle import Files, Oracle
 from writers import Writer, deliver, fresh_lake, put, snapshot, write_together
 
 from lakehouse import Lake, ingest
-from lakehouse.account import IngestReport
-from lakehouse.table import Table
+from lakehouse.bronze.account import IngestReport
+from lakehouse.delta.table import Table
 
 FATES = ["inserted", "updated", "unchanged", "superseded"]
 laws = partial(settings, deadline=None, suppress_health_check=list(HealthCheck))

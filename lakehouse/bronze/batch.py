@@ -1,0 +1,171 @@
+"""Read pending files into batches that fit into memory, one batch ahead of the writer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import polars as pl
+from obstore.exceptions import BaseError
+
+from lakehouse.bronze.account import DEFERRED, Account
+from lakehouse.bronze.plan import SMALL_REST, Pending, Plan, groups
+from lakehouse.bronze.settle import Partition
+from lakehouse.dataset import Dataset
+from lakehouse.errors import FileRefused
+from lakehouse.lake import Lake
+from lakehouse.raw import Block, FileChanged, hash_file
+from lakehouse.recognise import BLOCK_BYTES, Opened, declared_for, open_file
+
+BATCH_BYTES = 64 * 2**20
+
+
+@dataclass(slots=True)
+class Batch:
+    """What has been read and is to be written together.
+
+    Attributes:
+        read_at: When it was begun, UTC.
+        statements: By partition, frames of the table's columns, `_n` and `_order`; see `settle`.
+        rejected: Frames of the quarantine's columns and `_n`.
+        accounts: The files that have a part in it, by number; a huge file has a part in several batches.
+        counts: (file number, "read" | "rejected" | "skipped") → lines.
+        finished: The files whose last part this is.
+        size: Bytes of the finished files.
+    """
+
+    read_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    statements: dict[Partition, list[pl.DataFrame]] = field(default_factory=lambda: defaultdict(list))
+    rejected: list[pl.DataFrame] = field(default_factory=list)
+    accounts: dict[int, Account] = field(default_factory=dict)
+    counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    finished: list[Account] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, account: Account, opened: Opened, block: Block, dataset: Dataset) -> None:
+        """Take a block in, each row and rejected line with where it was stated."""
+        number = account.number
+        self.accounts[number] = account
+        self.counts[number, "read"] += block.read
+        self.counts[number, "skipped"] += block.skipped
+        self.counts[number, "rejected"] += block.rejected.height
+        if block.rejected.height:
+            lines = block.rejected.with_columns(
+                _n=pl.lit(number),
+                _file=pl.lit(account.file.path),
+                _sha256=pl.lit(opened.sha256),
+                rejected_at=pl.lit(self.read_at).cast(pl.Datetime("us", "UTC")),
+            )
+            self.rejected.append(lines)
+        if block.rows.height:
+            sign = -1 if opened.backwards else 1
+            rows = block.rows.with_columns(_n=pl.lit(number, pl.Int64), _order=pl.col("_line") * sign)
+            for key, frame in _by_partition(rows, opened, dataset):
+                self.statements[key].append(frame)
+                account.symbols.add(dict(zip(dataset.partition, key, strict=True)).get("symbol", ""))
+            first, last = rows[dataset.time].min(), rows[dataset.time].max()
+            account.first = min(filter(None, (account.first, first)))  # type: ignore[type-var, assignment]
+            account.last = max(filter(None, (account.last, last)))  # type: ignore[type-var, assignment]
+
+    def forget(self, account: Account) -> None:
+        """Take back what a file has brought to this batch."""
+        number = account.number
+        self.accounts.pop(number, None)
+        self.rejected = [frame for frame in self.rejected if frame["_n"][0] != number]
+        for key, frames in self.statements.items():
+            self.statements[key] = [frame for frame in frames if frame["_n"][0] != number]
+        self.counts = Counter({key: count for key, count in self.counts.items() if key[0] != number})
+
+
+def read_batches(lake: Lake, todo: Plan, batch_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
+    """Read pending files, one batch ahead of the caller.
+
+    Args:
+        lake: The lake.
+        todo: Which files.
+        batch_bytes: How much raw text a batch may hold, the last a quarter more; memory grows with it, not with raw/.
+
+    Yields:
+        Batches in the order of the statements.
+    """
+    source = _read(lake, todo, batch_bytes)
+    with ThreadPoolExecutor(1, "read-ahead") as ahead:
+        coming = ahead.submit(next, source, None)
+        while (batch := coming.result()) is not None:
+            coming = ahead.submit(next, source, None)
+            yield batch
+
+
+def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
+    number, most = 0, batch_bytes * (1 + SMALL_REST)
+    for group in groups(todo.pending, batch_bytes):
+        batch, held = Batch(), 0
+        for item, opening in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
+            account = Account(item.file, item.stated_at, number)
+            number += 1
+            try:
+                opened = opening.result()
+                _identify(account, opened)
+                read = 0
+                for block in opened.blocks:
+                    if held + block.size > most and held:
+                        yield batch
+                        batch, held = Batch(), 0
+                    batch.add(account, opened, block, lake.dataset)
+                    held, read = held + block.size, read + block.read
+                account.status = "loaded" if read else "empty"
+            except FileRefused as error:
+                batch.forget(account)
+                account.status, account.error = "failed", str(error)
+                account.sha256 = account.sha256 or _hash_if_readable(lake, item.file.path)
+            except FileChanged:
+                batch.forget(account)
+                account.status, account.error = DEFERRED, "written to while it was read; the next run takes it"
+            batch.accounts[account.number] = account
+            batch.finished.append(account)
+            batch.size += item.file.size
+        yield batch
+
+
+def _open(
+    lake: Lake, todo: Plan, group: Sequence[Pending], read_at: dt.datetime, block_bytes: int
+) -> Iterator[tuple[Pending, Future[Opened]]]:
+    """Open files in their order, the next one while the caller is with this one."""
+    with ThreadPoolExecutor(2, "open") as pool:
+        before: tuple[Pending, Future[Opened]] | None = None
+        for item in group:
+            declared = declared_for(item.file.path, todo.sources)
+            told = {"_modified_at": item.stated_at, "_ingested_at": read_at}
+            opening = pool.submit(open_file, lake.raw, item.file, lake.dataset, declared, told, block_bytes)
+            if before:
+                yield before
+            before = item, opening
+        if before:
+            yield before
+
+
+def _hash_if_readable(lake: Lake, path: str) -> str:
+    try:
+        return hash_file(lake.raw, path)
+    except (OSError, BaseError):
+        return ""
+
+
+def _identify(account: Account, opened: Opened) -> None:
+    form = opened.form
+    account.sha256 = opened.sha256
+    account.layout, account.market, account.interval = form.layout or None, form.market or None, form.interval or None
+    account.symbols = {form.symbol} - {""}
+
+
+def _by_partition(rows: pl.DataFrame, opened: Opened, dataset: Dataset) -> Iterator[tuple[Partition, pl.DataFrame]]:
+    told = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}
+    key = tuple(told.get(name, "") for name in dataset.partition)
+    if all(key):  # one partition, as most files have: no need to look at the rows
+        yield key, rows
+        return
+    for parts, frame in rows.partition_by(dataset.partition, as_dict=True, maintain_order=True).items():
+        yield tuple(map(str, parts)), frame

@@ -1,0 +1,206 @@
+"""Prices as candles: readable from a day to decades, because longer series are first gathered into coarser bars."""
+
+from __future__ import annotations
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from lakehouse.charts.theme import CLOCK, FALL, RISE, amounts, counted, nothing, spoken
+
+MAX_BARS = 2400  # that a chart holds for its finest zoom
+BAR_PIXELS = 2.5  # narrower candles cannot be told apart
+MONTH = 2592000
+STEPS = {
+    **{5: "5s", 15: "15s", 30: "30s", 60: "1m", 300: "5m", 900: "15m", 1800: "30m", 3600: "1h", 7200: "2h"},
+    **{14400: "4h", 28800: "8h", 43200: "12h", 86400: "1d", 259200: "3d", 604800: "1w"},
+    **{MONTH: "1mo", 3 * MONTH: "3mo", 12 * MONTH: "1y"},
+}  # seconds → what Polars calls it
+COLOUR = alt.condition("datum.open <= datum.close", alt.value(RISE), alt.value(FALL))
+OHLCV = ("open", "high", "low", "close", "volume")
+
+
+def candles(
+    bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 720
+) -> alt.VConcatChart:
+    """Draw prices as candles, volume below, and below that a strip of the whole series in which one drags to zoom.
+
+    Args:
+        bars: open_time (UTC), open, high, low, close (quote asset), volume (base asset); one series, in any order.
+        title: What is seen, and of which version.
+        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
+        width: In pixels.
+
+    Returns:
+        The chart. Blue bars rise, red ones fall. A long series is seen in coarse bars at first, and in its own
+        (or in `MAX_BARS` at most) when zoomed.
+    """
+    if bars.is_empty():
+        return alt.vconcat(nothing(title, width))
+    bars = bars.select("open_time", *OHLCV).sort("open_time")
+    fine, fine_step = rebar(bars, interval_seconds=interval_seconds)
+    coarse, step = rebar(bars, int(width / BAR_PIXELS), interval_seconds)
+    levels = [(coarse, step)] if step == fine_step else [(coarse, step), (fine, fine_step)]
+    rows = pl.concat([level.with_columns(_millis("open_time"), step=pl.lit(size)) for level, size in levels])
+    slots = 1 + (bars["open_time"][-1] - bars["open_time"][0]).total_seconds() / step
+    width = min(width, max(180, int(36 * slots)))  # few candles are not blown up
+    overview = _overview(bars, width)
+    brush = alt.selection_interval(name="brush", encodings=["x"])
+    wanted = f"isValid(brush.open_time) && span(brush.open_time) < {width // 2 * fine_step * 1000}"
+    clock = "%Y-%m-%d %H:%M:%S" if fine_step < 60 else "%Y-%m-%d %H:%M"
+    base = (
+        alt.Chart(rows)
+        .transform_filter(brush)  # so that the axis of prices fits what is seen
+        .transform_filter(f"datum.step == ({wanted} ? {fine_step} : {step})")
+        .transform_calculate(
+            left="time(datum.open_time) + 120 * datum.step",
+            middle="time(datum.open_time) + 500 * datum.step",
+            right="time(datum.open_time) + 880 * datum.step",
+            end="time(datum.open_time) + 1000 * datum.step",
+            time=f"utcFormat(datum.open_time, '{clock} UTC')",
+        )
+    )
+    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["open_time"], empty=False)
+    timed = alt.Axis(format=CLOCK, labelFlush=True, labelOverlap=True, title="UTC", tickCount=8)
+    if bars["volume"].sum():
+        bare = alt.Axis(labels=False, ticks=False)
+        panels = [_prices(base, brush, hover, bare, width), _volume(base, brush, hover, timed, width)]
+    else:
+        panels = [_prices(base, brush, hover, timed, width)]
+    panels.append(_strip(overview, brush, width))
+    return alt.vconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=_told(bars, step, fine_step)))
+
+
+def rebar(bars: pl.DataFrame, most: int = MAX_BARS, interval_seconds: int | None = None) -> tuple[pl.DataFrame, int]:
+    """Make bars coarse enough to draw.
+
+    Args:
+        bars: open_time, open, high, low, close, volume; sorted by time.
+        most: How many bars the whole span may hold, gaps among them; some two more may come out.
+        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
+
+    Returns:
+        The bars in the same columns, and their length in seconds: their own, or one of `STEPS`. A single bar of unknown
+        length counts as an hour.
+    """
+    bars = bars.select("open_time", *OHLCV)
+    if bars.height < 2:
+        return bars, interval_seconds or 3600
+    own = interval_seconds or spacing(bars["open_time"])
+    span = (bars["open_time"][-1] - bars["open_time"][0]).total_seconds()
+    coarser = [size for size in STEPS if size > own and (size % own == 0 or size >= MONTH)]
+    step = next((size for size in [own, *coarser] if span / size <= most), max([own, *coarser]))
+    if step == own:
+        return bars, own
+    coarse = bars.group_by_dynamic("open_time", every=STEPS[step]).agg(
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        pl.col("volume").sum(),
+    )
+    return coarse, step
+
+
+def spacing(times: pl.Series) -> int:
+    """Tell the interval of bars: the most frequent distance between neighbours.
+
+    Args:
+        times: Sorted times.
+
+    Returns:
+        Seconds, at least 1; `MONTH` if it is a calendar month; an hour if there are no two different times.
+    """
+    gaps = times.diff().drop_nulls().dt.total_milliseconds()
+    usual = gaps.filter(gaps > 0).mode().min()
+    if not isinstance(usual, int):
+        return 3600
+    seconds = max(1, round(usual / 1000))
+    return MONTH if 28 * 86400 <= seconds <= 31 * 86400 else seconds
+
+
+def _told(bars: pl.DataFrame, step: int, fine_step: int) -> str:
+    first, last = bars["open_time"][0], bars["open_time"][-1]
+    told = f"{counted(bars.height, 'bar')}, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"
+    if bars.height == 1:
+        return f"1 bar, {first:%Y-%m-%d %H:%M} UTC"
+    told += f"; drawn as bars of {spoken(step)}"
+    if step != fine_step:
+        told += f", of {spoken(fine_step)} where one zooms: drag in the lowest strip"
+    return told
+
+
+def _millis(column: str) -> pl.Expr:
+    return pl.col(column).dt.epoch("ms")  # a third of the characters of a time in text
+
+
+def _x(field: str, brush: alt.Parameter, axis: alt.Axis | None) -> alt.X:
+    return alt.X(f"{field}:T", title=None, axis=axis).scale(type="utc", domain=brush)
+
+
+def _column(
+    base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, height: int, axis: alt.Axis | None
+) -> alt.Chart:
+    """The whole height of a bar: it takes the pointer, and lights up under it."""
+    tip = [alt.Tooltip("time:N", title="opens"), *[alt.Tooltip(f"{name}:Q", format=",.8~r") for name in OHLCV]]
+    chart: alt.Chart = base.mark_bar(color="#888888", clip=True).encode(
+        _x("open_time", brush, axis),
+        alt.X2("end"),
+        y=alt.value(0),
+        y2=alt.value(height),
+        opacity=alt.condition(hover, alt.value(0.2), alt.value(0)),
+        tooltip=tip,
+    )
+    return chart
+
+
+def _prices(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: alt.Axis, width: int) -> ChartType:
+    marks, height = base.encode(color=COLOUR), 280
+    price = alt.Y("low:Q", title="price (quote asset)").scale(zero=False)
+    wicks = marks.mark_rule(clip=True).encode(_x("middle", brush, axis), price, alt.Y2("high"))
+    bodies = marks.mark_bar(clip=True, strokeWidth=0.8).encode(  # the stroke shows a bar that closes where it opened
+        _x("left", brush, axis), alt.X2("right"), alt.Y("open:Q"), alt.Y2("close"), stroke=COLOUR
+    )
+    column = _column(base, brush, hover, height, axis).add_params(hover)
+    return alt.layer(wicks, bodies, column).properties(width=width, height=height)
+
+
+def _volume(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: alt.Axis, width: int) -> ChartType:
+    height = 70
+    amount = alt.Y("volume:Q", title=["volume", "(base asset)"], axis=amounts(3, whole=False))
+    drawn = (
+        base.encode(color=COLOUR)
+        .mark_bar(clip=True)
+        .encode(_x("left", brush, axis), alt.X2("right"), amount.scale(zero=True), alt.Y2Datum(0))
+    )
+    return alt.layer(drawn, _column(base, brush, hover, height, axis)).properties(width=width, height=height)
+
+
+def _overview(bars: pl.DataFrame, width: int) -> pl.DataFrame:
+    """The closes of the whole series in steps, broken where a gap is wide enough to see."""
+    rows, step = rebar(bars, most=width)
+    span = (rows["open_time"][-1] - rows["open_time"][0]).total_seconds()
+    rows = rows.select(_millis("open_time"), "close")
+    apart = pl.col("open_time").diff().fill_null(0) > 1000 * max(1.5 * step, span / 150)
+    rows = rows.with_columns(run=apart.cum_sum())
+    ends = rows.group_by("run", maintain_order=True).last().with_columns(pl.col("open_time") + 1000 * step)
+    return pl.concat([rows, ends.select(rows.columns)]).sort("run", "open_time")
+
+
+def _strip(overview: pl.DataFrame, brush: alt.Parameter, width: int) -> alt.Chart:
+    ends = [int(overview["open_time"].min()), int(overview["open_time"].max())]  # type: ignore[arg-type]
+    chart: alt.Chart = (
+        alt.Chart(overview)
+        .mark_area(interpolate="step-after", line={"color": "#888888", "strokeWidth": 1}, color="#888888", opacity=0.3)
+        .encode(
+            alt.X(
+                "open_time:T", title=None, axis=alt.Axis(format=CLOCK, labelFlush=True, labelOverlap=True, tickCount=8)
+            ).scale(type="utc", domain=ends),
+            alt.Y("close:Q", axis=None, stack=None).scale(zero=False),
+            y2=alt.value(45),
+            detail="run:N",
+        )
+        .add_params(brush)
+        .properties(width=width, height=45)
+    )
+    return chart

@@ -1,0 +1,270 @@
+"""What a series of bars lacks, and how it moves: a calendar of completeness, a histogram of returns."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import altair as alt
+import polars as pl
+from altair.typing import ChartType
+
+from lakehouse.charts.candlestick import MONTH, spacing
+from lakehouse.charts.theme import (
+    BLUE,
+    FALL,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RISE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    amounts,
+    counted,
+    nothing,
+    spoken,
+)
+
+DAY = 86400
+CLASSES = {
+    **{"none": VERMILION, "under half": ORANGE, "half or more": YELLOW, "99 % or more": SKY},
+    **{"all": BLUE, "too many": PURPLE},
+}  # of bars expected
+MAX_YEARS = 12  # that are shown day by day
+WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+HALF = 40  # bins to either side of the one about zero
+DEVIATIONS = 6
+
+
+def completeness(bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 720) -> ChartType:
+    """Draw how many of the bars that a grid without gaps would hold are there: a calendar, a cell a day.
+
+    Args:
+        bars: open_time (UTC); one series, in any order.
+        title: What is seen, and of which version.
+        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
+        width: In pixels.
+
+    Returns:
+        The chart. The first day counts from the first bar on, the last one to the last bar. More than `MAX_YEARS`
+        years, and bars longer than a day, have a cell a month.
+    """
+    if bars.is_empty():
+        return nothing(title, width)
+    times = bars["open_time"].sort()
+    step = interval_seconds or spacing(times)
+    monthly = step > DAY or times[-1].year - times[0].year >= MAX_YEARS
+    cells = count_slots(times, step, "1mo" if monthly else "1d")
+    draw = _by_month if monthly else _by_day
+    return draw(cells, width).properties(title=alt.Title(title, subtitle=_told(cells, step, monthly)))
+
+
+def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 560) -> ChartType:
+    """Draw how the logarithmic returns from bar to next bar are distributed.
+
+    Args:
+        bars: open_time (UTC), close (quote asset); one series, in any order. No return is counted across a gap.
+        title: What is seen, and of which version.
+        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
+        width: In pixels.
+
+    Returns:
+        The chart: 81 bins over at most six robust standard deviations on either side; the edges count what is beyond.
+    """
+    returns = _returns(bars, interval_seconds)
+    if returns.is_empty():
+        return nothing(title, width)
+    deviation, edge = _spread(returns)
+    beyond = {"below": int((returns < -edge).sum()), "above": int((returns > edge).sum())}
+    told = f"{counted(returns.len(), 'return')}, robust standard deviation {deviation:.3g} %; {sum(beyond.values()):,} "
+    told += f"({sum(beyond.values()) / returns.len():.2%}) beyond ±{edge:.3g} %, "
+    told += f"the furthest {_number(returns.min()):+.3g} % and {_number(returns.max()):+.3g} %".replace("-", "−")
+    drawn = (
+        alt.Chart(_bins(returns, edge))
+        .mark_bar()
+        .encode(
+            alt.X("left:Q", title="log return from bar to next bar (%)").scale(domain=[-edge, edge], nice=False),
+            alt.X2("right"),
+            alt.Y("returns:Q", title="returns (count)", axis=amounts(6)),
+            alt.Y2Datum(0),
+            alt.Color("sign:N", legend=None).scale(domain=[-1, 0, 1], range=[FALL, GREY, RISE]),
+            tooltip=[
+                alt.Tooltip("left:Q", format="+.4~f", title="from (%)"),
+                alt.Tooltip("right:Q", format="+.4~f", title="to (%)"),
+                alt.Tooltip("returns:Q", format=","),
+            ],
+        )
+    )
+    sides = {"left": f"← {beyond['below']:,} beyond", "right": f"{beyond['above']:,} beyond →"}
+    notes = [
+        alt.Chart(pl.DataFrame({"text": [text]}))
+        .mark_text(align="left" if side == "left" else "right", baseline="top")
+        .encode(x=alt.value(4 if side == "left" else width - 4), y=alt.value(4), text="text:N")
+        for side, text in sides.items()
+    ]
+    return alt.layer(drawn, *notes).properties(width=width, height=260, title=alt.Title(title, subtitle=told))
+
+
+def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:
+    """Count the bars that are there, and those that an unbroken grid from the first bar to the last would have.
+
+    Args:
+        times: open_time (UTC), sorted, at least one.
+        step: The bars' length in seconds.
+        unit: What a row of the result is: `1d` or `1mo`.
+
+    Returns:
+        cell (its start, UTC), present, expected (Int64); every day or month from the first bar to the last.
+    """
+    first, last = times[0], times[-1]
+    begin = dt.datetime(first.year, first.month, 1 if unit == "1mo" else first.day, tzinfo=first.tzinfo)
+    cell = pl.col("cell").dt.cast_time_unit("us")
+    counts = times.alias("cell").to_frame().group_by(pl.col("cell").dt.truncate(unit)).len("present")
+    cells = pl.datetime_range(begin, last, unit, eager=True, time_unit="us").alias("cell").to_frame()
+    slots = (last - first) // dt.timedelta(seconds=step) + 1
+    starts, ends = [
+        (-((first - moment).dt.total_seconds() // step)).clip(0, slots)
+        for moment in (pl.col("cell"), pl.col("cell").dt.offset_by(unit))
+    ]
+    return cells.join(counts.with_columns(cell), on="cell", how="left").select(
+        "cell",
+        pl.col("present").fill_null(0).cast(pl.Int64),
+        expected=pl.lit(1, pl.Int64) if step == MONTH else ends - starts,
+    )
+
+
+def class_of(part: pl.Expr) -> pl.Expr:
+    """Name the class in `CLASSES` of a part of the bars that are expected."""
+    return (
+        pl.when(part > 1).then(pl.lit("too many"))
+        .when(part == 1).then(pl.lit("all"))
+        .when(part >= 0.99).then(pl.lit("99 % or more"))
+        .when(part >= 0.5).then(pl.lit("half or more"))
+        .when(part > 0).then(pl.lit("under half"))
+        .otherwise(pl.lit("none"))
+    )  # fmt: skip
+
+
+def _told(cells: pl.DataFrame, step: int, monthly: bool) -> str:
+    present, expected = int(cells["present"].sum()), int(cells["expected"].sum())
+    gaps = cells.filter(pl.col("present") < pl.col("expected"))
+    empty = gaps.filter(pl.col("present") == 0).height
+    unit = "month" if monthly else "day"
+    told = f"{present:,} of {expected:,} bars of {spoken(step)} ({present / expected:.2%}); "
+    return told + (f"{counted(gaps.height, unit)} with gaps, {empty:,} of them empty" if gaps.height else "no gaps")
+
+
+def _by_day(cells: pl.DataFrame, width: int) -> ChartType:
+    """Weeks from left to right, days of the week from top to bottom; more than a year has a row a year."""
+    day, first = pl.col("cell").dt, cells["cell"][0]
+    years = cells["cell"][-1].year - first.year + 1
+    one_row = cells.height <= 53 * 7 - first.weekday()
+    start = pl.lit(first) if one_row else pl.col("cell").dt.truncate("1y")
+    since = (pl.col("cell") - start).dt.total_days() + start.dt.weekday() - 1
+    rows = cells.with_columns(week=since // 7, weekday=day.weekday() - 1, year=day.year())
+    month_starts = rows.filter(day.day() == 1) if one_row else rows.filter(day.day() == 1, year=rows["year"].max())
+    if one_row:
+        names = {
+            week: MONTHS[cell.month - 1] + (f" {cell.year}" if place == 0 or cell.month == 1 else "")
+            for place, (week, cell) in enumerate(month_starts.select("week", "cell").iter_rows())
+        }
+        names = names or {0: f"{first:%d %b %Y}"}
+    else:
+        names = {round(30.44 * month / 7): name for month, name in enumerate(MONTHS)}
+    weeks = int(rows["week"].max()) + 1 if one_row else 53  # type: ignore[arg-type]
+    size = min(22, width / (weeks + 1))
+    chart = _tiles(rows, "%a %Y-%m-%d").encode(
+        alt.X("week:O", title=None, axis=_named(names)).scale(domain=list(range(weeks)), paddingInner=0.12),
+        alt.Y("weekday:O", title=None, axis=_named({n: WEEKDAYS[n] for n in (0, 2, 4, 6)})).scale(
+            domain=list(range(7)), paddingInner=0.12
+        ),
+    )
+    chart = chart.properties(width=round(size * weeks), height=round(size * 7))
+    if one_row or years == 1:
+        return chart
+    return chart.facet(row=alt.Row("year:O", title=None), spacing=8)
+
+
+def _by_month(cells: pl.DataFrame, width: int) -> alt.Chart:
+    month = pl.col("cell").dt
+    rows = cells.with_columns(month=month.month() - 1, year=month.year())
+    chart: alt.Chart = (
+        _tiles(rows, "%B %Y")
+        .encode(
+            alt.X("month:O", title=None, axis=_named(dict(enumerate(MONTHS)))).scale(
+                domain=list(range(12)), paddingInner=0.05
+            ),
+            alt.Y("year:O", title=None).scale(paddingInner=0.1),
+        )
+        .properties(width=min(width, 480), height=alt.Step(16))
+    )
+    return chart
+
+
+def _tiles(rows: pl.DataFrame, clock: str) -> alt.Chart:
+    filled = class_of(pl.col("present") / pl.col("expected"))
+    rows = rows.with_columns(pl.col("cell").dt.strftime(clock), filled=filled)
+    there = [name for name in CLASSES if name in rows["filled"]]
+    colours = alt.Scale(domain=there, range=[CLASSES[name] for name in there])
+    chart: alt.Chart = (
+        alt.Chart(rows)
+        .mark_rect(cornerRadius=1.5)
+        .encode(
+            alt.Color(
+                "filled:N",
+                title="bars present of bars expected",
+                scale=colours,
+                sort=there,
+                legend=alt.Legend(orient="bottom"),
+            ),
+            tooltip=["cell:N", alt.Tooltip("present:Q", format=","), alt.Tooltip("expected:Q", format=","), "filled:N"],
+        )
+    )
+    return chart
+
+
+def _named(names: dict[int, str]) -> alt.Axis:
+    table = ", ".join(f"'{value}': '{name}'" for value, name in names.items())
+    return alt.Axis(
+        values=list(names),
+        labelExpr=f"{{{table}}}[datum.value]",
+        labelAngle=0,
+        ticks=False,
+        domain=False,
+        labelOverlap=True,
+    )
+
+
+def _returns(bars: pl.DataFrame, interval_seconds: int | None) -> pl.Series:
+    """Logarithmic returns in percent, of neighbours that are one interval apart."""
+    bars = bars.select("open_time", "close").sort("open_time")
+    step = 1000 * (interval_seconds or spacing(bars["open_time"]))
+    near = pl.col("open_time").diff().dt.total_milliseconds().is_between(0.9 * step, 1.1 * step)  # months differ
+    close, before = pl.col("close"), pl.col("close").shift()
+    sound = bars.select((near & (close > 0) & (before > 0)).fill_null(value=False)).to_series()
+    return bars.select(r=100 * (close / before).log()).filter(sound)["r"]
+
+
+def _spread(returns: pl.Series) -> tuple[float, float]:
+    """The standard deviation that a normal distribution with this median deviation has; where the bins end."""
+    sizes = returns.abs()
+    usual = 1.4826 * _number((returns - _number(returns.median())).abs().median())
+    edge = DEVIATIONS * usual or 1.05 * _number(sizes.quantile(0.99)) or 1.05 * _number(sizes.max()) or 1.0
+    return usual, min(edge, 1.05 * _number(sizes.max()) or 1.0)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _bins(returns: pl.Series, edge: float) -> pl.DataFrame:
+    size = 2 * edge / (2 * HALF + 1)
+    place = (pl.col("r") / size).round().clip(-HALF, HALF).cast(pl.Int64)
+    bins = returns.to_frame("r").filter(pl.col("r").abs() <= edge).group_by(place=place).len("returns").sort("place")
+    return bins.select(
+        pl.col("returns").cast(pl.Int64),
+        left=(pl.col("place") - 0.5) * size,
+        right=(pl.col("place") + 0.5) * size,
+        sign=pl.col("place").sign(),
+    )

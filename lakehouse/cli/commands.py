@@ -1,0 +1,228 @@
+"""The command line: the same verbs as the functions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from rich.console import Console
+from rich.markup import escape
+
+from lakehouse.bronze import ingest as ingest_files
+from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
+from lakehouse.errors import InputError, LakehouseError
+from lakehouse.lake import Lake
+from lakehouse.layers import RefreshFailed
+from lakehouse.progress import Bar
+from lakehouse.sample import write_sample
+from lakehouse.status import read_series, read_status
+
+DONE, INCOMPLETE, UNUSABLE = 0, 1, 2
+LAB = [  # JupyterLab on this machine only, with a kernel at once and without a call home
+    *(
+        "--ip=127.0.0.1",
+        "--LabApp.extension_manager=readonly",
+        f"--LabApp.app_settings_dir={Path(__file__).parent}/lab",
+    ),
+]
+EPILOGUE = """
+Exit codes: 0 all that was asked for was done; 1 some files did not load (they are named, the others have
+loaded), or the data are worse than was asked for; 2 the command could not be carried out. Every command takes --help.
+"""
+app = App(
+    name="lakehouse", help="A lakehouse from raw OHLCV files. Start with `lakehouse run`.", help_epilogue=EPILOGUE
+)
+console = Console(emoji=False)  # a path may hold :fire:
+
+Root = Annotated[str, Parameter(help="The lake: a folder that holds raw/. Default: LAKEHOUSE_ROOT, else the nearest.")]
+Json = Annotated[bool, Parameter(negative="", help="Print JSON for machines instead of tables.")]
+BatchMb = Annotated[int, Parameter(help="Raw text per batch, MiB: memory grows with it.")]
+
+
+Again = Annotated[
+    str, Parameter(help="Pattern of paths to read once more: what was rolled back, for example '2024/*'.")
+]
+
+
+@app.command
+def run(
+    *,
+    root: Root = "",
+    batch_mb: BatchMb = 64,
+    again: Again = "",
+    rebuild: Annotated[bool, Parameter(negative="", help="Compute silver and gold as a whole.")] = False,
+    max_rejected: Annotated[float, Parameter(help="Largest part of the lines that may be rejected.")] = 1.0,
+    min_completeness: Annotated[float, Parameter(help="Smallest part of its grid that a series must have.")] = 0.0,
+    page: Annotated[bool, Parameter(negative="--no-report", name="--report", help="Execute the report.")] = True,
+) -> int:
+    """Do the main job with the Prefect flow: raw/ to bronze, silver and gold, then execute the report.
+
+    With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
+    """
+    lake, code = Lake(root or None), DONE
+    _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
+    _demand(0 <= max_rejected <= 1, "--max-rejected", max_rejected, "0 to 1")
+    _demand(0 <= min_completeness <= 1, "--min-completeness", min_completeness, "0 to 1")
+    from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
+
+    limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
+    try:
+        done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail")
+    except RefreshFailed as failed:
+        done, code = failed.report, INCOMPLETE
+    print_refresh(console, lake, done)
+    series = read_series(lake)
+    if page and series.height:
+        wanted = series.filter(symbol="BTCUSDT", interval="1h")
+        shown = (wanted if wanted.height else series).row(0, named=True)
+        names = {name: shown[name] for name in ("symbol", "interval", "market")}
+        _execute("report", {**names, "root": lake.root}, None, results=False)
+    console.print(
+        f"Tables: {escape(lake.uri('bronze'))}, silver, gold\n"
+        "Next:   [bold]lakehouse status[/] for tables, runs and quarantine; "
+        "[bold]lakehouse lab[/] to explore"
+    )
+    return code
+
+
+@app.command
+def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: Json = False) -> int:
+    """Bring what is new in raw/ into bronze, without Prefect."""
+    lake = Lake(root or None)
+    _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
+    with Bar(desc="ingest") as bar:
+        report = ingest_files(lake, batch_bytes=batch_mb * 2**20, again=again, on_progress=bar.reach)
+    if json:
+        print_json(files=report.files, untouched=report.untouched, run_id=report.run_id, seconds=report.seconds)
+    else:
+        print_report(console, lake, report)
+    return DONE if report.complete else INCOMPLETE
+
+
+@app.command
+def status(*, root: Root = "", json: Json = False) -> int:
+    """Show the tables, the series, the last runs, the files that wait, and the quarantine by reason."""
+    lake = Lake(root or None)
+    stands = read_status(lake)
+    if json:
+        print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
+    else:
+        print_status(console, lake, stands)
+    return DONE
+
+
+@app.command
+def sample(
+    dest: Path,
+    *,
+    symbol: Annotated[list[str] | None, Parameter(help="Repeatable. Default: BTCUSDT.", negative="")] = None,
+    interval: Annotated[list[str] | None, Parameter(help="1s to 1d, repeatable. Default: 1h.", negative="")] = None,
+    first: Annotated[str, Parameter(name="--from", help="First month.")] = "2024-11",
+    last: Annotated[str, Parameter(name="--to", help="Last month, included.")] = "2025-02",
+    seed: Annotated[int, Parameter(help="Other seeds give other prices; the same seed the same bytes.")] = 0,
+) -> int:
+    """Write synthetic klines in the exact form of Binance's archive, a file a month.
+
+    Args:
+        dest: The folder to write into, for example raw/ of a lake.
+    """
+    paths = write_sample(
+        dest, symbols=symbol or ["BTCUSDT"], intervals=interval or ["1h"], first=first, last=last, seed=seed
+    )
+    size = sum(path.stat().st_size for path in paths)
+    console.print(f"{len(paths)} synthetic files, {size / 1e6:,.1f} MB, in {escape(str(dest))}")
+    return DONE
+
+
+@app.command
+def notebook(
+    name: str,
+    *,
+    parameter: Annotated[
+        list[str] | None, Parameter(name=["--parameter", "-p"], help="name=value, repeatable.", negative="")
+    ] = None,
+    root: Root = "",
+    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
+) -> int:
+    """Execute a notebook headless, and make an HTML page of it that opens without network.
+
+    Args:
+        name: A path, or the name of a notebook in notebooks/, for example 00_quick_tour.
+    """
+    from lakehouse.notebooks import read_parameters  # noqa: PLC0415  papermill takes a second to import
+
+    if strange := next((word for word in parameter or [] if "=" not in word), ""):
+        raise InputError(f"-p {strange} tells no value; expected name=value")
+    words = {"root": Lake(root).root} if root else {}
+    words |= dict(word.partition("=")[::2] for word in parameter or [])
+    return _execute(name, read_parameters(name, words), output)
+
+
+@app.command
+def report(
+    *,
+    symbol: str = "BTCUSDT",
+    interval: str = "1h",
+    start: Annotated[str, Parameter(help="First day, for example 2024-03-01. Default: all.")] = "",
+    end: Annotated[str, Parameter(help="Last day, included. Default: all.")] = "",
+    market: Annotated[str, Parameter(help="Default: the market with most bars of it.")] = "",
+    root: Root = "",
+    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
+) -> int:
+    """Write the report on one series: a page with charts that opens without network."""
+    series = {"symbol": symbol, "interval": interval, "market": market}
+    return _execute("report", {**series, "start": start, "end": end, "root": Lake(root or None).root}, output)
+
+
+@app.command
+def lab(
+    *options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: str = "00_quick_tour", root: Root = ""
+) -> int:
+    """Open JupyterLab on a notebook, on this machine only; nothing is asked of a network.
+
+    Args:
+        options: Passed on to JupyterLab, for example --port=8890, --no-browser or --allow-root.
+        name: A path, or the name of a notebook in notebooks/.
+    """
+    from lakehouse.notebooks import find_notebook  # noqa: PLC0415
+
+    command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
+    named = {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
+    return subprocess.run(command, check=False, env={**os.environ, **named}).returncode
+
+
+def _demand(holds: bool, option: str, given: float, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{option} is {given}; expected {expected}")
+
+
+def _execute(
+    name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None, *, results: bool = True
+) -> int:
+    from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
+
+    with console.status(f"executing {name}"):
+        executed = run_notebook(name, parameters, output)
+    found = ", ".join(f"{key} {value}" for key, value in read_results(executed).items())
+    if results:
+        console.print(f"[bold]{name}[/]: {escape(found)}" if found else f"[bold]{name}[/] has run")
+    console.print(f"Page:   {escape(executed.with_suffix('.html').resolve().as_uri())}", soft_wrap=True)
+    return DONE
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; errors of ours are printed in one piece, without a traceback."""
+    try:
+        code = app(args, exit_on_error=True, result_action="return_value")
+    except LakehouseError as error:
+        Console(stderr=True, emoji=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        code = UNUSABLE
+    except KeyboardInterrupt:
+        Console(stderr=True, emoji=False).print("stopped; what was committed stands, run again to go on")
+        code = UNUSABLE
+    sys.exit(code)

@@ -1,0 +1,270 @@
+"""One Delta table over time: scan a version, list versions and files, compare, go back, keep it tidy."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence, Set
+
+import dataframely as dy
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from lakehouse.delta.commits import commit_properties, file_stats, guarded
+from lakehouse.delta.diff import ROUNDING, diff_versions
+from lakehouse.delta.history import read_versions, standing
+from lakehouse.delta.stores import OpenedTable
+from lakehouse.delta.upkeep import compact, missing_files, remove_unused
+from lakehouse.errors import VersionError
+
+CONFIGURATION: Mapping[str, str | None] = {
+    "delta.enableChangeDataFeed": "true",
+    "delta.logRetentionDuration": "interval 3650 days",  # this is a workbook about time travel
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
+
+
+class Table:
+    """A Delta table of a lake.
+
+    Args:
+        name: For messages, for example `bronze/candles`.
+        uri: Where it lies, a path or a URL.
+        schema: Its columns and dtypes.
+        key: The columns that name a row.
+        partition: The columns that it is partitioned by.
+        storage_options: What deltalake needs beside the environment to open the URL.
+        made_from: The table of which this one is a layer.
+        on_restore: Told before and after a restore which versions' commits the table holds then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        uri: str,
+        schema: Mapping[str, pl.DataType],
+        key: Sequence[str],
+        partition: Sequence[str] = (),
+        storage_options: dict[str, str] | None = None,
+        made_from: Table | None = None,
+        on_restore: Callable[[Set[int]], object] = lambda stands: None,
+    ) -> None:
+        self.name = name
+        self.uri = uri
+        self.schema = dict(schema)
+        self.key = tuple(key)
+        self.partition = tuple(partition)
+        self._options = storage_options
+        self.made_from = made_from
+        self._on_restore = on_restore
+
+    def __repr__(self) -> str:
+        return f"Table({self.name!r}, {self.uri!r})"
+
+    def exists(self) -> bool:
+        """Whether anything was ever written to it."""
+        return DeltaTable.is_deltatable(self.uri, self._options)
+
+    def open(self) -> DeltaTable:
+        """Open the latest version as deltalake's own object.
+
+        Raises:
+            VersionError: There is no table yet.
+        """
+        try:
+            return OpenedTable(self.uri, storage_options=self._options)
+        except TableNotFoundError as error:
+            raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
+
+    def open_or_create(self) -> DeltaTable:
+        """Open the latest version; an empty table is made if there is none."""
+        try:
+            return self.open()
+        except VersionError:
+            empty = pl.DataFrame(schema=self.schema).to_arrow()
+            return OpenedTable.create(
+                self.uri,
+                empty.schema,
+                mode="ignore",  # another writer may be first
+                partition_by=list(self.partition),
+                configuration=CONFIGURATION,
+                storage_options=self._options,
+            )
+
+    def version(self) -> int:
+        """The latest version; -1 if there is no table yet."""
+        return self.open().version() if self.exists() else -1
+
+    def scan(self, version: int | None = None, as_of: dt.datetime | None = None) -> pl.LazyFrame:
+        """Read the table lazily.
+
+        Args:
+            version: A version; -1 is the latest, negative ones count from the end.
+            as_of: A time; the version that was current then.
+
+        Returns:
+            The table's columns, in the contract's order; rows in no order.
+
+        Raises:
+            VersionError: The table has no such version.
+        """
+        if version is not None and as_of is not None:
+            raise VersionError(f"table '{self.name}': give a version or a time, not both")
+        wanted = self._version_at(as_of) if as_of is not None else -1 if version is None else version
+        return pl.scan_delta(self.at(wanted)).select(self.schema.keys())
+
+    def diff(self, before: int, after: int, *, tolerance: float = ROUNDING) -> pl.DataFrame:
+        """List what changed between two versions.
+
+        Args:
+            before: The one version; negative ones count from the end, -1 is the latest.
+            after: The other.
+            tolerance: The part of their size by which two numbers may differ and be the same; 0 tells every last digit.
+
+        Returns:
+            The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every
+            other column, the file and line that stated each among them; sorted by key. A row whose provenance alone
+            differs has not changed.
+
+        Raises:
+            VersionError: The table has no such version, or vacuum has removed its files.
+
+        Example:
+            >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
+        """
+        old, new = self.at(before), self.at(after)
+        changes = diff_versions(old, new, self.schema, self.key, self.partition, tolerance=tolerance)
+        try:
+            return changes.collect()
+        except FileNotFoundError as error:
+            raise VersionError(
+                f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
+            ) from error
+
+    def at(self, version: int) -> DeltaTable:
+        """Open a version as deltalake's own object.
+
+        Args:
+            version: Negative ones count from the end, -1 is the latest.
+
+        Returns:
+            The opened table.
+
+        Raises:
+            VersionError: There is no table yet, or no such version, or vacuum has removed its files.
+        """
+        table = self.open()
+        wanted = version if version >= 0 else table.version() + 1 + version
+        if not 0 <= wanted <= table.version():
+            raise VersionError(f"table '{self.name}' has versions 0 to {table.version()}, not {version}")
+        if wanted == table.version():
+            return table
+        try:
+            old = OpenedTable(self.uri, version=wanted, storage_options=self._options)
+        except DeltaError as error:
+            raise VersionError(f"table '{self.name}': version {wanted} is not in the log any more: {error}") from error
+        if gone := missing_files(self.uri, old, table):
+            raise VersionError(f"table '{self.name}': vacuum has removed {gone} file(s) of version {wanted}")
+        return old
+
+    def consumes(self, source: DeltaTable) -> str:
+        """The application id under which a layer keeps, in its own commits, the version of its source it consumed."""
+        return f"{self.name} ← {source.metadata().id}"
+
+    def guard(self, *partition: str) -> str:
+        """The application id that a commit to a partition, or to a table without partitions, carries."""
+        return "/".join([self.name.split("/")[0], *partition]) if partition else self.name
+
+    def _version_at(self, as_of: dt.datetime) -> int:
+        moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
+        past = self.versions().filter(pl.col("at") <= moment)
+        if past.is_empty():
+            first = self.versions()["at"][-1]
+            raise VersionError(
+                f"table '{self.name}' begins at {first:%Y-%m-%d %H:%M:%S} UTC; nothing is there at {as_of}"
+            )
+        return int(past["version"].max())  # type: ignore[arg-type]
+
+    def versions(self) -> pl.DataFrame:
+        """What happened to the table, the latest first.
+
+        Returns:
+            version (Int64), at (Datetime, UTC), operation, inserted, updated, deleted (Int64, rows),
+            files (Int64, raw files that the commit took rows from), run (which run wrote it).
+        """
+        return read_versions(self.open())
+
+    def files(self) -> pl.DataFrame:
+        """The Parquet files of the latest version.
+
+        Returns:
+            path, size_bytes (Int64), num_records (Int64), partition columns, and min/max of each column
+            (`min.open_time`, …), from the Delta log alone.
+        """
+        return file_stats(self.open(), self.partition)
+
+    def restore(self, version: int) -> int:
+        """Go back: make an earlier version the latest again. That is a new version, nothing is lost.
+
+        Of bronze: the ledger marks what this undoes as `rolled_back`, and ingest does not bring it back until the
+        file changes, or is asked for with `ingest(lake, again=…)`.
+
+        Args:
+            version: Which; negative ones count from the end.
+
+        Returns:
+            The new version; the latest itself if that was asked for.
+
+        Raises:
+            VersionError: The table has no such version, or vacuum has removed its files.
+            ConflictError: Other writers won at every attempt.
+        """
+        wanted = self.at(version).version()
+        return guarded(lambda: self._restore(wanted))
+
+    def _restore(self, version: int) -> int:
+        base = self.open()
+        if version == base.version():
+            return version
+        target = self.at(version)
+        changes = diff_versions(base, target, self.schema, self.key, self.partition).group_by("change").len().collect()
+        notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
+        stands = standing(base, version)
+        self._on_restore(stands)
+        parts = pl.concat(
+            [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
+        )
+        guards = [self.guard(*map(str, part)) for part in parts.select(self.partition).unique().iter_rows()]
+        consumed = {self.consumes(self.made_from.open()): -1} if self.made_from else {}  # a restore leaves it as it was
+        properties = commit_properties(base, guards or [self.guard()], notes, consumed)
+        base.restore(version, commit_properties=properties)
+        self._on_restore(stands | {base.version()})
+        return base.version()
+
+    def optimize(self) -> int:
+        """Join small files, so that reading is fast again; no row changes.
+
+        Returns:
+            How many files fewer there are; without anything to join there is no new version.
+        """
+        return compact(self.open(), commit_properties(self.open(), [], {}))
+
+    def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
+        """Remove the files that the latest version does not need. Older versions cannot be read then.
+
+        Args:
+            keep_versions: Older versions that are to stay readable; negative ones count from the end.
+            dry_run: Only tell what would be removed.
+
+        Returns:
+            The files, relative to the table.
+
+        Raises:
+            VersionError: The table has no such version.
+        """
+        return remove_unused(self.open(), [self.at(v).version() for v in keep_versions], dry_run=dry_run)
+
+
+def contract_schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
+    """The columns and dtypes of a contract."""
+    return dict(contract.create_empty().schema)

@@ -1,0 +1,6 @@
+"""The same work as Prefect flows: runs, retries, artifacts and a schedule."""
+
+from lakehouse.flows.lake import ingest_bronze, refresh_lake
+from lakehouse.flows.notebooks import run_notebooks
+
+__all__ = ["ingest_bronze", "refresh_lake", "run_notebooks"]

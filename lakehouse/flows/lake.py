@@ -1,0 +1,210 @@
+"""The Prefect flows: the same work as the plain functions, with runs, retries, artifacts and a schedule.
+
+Without PREFECT_API_URL an embedded API is started for the run; with it, the flow reports to that server.
+
+No `from __future__ import annotations` here: a served flow travels to its process by value, and annotations that are
+strings cannot be resolved there.
+"""
+
+import lakehouse.flows.settings  # noqa: F401  before Prefect
+
+# isort: split
+import time
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+from pydantic import Field
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from lakehouse.bronze import (
+    Batch,
+    IngestFailed,
+    IngestReport,
+    Plan,
+    new_run_id,
+    plan,
+    read_batches,
+    report_of,
+    write_batch,
+)
+from lakehouse.contracts import COUNTS
+from lakehouse.errors import ConflictError
+from lakehouse.flows.notebooks import run_notebooks
+from lakehouse.lake import Lake
+from lakehouse.layers import (
+    LakeReport,
+    RefreshFailed,
+    RefreshReport,
+    find_breaches,
+    read_quality,
+    refresh_gold,
+    refresh_silver,
+)
+from lakehouse.progress import Bar
+
+BatchMb = Annotated[int, Field(ge=1, description="Raw text per batch, MiB: memory grows with it.")]
+
+Part = Annotated[float, Field(ge=0, le=1)]
+__all__ = ["ingest_bronze", "refresh_lake", "run_notebooks"]
+
+
+def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), ConflictError)
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+def plan_files(lake: Lake, again: str) -> Plan:
+    """Find the file revisions that are new, or asked for."""
+    return plan(lake, again)
+
+
+@task(
+    name="write batch",
+    task_run_name="{label}",
+    cache_policy=NO_CACHE,
+    retries=3,
+    retry_delay_seconds=5,
+    retry_jitter_factor=1,
+    retry_condition_fn=_is_conflict,
+)
+def write_one(lake: Lake, batch: Batch, run_id: str, label: str) -> list[dict[str, object]]:
+    """Write one batch; tried again only if other writers kept coming first."""
+    return write_batch(lake, batch, run_id)
+
+
+@flow(name="ingest-bronze", flow_run_name="ingest {root}")
+def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> IngestReport:
+    """Bring every new file revision below raw/ into bronze: plan, a task for each batch, account.
+
+    Args:
+        root: The lake: a folder or a URL. Default: LAKEHOUSE_ROOT, else the nearest folder upwards with raw/.
+        batch_mb: Raw text per batch, MiB.
+        again: A pattern of paths below raw/ to read once more though they have not changed.
+
+    Returns:
+        The account of the run.
+
+    Raises:
+        IngestFailed: Some files did not load; all others have. It carries the account.
+    """
+    log = get_run_logger()
+    began, run_id = time.perf_counter(), new_run_id()
+    lake = Lake(root or None)
+    todo = plan_files(lake, again)
+    log.info(
+        "%s: %d files to read, %.1f MB; %d have nothing new",
+        lake.root,
+        len(todo.pending),
+        todo.size / 1e6,
+        todo.untouched,
+    )
+    rows = _write_all(lake, todo, run_id, batch_mb) if todo.pending else []
+    report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
+    if rows:
+        _publish(report)
+        log.info("%s", report)
+    if report.failed.height:
+        error = IngestFailed(report)
+        return Failed(message=str(error), data=error)  # type: ignore[return-value]
+    return report
+
+
+def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[str, object]]:
+    log = get_run_logger()
+    rows, done_bytes = list[dict[str, object]](), 0
+    about = f"{todo.size / 1e6:,.1f} MB of raw files"
+    progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
+    with Bar(total=todo.size, desc="ingest") as bar, logging_redirect_tqdm():
+        for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
+            label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
+            done = write_one(lake, batch, run_id, label)
+            rows += done
+            bar.update(batch.size)
+            done_bytes += batch.size
+            update_progress_artifact(progress, 100 * done_bytes / todo.size if todo.size else 100.0)
+            lines = {name: sum(cast("int", row[name]) for row in done) for name in COUNTS}
+            log.info("%s: %s", label, ", ".join(f"{count:,} {name}" for name, count in lines.items() if count))
+    return rows
+
+
+def _publish(report: IngestReport) -> None:
+    files = report.files.select("path", "market", "symbol", "interval", *COUNTS, "status", "error")
+    create_table_artifact(files.to_dicts(), key="ingest-files", description="One row for each file of the run")
+    failures = "".join(f"- `{row['path']}`: {row['error']}\n" for row in report.failed.iter_rows(named=True))
+    counts = "".join(f"| {name} | {getattr(report, name):,} |\n" for name in COUNTS)
+    text = f"# Ingest {report.run_id}\n\n{report}\n\n| lines | |\n|---|---:|\n{counts}"
+    create_markdown_artifact(text + (f"\n## Did not load\n\n{failures}" if failures else ""), key="ingest-summary")
+
+
+@task(name="refresh silver", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)
+def silver_task(lake: Lake, rebuild: bool) -> RefreshReport:
+    """Bring silver up to bronze."""
+    return refresh_silver(lake, rebuild=rebuild)
+
+
+@task(name="refresh gold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)
+def gold_task(lake: Lake, rebuild: bool) -> list[RefreshReport]:
+    """Bring gold up to silver."""
+    return refresh_gold(lake, rebuild=rebuild)
+
+
+@flow(name="refresh-lake", flow_run_name="refresh {root}")
+def refresh_lake(
+    root: str = "",
+    batch_mb: BatchMb = 64,
+    again: str = "",
+    rebuild: bool = False,
+    max_rejected: Part = 1.0,
+    min_completeness: Annotated[
+        float, Field(ge=0, le=1, description="Bars of each series, as a part of its grid.")
+    ] = 0.0,
+    on_breach: Literal["warn", "fail"] = "warn",
+) -> LakeReport:
+    """Bring raw/ to gold: ingest, silver, gold; then hold the quality against thresholds.
+
+    Args:
+        root: As of `ingest_bronze`; also the two that follow.
+        batch_mb: The same.
+        again: The same.
+        rebuild: Compute silver and gold as a whole, not just what has changed.
+        max_rejected: More rejected lines than this part of those read are a breach.
+        min_completeness: Fewer bars than this part of a series' grid are a breach.
+        on_breach: Whether a breach is a warning, or makes the flow fail when all is done.
+
+    Returns:
+        The account of ingest, and what was refreshed.
+
+    Raises:
+        RefreshFailed: Some files did not load, or a threshold was broken and `on_breach` is fail. All else is done.
+    """
+    log = get_run_logger()
+    lake = Lake(root or None)
+    try:
+        account = ingest_bronze(root=lake.root, batch_mb=batch_mb, again=again)
+    except IngestFailed as error:
+        account = error.report
+    layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
+    quality = read_quality(lake)
+    breaches = find_breaches(account, quality, max_rejected, min_completeness)
+    lines = [*map(str, layers), *(f"breach: {breach}" for breach in breaches)]
+    create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "Nothing to refresh.", key="refresh-summary")
+    create_table_artifact(quality.to_dicts(), key="lake-quality", description="Bars, gaps and flags of each series")
+    for layer in layers:
+        log.info("%s", layer)
+    for breach in breaches:
+        log.warning("%s", breach)
+    done = LakeReport(account, tuple(layers), quality, tuple(breaches))
+    if account.failed.height or (breaches and on_breach == "fail"):
+        failure = RefreshFailed(done)
+        return Failed(message=str(failure), data=failure)  # type: ignore[return-value]
+    return done

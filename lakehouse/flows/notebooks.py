@@ -1,0 +1,88 @@
+"""The Prefect flow that runs a notebook for each combination of parameters.
+
+No `from __future__ import annotations` here, see `flows`.
+"""
+
+import lakehouse.flows.settings  # noqa: F401  before Prefect
+
+# isort: split
+import itertools
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import polars as pl
+from prefect import flow, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from lakehouse.bronze import new_run_id
+from lakehouse.errors import BatchFailed
+from lakehouse.notebooks import Value, check_parameters, headless, read_results, run_notebook
+
+
+@task(name="run notebook", task_run_name="{label}", cache_policy=NO_CACHE)
+def run_one(name: str, parameters: dict[str, Value], folder: str, label: str) -> dict[str, object]:
+    """Run a notebook; returns where its page lies, how long it took and what it recorded."""
+    began = time.perf_counter()
+    executed = run_notebook(name, parameters, Path(folder, f"{label}.ipynb"))
+    page = executed.with_suffix(".html").resolve()
+    create_link_artifact(page.as_uri(), link_text=label, key="notebook-page", description=f"{name}: {parameters}")
+    return {"seconds": round(time.perf_counter() - began, 1), "page": str(page), **read_results(executed)}
+
+
+@flow(name="run-notebooks", flow_run_name="{name}", validate_parameters=True)
+def run_notebooks(
+    name: str,
+    grid: dict[str, list[str | int | float | bool]],
+    output: str = "",
+    at_once: Annotated[int, Field(ge=1, description="Notebooks at the same time; each is a process.")] = 2,
+) -> pl.DataFrame:
+    """Run a notebook for each combination of parameters: a task each, with its page as an artifact.
+
+    Args:
+        name: The notebook: a path, or its name in notebooks/.
+        grid: Parameter → its values, for example {"symbol": ["BTCUSDT", "ETHUSDT"], "interval": ["1h"]}.
+        output: The folder for executed copies and pages. Default: `runs/<UTC time>-<name>`.
+        at_once: How many run at the same time.
+
+    Returns:
+        A row for each: the parameters, seconds, page, what it recorded, and error (null if it went well).
+
+    Raises:
+        InputError: There is no such notebook or parameter.
+        BatchFailed: Some notebooks failed; the others have run. It carries the rows.
+    """
+    combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+    for parameters in combinations:
+        check_parameters(name, parameters)
+    folder = output or f"runs/{new_run_id()}-{Path(name).stem}"
+    pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
+    with headless(), pool as runner:
+        labels = ["-".join(map(str, parameters.values())) or Path(name).stem for parameters in combinations]
+        told = [
+            {"name": name, "parameters": parameters, "folder": folder, "label": label}
+            for label, parameters in zip(labels, combinations, strict=True)
+        ]
+        futures = [runner.submit(run_one, parameters) for parameters in told]
+        ends = [future.result(raise_on_failure=False) for future in futures]
+    rows = [
+        {
+            "notebook": label,
+            **given,
+            **(end if isinstance(end, dict) else {}),
+            "error": None if isinstance(end, dict) else str(end) or type(end).__name__,
+        }
+        for label, given, end in zip(labels, combinations, ends, strict=True)
+    ]
+    runs = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"error": pl.String})
+    create_table_artifact(runs.to_dicts(), key="notebook-results", description=f"{name}: what each run recorded")
+    failed = runs["error"].count()
+    create_markdown_artifact(f"{runs.height} runs of {name}, {failed} failed; see {folder}", key="notebook-summary")
+    if failed:
+        error = BatchFailed(runs)
+        return Failed(message=str(error), data=error)  # type: ignore[return-value]
+    return runs

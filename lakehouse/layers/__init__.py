@@ -1,0 +1,16 @@
+"""What is derived: silver and gold, refreshed by what has changed, and how good they are."""
+
+from lakehouse.layers.gold import refresh_gold
+from lakehouse.layers.quality import LakeReport, RefreshFailed, find_breaches, read_quality
+from lakehouse.layers.refresh import RefreshReport
+from lakehouse.layers.silver import refresh_silver
+
+__all__ = [
+    "LakeReport",
+    "RefreshFailed",
+    "RefreshReport",
+    "find_breaches",
+    "read_quality",
+    "refresh_gold",
+    "refresh_silver",
+]

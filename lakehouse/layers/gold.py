@@ -1,0 +1,199 @@
+"""Gold: days made from silver's bars, and weeks and months made from the days."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+
+import polars as pl
+from deltalake import DeltaTable
+
+from lakehouse.contracts import GoldBar, check_rows
+from lakehouse.delta import Span, read_spans
+from lakehouse.intervals import INTERVAL_SECONDS
+from lakehouse.lake import Lake
+from lakehouse.layers.refresh import Compute, Computed, Layer, RefreshReport, refresh
+
+DAY = 86400
+SECONDS = {name: seconds for name, seconds in INTERVAL_SECONDS.items() if seconds <= DAY}  # what a day is made from
+BY = ("market", "symbol")
+COLUMNS = tuple(GoldBar.create_empty().schema)
+UNBOUND = ("volume", "vwap", "realised_volatility", "max_drawdown")  # what absurd prices make of them is no number
+
+
+def refresh_gold(lake: Lake, *, rebuild: bool = False) -> list[RefreshReport]:
+    """Bring gold/daily up to silver, then gold/weekly and gold/monthly up to the days.
+
+    Args:
+        lake: The lake.
+        rebuild: Compute everything.
+
+    Returns:
+        What was done to each of the three tables.
+
+    Raises:
+        VersionError: There is no silver table yet.
+        ConflictError: Other writers won at every attempt.
+
+    Example:
+        >>> [report.table for report in refresh_gold(Lake("/data/lake"))]            # doctest: +SKIP
+        ['gold/daily', 'gold/weekly', 'gold/monthly']
+    """
+    layers = [
+        Layer((lake.gold,), BY, "open_time", _apart, _days),
+        Layer((lake.weekly,), BY, "open_time", _apart, _periods("1w")),
+        Layer((lake.monthly,), BY, "open_time", _apart, _periods("1mo")),
+    ]
+    return [refresh(layer, rebuild=rebuild) for layer in layers]
+
+
+def make_days(bars: pl.DataFrame) -> pl.DataFrame:
+    """Gather bars to days: of each day those of the finest interval that has any.
+
+    Args:
+        bars: Rows of silver/candles, whole days, any series.
+
+    Returns:
+        Rows of gold/daily; see `contracts.GoldBar`.
+    """
+    day = pl.col("open_time").dt.truncate("1d")
+    known = bars.lazy().filter(pl.col("interval").is_in(list(SECONDS)))
+    fitted = known.with_columns(_day=day, _seconds=pl.col("interval").replace_strict(SECONDS, return_dtype=pl.Int64))
+    stated = fitted.filter(~pl.col("is_filled"))
+    finest = stated.group_by(*BY, "_day").agg(pl.col("_seconds").min())
+    keys = [*BY, "_day", "_seconds"]
+    filled = fitted.join(finest, on=keys).group_by(keys).agg(filled=pl.col("is_filled").sum().cast(pl.Int64))
+    path = ("open", "close")
+    typical = (pl.col("high") + pl.col("low") + pl.col("close")) / 3
+    known_volume = pl.col("volume").is_not_null()
+    quote = pl.when(known_volume).then(pl.coalesce("quote_volume", typical * pl.col("volume")))
+    gathered = (
+        stated.join(finest, on=keys)
+        .sort(*keys, "open_time")
+        .with_columns(_fall=_fall(*path, over=keys), _quote=quote)
+        .group_by(keys, maintain_order=True)
+        .agg(
+            source=pl.col("interval").first(),
+            **_prices(),
+            volume=_sum("volume"),
+            vwap=_sum("_quote") / _sum("volume"),
+            trades=_whole_sum("trades"),
+            realised_volatility=_root_of_squares("log_return"),
+            max_drawdown=pl.col("_fall").max(),
+            bars=pl.len().cast(pl.Int64),
+            outliers=pl.col("outlier").count().cast(pl.Int64),
+        )
+    )
+    expected = (DAY // pl.col("_seconds")).cast(pl.Int64)
+    days = (
+        gathered.join(filled, on=keys)
+        .with_columns(*map(_finite, UNBOUND), open_time="_day", expected=expected)
+        .with_columns(completeness=pl.col("bars") / pl.col("expected"))
+        .select(COLUMNS)
+        .sort(*BY, "open_time")
+        .collect()
+    )
+    return check_rows(GoldBar, days)
+
+
+def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
+    """Gather days to weeks or months.
+
+    Args:
+        days: Rows of gold/daily, whole weeks or months, any series.
+        every: `1w` or `1mo`.
+
+    Returns:
+        Rows of gold/weekly or gold/monthly; see `contracts.GoldBar`. What they expect is what the whole period has of
+        the finest source that it met; the draw-down is the larger of the days' own and that of their closes.
+    """
+    keys = [*BY, "_period"]
+    seconds = pl.col("source").replace_strict(SECONDS, return_dtype=pl.Int64)
+    length = (pl.col("_period").dt.offset_by(every) - pl.col("_period")).dt.total_days()
+    periods = (
+        days.lazy()
+        .sort(*BY, "open_time")
+        .with_columns(_period=pl.col("open_time").dt.truncate(every), _seconds=seconds)
+        .with_columns(_fall=_fall("open", "close", over=keys), _quote=pl.col("vwap") * pl.col("volume"))
+        .group_by(keys, maintain_order=True)
+        .agg(
+            source=pl.col("source").sort_by("_seconds").first(),
+            **_prices(),
+            volume=_sum("volume"),
+            vwap=_sum("_quote") / _sum("volume"),
+            trades=_whole_sum("trades"),
+            realised_volatility=_root_of_squares("realised_volatility"),
+            max_drawdown=pl.max_horizontal(pl.col("_fall").max(), pl.col("max_drawdown").max()),
+            expected=pl.col("expected").max(),
+            **{name: pl.col(name).sum() for name in ("bars", "filled", "outliers")},
+        )
+        .with_columns(*map(_finite, UNBOUND), open_time="_period", expected=pl.col("expected") * length)
+        .with_columns(completeness=pl.col("bars") / pl.col("expected"))
+        .select(COLUMNS)
+        .sort(*BY, "open_time")
+        .collect()
+    )
+    return check_rows(GoldBar, periods)
+
+
+def _apart(_group: Mapping[str, str]) -> dt.timedelta:
+    return dt.timedelta(days=31)
+
+
+def _days(source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime) -> Computed:
+    first, last = _truncated(low, "1d"), _truncated(high, "1d")
+    rows = _read(source, group, first, last + dt.timedelta(days=1))
+    return first, last, (make_days(rows),)
+
+
+def _periods(every: str) -> Compute:
+    def compute(source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime) -> Computed:
+        first, last = _truncated(low, every), _truncated(high, every)
+        end = pl.select(pl.lit(last).dt.offset_by(every)).item()
+        return first, last, (make_periods(_read(source, group, first, end), every),)
+
+    return compute
+
+
+def _read(source: DeltaTable, group: Mapping[str, str], first: dt.datetime, end: dt.datetime) -> pl.DataFrame:
+    rows = read_spans(source, [Span(group, "open_time", first, end)])
+    return rows.filter(pl.col("open_time") < end).collect()
+
+
+def _truncated(moment: dt.datetime, every: str) -> dt.datetime:
+    return pl.select(pl.lit(moment).dt.truncate(every)).item()  # type: ignore[no-any-return]
+
+
+def _prices() -> dict[str, pl.Expr]:
+    firsts = {"open": pl.col("open").first(), "high": pl.col("high").max(), "low": pl.col("low").min()}
+    return {**firsts, "close": pl.col("close").last()}
+
+
+def _sum(name: str) -> pl.Expr:
+    """A sum that is null where nothing is known, instead of 0."""
+    return pl.when(pl.col(name).count() > 0).then(_in_order(pl.col(name)))
+
+
+def _whole_sum(name: str) -> pl.Expr:
+    """The same of whole numbers, null too where it would be more than an Int64 holds."""
+    return pl.when(pl.col(name).cast(pl.Float64).sum() < 2**62).then(_sum(name))
+
+
+def _root_of_squares(name: str) -> pl.Expr:
+    return pl.when(pl.col(name).count() > 0).then(_in_order(pl.col(name) ** 2).sqrt())
+
+
+def _in_order(values: pl.Expr) -> pl.Expr:
+    """Add up in the order of the rows: parts that are summed side by side differ in the last digit from run to run."""
+    return values.implode().list.sum()
+
+
+def _fall(first: str, name: str, over: list[str]) -> pl.Expr:
+    """How far a price lies below the highest so far, as a part of it; nothing below a price that is not positive."""
+    peak = pl.max_horizontal(pl.col(first).first(), pl.col(name).cum_max())
+    return pl.when(peak > 0).then(1 - pl.col(name) / peak).otherwise(0.0).over(over)
+
+
+def _finite(name: str) -> pl.Expr:
+    """Null what has grown too large for a number, or is none."""
+    return pl.when(pl.col(name).is_finite()).then(pl.col(name))

@@ -1,0 +1,94 @@
+"""How complete the series are, and what breaks a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from lakehouse.bronze import IngestFailed, IngestReport
+from lakehouse.errors import LakehouseError
+from lakehouse.lake import Lake
+from lakehouse.layers.refresh import RefreshReport
+
+SERIES = ["market", "symbol", "interval"]
+
+
+@dataclass(frozen=True, slots=True)
+class LakeReport:
+    """What a run from raw/ to gold did.
+
+    Attributes:
+        ingest: The account of the raw files.
+        layers: What was done to silver/candles and the three tables of gold.
+        quality: See `read_quality`.
+        breaches: What is worse than the thresholds, in words.
+    """
+
+    ingest: IngestReport
+    layers: tuple[RefreshReport, ...]
+    quality: pl.DataFrame
+    breaches: tuple[str, ...]
+
+
+def read_quality(lake: Lake) -> pl.DataFrame:
+    """Count what each series of silver has and lacks, from the Delta log and the gaps alone.
+
+    Args:
+        lake: The lake.
+
+    Returns:
+        market, symbol, interval, bars (stated), missing (slots that nobody stated), filled (of these) and completeness
+        (bars / (bars + missing)); sorted by series.
+    """
+    counts = dict.fromkeys(("bars", "missing", "filled"), pl.Int64())
+    if not lake.silver.exists() or lake.silver.files().is_empty():
+        return pl.DataFrame(schema={**dict.fromkeys(SERIES, pl.String()), **counts, "completeness": pl.Float64()})
+    rows = lake.silver.files().group_by(SERIES).agg(pl.col("num_records").sum().alias("rows"))
+    filled = pl.col("missing").filter("is_filled").sum().alias("filled")
+    gaps = lake.gaps.scan().group_by(SERIES).agg(pl.col("missing").sum(), filled).collect()
+    found = rows.join(gaps, on=SERIES, how="left").with_columns(pl.col("missing", "filled").fill_null(0))
+    found = found.with_columns(bars=pl.col("rows") - pl.col("filled"))
+    complete = pl.col("bars") / (pl.col("bars") + pl.col("missing"))
+    return found.select(*SERIES, *counts, completeness=complete).sort(SERIES)
+
+
+def find_breaches(
+    account: IngestReport, quality: pl.DataFrame, max_rejected: float, min_completeness: float
+) -> list[str]:
+    """Hold a run against thresholds.
+
+    Args:
+        account: Of the raw files.
+        quality: See `read_quality`.
+        max_rejected: The largest part of the lines read that may be rejected.
+        min_completeness: The smallest part of its grid that each series must have.
+
+    Returns:
+        A sentence for each breach.
+    """
+    found = []
+    part = account.rejected / account.read if account.read else 0.0
+    if part > max_rejected:
+        told = f"{account.rejected:,} of {account.read:,} lines were rejected, {part:.2%}"
+        found.append(f"{told}; at most {max_rejected:.2%} was asked for")
+    for row in quality.filter(pl.col("completeness") < min_completeness).iter_rows(named=True):
+        name = " ".join(row[column] for column in SERIES)
+        found.append(f"{name} is {row['completeness']:.2%} complete; at least {min_completeness:.2%} was asked for")
+    return found
+
+
+class RefreshFailed(LakehouseError):
+    """A run from raw/ to gold is done, but files did not load, or what it found is worse than was demanded.
+
+    Args:
+        report: All that was done; `report.ingest.failed` and `report.breaches` are what is wrong.
+    """
+
+    def __init__(self, report: LakeReport) -> None:
+        super().__init__(report)
+        self.report = report
+
+    def __str__(self) -> str:
+        failed = self.report.ingest.failed.height
+        return "\n".join([*([str(IngestFailed(self.report.ingest))] if failed else []), *self.report.breaches])

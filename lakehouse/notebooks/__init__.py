@@ -1,0 +1,27 @@
+"""Run a notebook headless, keep what it found, and make a page of it."""
+
+from lakehouse.notebooks.pages import use_charts
+from lakehouse.notebooks.run import (
+    Value,
+    check_answer,
+    check_parameters,
+    find_notebook,
+    headless,
+    read_parameters,
+    read_results,
+    record,
+    run_notebook,
+)
+
+__all__ = [
+    "Value",
+    "check_answer",
+    "check_parameters",
+    "find_notebook",
+    "headless",
+    "read_parameters",
+    "read_results",
+    "record",
+    "run_notebook",
+    "use_charts",
+]

@@ -1,0 +1,231 @@
+"""Run notebooks headless, and keep what they found. The only file that knows papermill."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import difflib
+import json
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill as pm
+from IPython.display import display
+from jupyter_core.utils import ensure_event_loop
+from nbclient.exceptions import CellTimeoutError
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
+
+from lakehouse.errors import InputError, NotebookFailed
+from lakehouse.notebooks.pages import HEADLESS, write_page
+
+RESULTS = "application/vnd.lakehouse.results+json"
+KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
+Value = str | int | float | bool
+
+
+def run_notebook(
+    name_or_path: str | Path,
+    parameters: Mapping[str, Value] | None = None,
+    output: str | Path | None = None,
+    *,
+    timeout: int = 600,
+) -> Path:
+    """Execute a notebook from top to bottom in a fresh kernel, and make a page of it.
+
+    Args:
+        name_or_path: A path, or the name of a notebook in `notebooks/` here or above: `00_quick_tour`.
+        parameters: Values for its cell tagged `parameters`: text, numbers, booleans. Never a secret: they are stored.
+        output: Where to put the executed copy. Default: `runs/<UTC time>-<name>/<name>.ipynb`.
+        timeout: Seconds that a cell may take.
+
+    Returns:
+        The path of the executed copy, which is there also if the notebook fails. Beside it, with the suffix `.html`,
+        lies a page that opens without network.
+
+    Raises:
+        InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
+        NotebookFailed: A cell raised or took too long.
+    """
+    path = find_notebook(name_or_path)
+    given = dict(parameters or {})
+    check_parameters(path, given)
+    target = Path(output) if output else _next_run(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with headless(), _event_loop(), tempfile.TemporaryDirectory() as folder:
+            pm.execute_notebook(
+                str(path),
+                str(target),
+                parameters=given,
+                kernel_name="python3",
+                progress_bar=False,
+                execution_timeout=timeout,
+                cwd=str(path.parent),
+                config=_kernel_config(folder),
+            )
+    except PapermillExecutionError as error:
+        raise NotebookFailed(target, error.exec_count or 0, f"{error.ename}: {error.evalue}", error.source) from error
+    except CellTimeoutError as error:
+        raise NotebookFailed(target, 0, f"a cell took longer than {timeout} s", "") from error
+    write_page(target)
+    return target
+
+
+@contextmanager
+def headless() -> Iterator[None]:
+    """Let kernels that are started inside know that nobody can click: they inherit it."""
+    before = os.environ.get(HEADLESS)
+    os.environ[HEADLESS] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(HEADLESS) if before is None else os.environ.update({HEADLESS: before})
+
+
+@contextmanager
+def _event_loop() -> Iterator[None]:
+    """Close the event loop that nbclient makes for its thread and leaves open, unless it is the caller's own."""
+    loop = ensure_event_loop()
+    try:
+        yield
+    finally:
+        if not loop.is_running():
+            loop.close()
+            asyncio.set_event_loop(None)
+
+
+def _kernel_config(folder: str) -> Config:
+    """Talk to the kernel through files, where there are such: kernels that start together may race for a port."""
+    if os.name == "posix":
+        return Config({"KernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}})
+    return Config({"KernelManager": {"transport_encryption": "auto"}})  # without it ipykernel 7 warns
+
+
+def _next_run(path: Path) -> Path:
+    now = dt.datetime.now(dt.UTC)
+    folder = Path("runs", f"{now:%Y%m%dT%H%M%S}-{path.stem}")
+    return (Path(f"{folder}-{uuid.uuid4().hex[:6]}") if folder.exists() else folder) / path.name
+
+
+def check_answer(given: object, right: object, hint: str) -> None:
+    """Say whether the answer to an exercise is right; the dots that stand for none are let pass.
+
+    Args:
+        given: The learner's answer.
+        right: What it should be.
+        hint: What to look at again.
+
+    Raises:
+        AssertionError: It is another answer; the message gives the hint.
+    """
+    if given is ...:
+        print("Not answered yet: put your answer in place of the dots.")
+        return
+    assert given == right, f"Not yet: {given!r} is not it. Hint: {hint}."
+    print("Right.")
+
+
+def record(**values: Value) -> None:
+    """Keep the results of a notebook in its executed copy, for `read_results`.
+
+    Args:
+        values: Plain text, numbers and booleans, few.
+    """
+    text = "\n".join(f"{name} = {value}" for name, value in values.items())
+    display({RESULTS: values, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
+
+
+def read_results(path: str | Path) -> dict[str, Value]:
+    """Read what an executed notebook recorded.
+
+    Args:
+        path: The executed copy.
+
+    Returns:
+        The recorded values; empty if there are none.
+    """
+    found: dict[str, Value] = {}
+    for cell in nbformat.read(str(path), as_version=4).cells:  # type: ignore[no-untyped-call]
+        for output in cell.get("outputs", []):
+            values = output.get("data", {}).get(RESULTS, {})
+            found |= json.loads(values) if isinstance(values, str) else values
+    return found
+
+
+def find_notebook(name_or_path: str | Path) -> Path:
+    """Find a notebook by its path, or by its name in `notebooks/` here, above, or beside this package.
+
+    Raises:
+        InputError: There is none.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".ipynb" and path.is_file():
+        return path.resolve()
+    here = Path.cwd()
+    for folder in (here, *here.parents, Path(__file__).parents[2]):
+        candidate = folder / "notebooks" / f"{path.name.removesuffix('.ipynb')}.ipynb"
+        if candidate.is_file():
+            return candidate
+    raise InputError(f"no notebook '{name_or_path}': neither a file, nor in notebooks/ of {here} or above it")
+
+
+def read_parameters(name_or_path: str | Path, words: Mapping[str, str]) -> dict[str, Value]:
+    """Turn words of a command line into values of the dtypes that a notebook's parameters have.
+
+    Args:
+        name_or_path: The notebook.
+        words: Name → word.
+
+    Returns:
+        Name → value.
+
+    Raises:
+        InputError: There is no such notebook or parameter, or a word is no such value.
+    """
+    path = find_notebook(name_or_path)
+    known = _inspect(path)
+    found: dict[str, Value] = {}
+    for name, word in words.items():
+        kind = known.get(name, {}).get("inferred_type_name", "str")
+        try:
+            found[name] = json.loads(word.lower()) if kind in ("int", "float", "bool") else word
+        except ValueError:
+            found[name] = word  # which the check that follows does not let pass
+    check_parameters(path, found)
+    return found
+
+
+def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> None:
+    """Hold values against the parameters of a notebook, before a kernel is started.
+
+    Args:
+        name_or_path: The notebook.
+        given: Name → value.
+
+    Raises:
+        InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
+    """
+    path = find_notebook(name_or_path)
+    known = _inspect(path)
+    for name, value in given.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known) or 'none'}"
+            raise InputError(f"notebook '{path.stem}' has no parameter '{name}'{hint}")
+        wanted = known[name]["inferred_type_name"]
+        if wanted in KINDS and type(value) not in KINDS[wanted]:
+            raise InputError(f"notebook '{path.stem}': {name} is {value!r}; expected {wanted}")
+
+
+def _inspect(path: Path) -> dict[str, Any]:
+    try:
+        return pm.inspect_notebook(str(path))  # type: ignore[no-any-return]
+    except ValueError as error:  # it has parameters and tells no language
+        raise InputError(f"notebook '{path.stem}': {error} Open it in JupyterLab, choose a kernel and save") from error

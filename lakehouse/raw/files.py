@@ -1,0 +1,119 @@
+"""The files below raw/: list them, open one whatever its packing, read it block by block.
+
+All access goes through an obstore store, so that a folder and a bucket are read alike. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore
+
+from lakehouse.errors import LakeError
+
+SUFFIXES = (".csv", ".csv.gz", ".zip")
+READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
+
+
+class FileChanged(Exception):
+    """The file was written to while it was read; the next run takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawFile:
+    """A file as a listing shows it.
+
+    Attributes:
+        path: Below raw/.
+        size: In bytes.
+        modified_at: UTC.
+        problem: Why it cannot be read, if the listing shows that already.
+    """
+
+    path: str
+    size: int
+    modified_at: dt.datetime
+    problem: str = ""
+
+
+def list_files(store: ObjectStore) -> list[RawFile]:
+    """List what ingest would read, in the order of their paths.
+
+    Args:
+        store: raw/.
+
+    Returns:
+        Every file whose name ends in .csv, .csv.gz or .zip, at any depth.
+
+    Raises:
+        LakeError: raw/ cannot be listed.
+    """
+    try:
+        metas = [meta for chunk in obstore.list(store) for meta in chunk]
+        found = [RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])]
+    except BaseError as error:
+        if not isinstance(store, LocalStore) or store.prefix is None:
+            raise LakeError(f"raw/ cannot be listed: {first_line(error)}") from error
+        found = list(_walk(store, store.prefix))
+    return sorted(found, key=lambda file: file.path)
+
+
+def _is_wanted(path: str) -> bool:
+    return path.lower().endswith(SUFFIXES)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what a library adds below."""
+    return str(error).split("\n", 1)[0]
+
+
+def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
+    """List a folder that the store lists not at all, for a link that runs in a circle or a name that is no text."""
+    denied: list[OSError] = []
+    for folder, _, names in root.walk(on_error=denied.append):
+        for path in (folder / name for name in names):
+            if path.is_dir():
+                yield _unreadable(root, path, "a link to a folder; none is followed while one of them runs in a circle")
+            elif _is_wanted(path.name):
+                try:
+                    yield stat(store, path.relative_to(root).as_posix())
+                except (BaseError, OSError, ValueError) as error:  # a ValueError is about the name
+                    yield _unreadable(root, path, first_line(error))
+    for denial in denied:
+        yield _unreadable(root, Path(denial.filename), first_line(denial))
+
+
+def _unreadable(root: Path, path: Path, why: str) -> RawFile:
+    name = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
+    modified_at = dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
+    return RawFile(shown, 0, modified_at, f"cannot be read: {why}; mend or remove it")
+
+
+def stat(store: ObjectStore, path: str) -> RawFile:
+    """Look at one file without reading it."""
+    meta = obstore.head(store, path)
+    return RawFile(meta["path"], meta["size"], meta["last_modified"])
+
+
+def hash_file(store: ObjectStore, path: str) -> str:
+    """The sha256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    reader = obstore.open_reader(store, path, buffer_size=READ_BYTES)
+    while chunk := reader.read(READ_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_file(store: ObjectStore, path: str) -> bytes:
+    """Read a file as a whole. In a folder Python does it: obstore would copy every byte twice."""
+    if isinstance(store, LocalStore) and store.prefix is not None:
+        return Path(store.prefix, path).read_bytes()
+    return bytes(obstore.get(store, path).bytes())

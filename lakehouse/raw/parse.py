@@ -1,0 +1,236 @@
+"""From lines to rows: each data line becomes a valid row, or a rejected line with its reasons.
+
+A block is first read by Polars' CSV parser straight into typed columns. Only where that fails, drops a
+line, or gives a row that breaks the contract, is it read again line by line as text.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from lakehouse.dataset import Dataset, Form
+from lakehouse.raw.times import from_epoch, from_words, like
+
+MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
+PIECE_BYTES = 2**20  # how much around a bad line is read line by line
+UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What some lines of a file came to. read = rows + rejected; skipped lines are counted apart.
+
+    Attributes:
+        rows: The contract's columns in the table's order.
+        rejected: `_line`, `raw`, `reasons`.
+        read: Data lines.
+        skipped: Header and blank lines.
+        size: Bytes of text.
+    """
+
+    rows: pl.DataFrame
+    rejected: pl.DataFrame
+    read: int
+    skipped: int
+    size: int
+
+
+NO_REJECTS = pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String, "reasons": pl.List(pl.String)})
+
+
+def no_data(lines: int, dataset: Dataset) -> Block:
+    """A block of so many lines that state nothing."""
+    return Block(pl.DataFrame(schema=dataset.schema), NO_REJECTS, 0, lines, 0)
+
+
+def split_line(line: str, separator: str) -> list[str]:
+    """Split one line as CSV does: quotes are honoured, blanks around the fields removed."""
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
+    except csv.Error:  # a stray carriage return
+        return [field.strip() for field in line.split(separator)]
+
+
+def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:
+    """Parse whole lines of a file.
+
+    Args:
+        block: The lines, from the first data line or later on; the last may lack its line feed.
+        first_line: The number of the first of them, counted from 1.
+        form: How the file is to be read.
+        dataset: What rows are wanted.
+
+    Returns:
+        Rows and rejected lines, in the order of the lines.
+    """
+    clean = parse_clean(block, first_line, form, dataset)
+    if clean:
+        return clean
+    if len(block) <= PIECE_BYTES:
+        return parse_lines(block, first_line, form, dataset)
+    parts, line = list[Block](), first_line
+    for piece in _pieces(block):
+        parts.append(parse_clean(piece, line, form, dataset) or parse_lines(piece, line, form, dataset))
+        line += parts[-1].read + parts[-1].skipped
+    rows, rejected = pl.concat(part.rows for part in parts), pl.concat(part.rejected for part in parts)
+    return Block(rows, rejected, rows.height + rejected.height, sum(part.skipped for part in parts), len(block))
+
+
+def _pieces(block: bytes) -> Iterator[bytes]:
+    start = 0
+    while start < len(block):
+        end = block.find(b"\n", start + PIECE_BYTES) + 1 or len(block)
+        yield block[start:end]
+        start = end
+
+
+def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block | None:
+    """Parse lines with the CSV parser, which is fast, but cannot say what is wrong with a line.
+
+    Args:
+        block: This and the others are as for `parse_block`.
+        first_line: The same.
+        form: The same.
+        dataset: The same.
+
+    Returns:
+        The block; None unless every line is surely a valid row.
+    """
+    if b'"' in block:  # it may hide separators and line breaks
+        return None
+    text = block if block.endswith(b"\n") else block + b"\n"  # without it, a surplus empty field goes unnoticed
+    words = split_line(text[:10_000].split(b"\n", 1)[0].decode("utf-8", "replace"), form.separator)
+    names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
+    if not len(words) == len(names) == len(set(names)):
+        return None
+    first = dict(zip(names, words, strict=True))
+    met = {name: _csv_dtype(dataset.schema.get(name), word, form) for name, word in first.items()}
+    values = {n: _of_cell(n, met[n], word, form, dataset) for n, word in first.items() if n in dataset.schema}
+    # The last field is null where fields are missing; a value that could not be read is null where its field is not.
+    read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
+    good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
+    cells = {f"_{name}": dtype for name, dtype in met.items()}
+    scan = partial(pl.scan_csv, text, has_header=False, quote_char=None)
+    try:
+        lines = scan(separator="\x01", schema={"line": pl.String}).select(pl.len()).collect().item()
+        rows = (
+            scan(separator=form.separator, schema=cells)
+            .with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line))
+            .select(*dataset.schema.keys(), _good=good)
+            .collect()
+        )
+    except (pl.exceptions.PolarsError, UnicodeDecodeError):
+        return None
+    if rows.height != lines or not rows.drop_in_place("_good").all():
+        return None
+    return Block(rows, NO_REJECTS, rows.height, 0, len(block))
+
+
+def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:
+    """Parse lines one by one as text: slower than the CSV parser, but each bad line is named with its reasons.
+
+    Args:
+        block: This and the others are as for `parse_block`.
+        first_line: The same.
+        form: The same.
+        dataset: The same.
+
+    Returns:
+        Rows and rejected lines, in the order of the lines.
+    """
+    text = block.decode("utf-8", "backslashreplace")
+    lines = pl.DataFrame({"raw": text.removesuffix("\n").split("\n")}).select(
+        _line_numbers(first_line).alias("_line"), pl.col("raw").str.strip_chars_end("\r")
+    )
+    bare = pl.col("raw").str.strip_prefix("\ufeff")
+    data = lines.filter(~bare.str.strip_chars().is_in(["", form.header.strip()]))
+    if '"' in text:
+        split = [split_line(line.removeprefix("\ufeff"), form.separator) for line in data["raw"]]
+        data = data.with_columns(_fields=pl.Series(split, dtype=pl.List(pl.String)))
+    else:
+        data = data.with_columns(_fields=bare.str.split(form.separator))
+
+    kept = list(dict.fromkeys(filter(None, form.columns)))
+    words = {f"_{name}": _word(name, form) for name in kept}
+    values = {name: _of_word(pl.col(f"_{name}"), name, form, dataset) for name in kept}
+    rows = data.lazy().with_columns(**words).with_columns(**values).with_columns(**_told(form, dataset))
+
+    width = pl.col("_fields").list.len()
+    unread = {name: pl.col(f"_{name}").is_not_null() & pl.col(name).is_null() for name in kept}
+    slipped = pl.any_horizontal(width != len(form.columns), *unread.values())
+    holds = pl.all_horizontal(dataset.rules.values()).fill_null(True)
+    judged = rows.with_columns(_good=holds & ~slipped).collect()
+
+    reasons = [pl.when(width != len(form.columns)).then(pl.format(f"{{}} fields, not {len(form.columns)}", width))]
+    reasons += [pl.when(is_so).then(pl.lit(f"{n} is not a {_kind(n, form, dataset)}")) for n, is_so in unread.items()]
+    for reason, rule in dataset.rules.items():
+        # A value that could not be read is null, and so "missing" too: one reason is enough.
+        broken = ~rule & ~slipped if reason.endswith(" is missing") else ~rule
+        reasons.append(pl.when(broken).then(pl.lit(reason)))
+    bad = judged.filter(~pl.col("_good")).select("_line", "raw", reasons=pl.concat_list(reasons).list.drop_nulls())
+    good = judged.filter("_good").select(dataset.schema.keys())
+    return Block(good, bad, data.height, lines.height - data.height, len(block))
+
+
+def _told(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
+    """The columns that the lines do not state."""
+    told = {"market": form.market, "symbol": form.symbol, "interval": form.interval or UNTOLD, **form.told}
+    missing = {name: dtype for name, dtype in dataset.schema.items() if name not in (*form.columns, "_line")}
+    return {name: pl.lit(told.get(name)).cast(dtype) for name, dtype in missing.items()}
+
+
+def _line_numbers(first: int) -> pl.Expr:
+    return pl.int_range(first, first + pl.len(), dtype=pl.Int64)
+
+
+def _kind(name: str, form: Form, dataset: Dataset) -> str:
+    time = "time" if form.time_zone == "UTC" else f"time that {form.time_zone} has once"  # clocks are put back
+    kinds = {pl.Datetime: time, pl.Int64: "whole number", pl.Float64: "number"}
+    return kinds.get(type(dataset.schema[name]), "text")
+
+
+def _word(name: str, form: Form) -> pl.Expr:
+    """The field of a column as text, joined if there are several."""
+    places = [i for i, column in enumerate(form.columns) if column == name]
+    fields = [_said(pl.col("_fields").list.get(i, null_on_oob=True)) for i in places]
+    return fields[0] if len(fields) == 1 else pl.concat_str(fields, separator=" ")
+
+
+def _said(field: pl.Expr) -> pl.Expr:
+    """A field without blanks around it; null if it says that there is no value."""
+    word = field.str.strip_chars()
+    return pl.when(~word.str.to_lowercase().is_in(MISSING)).then(word)
+
+
+def _csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
+    """As what the CSV parser is to read a column, whose first field is `word`."""
+    if isinstance(dtype, pl.Datetime) and word.isdigit() and not form.time_format:
+        return pl.Int64()
+    return dtype if isinstance(dtype, pl.Int64 | pl.Float64) else pl.String()
+
+
+def _of_cell(name: str, met: pl.DataType, first: str, form: Form, dataset: Dataset) -> pl.Expr:
+    """Turn what the CSV parser gives into the contract's dtype."""
+    cell = pl.col(f"_{name}")
+    if isinstance(dataset.schema[name], pl.Datetime):
+        return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form)
+    return _of_word(_said(cell), name, form, dataset) if isinstance(met, pl.String) else cell
+
+
+def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
+    """Turn text into the contract's dtype; null where that fails."""
+    dtype = dataset.schema[name]
+    if isinstance(dtype, pl.Datetime):
+        return from_words(word, form, own_only=name == dataset.time)
+    if isinstance(dtype, pl.String):
+        return dataset.spelling[name](word) if name in dataset.spelling else word
+    number = word.cast(pl.Float64, strict=False)
+    if isinstance(dtype, pl.Int64):
+        whole = pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False))
+        return pl.coalesce(word.cast(pl.Int64, strict=False), whole)
+    return number

@@ -1,0 +1,24 @@
+"""What is this file about? Its layout, market, symbol and interval, told by its lines, its name, or sources.toml."""
+
+from lakehouse.recognise.identity import recognise, refuse_foreign, tell_interval
+from lakehouse.recognise.layouts import CANDLES
+from lakehouse.recognise.names import COINS, MONEY, normal_symbol
+from lakehouse.recognise.opened import BLOCK_BYTES, Opened, open_file
+from lakehouse.recognise.sources import Declared, declared_for, load_sources, read_sources
+
+__all__ = [
+    "BLOCK_BYTES",
+    "CANDLES",
+    "COINS",
+    "MONEY",
+    "Declared",
+    "Opened",
+    "declared_for",
+    "load_sources",
+    "normal_symbol",
+    "open_file",
+    "read_sources",
+    "recognise",
+    "refuse_foreign",
+    "tell_interval",
+]

@@ -1,0 +1,105 @@
+"""What each kind of CSV looks like. Data, not code: a new vendor is a new entry here.
+
+A file is understood by its header (names are folded to small letters and digits, and looked up in
+`Dataset.synonyms`) or, without one, by position (`Dataset.positional`).
+"""
+
+from __future__ import annotations
+
+import re
+
+from lakehouse.contracts import Candle
+from lakehouse.dataset import Dataset, Headed, Positional, Refusal
+from lakehouse.intervals import MINUTES, WORDS
+from lakehouse.recognise.names import BEGIN, END, PAIR, SOME_LETTER, TICKER, normal_symbol
+
+CANDLES = Dataset(
+    name="candles",
+    contract=Candle,
+    key=("market", "symbol", "interval", "open_time"),
+    time="open_time",
+    partition=("market", "symbol", "interval"),
+    synonyms={
+        "open_time": (
+            *("unix", "unixtimestamp", "opentime", "timeopen", "timestamp", "date+time", "time", "datetime"),
+            *("gmttime", "localtime", "date", "ts", "windowstart", "startat", "starttime"),
+        ),
+        "open": ("open", "openprice", "o"),
+        "high": ("high", "highprice", "h"),
+        "low": ("low", "lowprice", "l"),
+        "close": ("close", "closeprice", "c"),
+        "volume": ("volume", "vol", "basevolume", "volumebase", "volumebtc", "volumefrom", "v"),
+        "close_time": ("closetime", "timeclose"),
+        "quote_volume": (
+            *("quotevolume", "quoteassetvolume", "volumequote", "volumecurrency", "volumeusd", "volumeusdt"),
+            *("volumeto", "turnover", "volquote", "volccyquote"),
+        ),
+        "trades": ("trades", "count", "numberoftrades", "tradecount", "tradescount", "nooftrades", "transactions"),
+        "taker_buy_volume": ("takerbuyvolume", "takerbuybaseassetvolume", "takerbuybasevolume", "takerbuybase"),
+        "taker_buy_quote_volume": ("takerbuyquotevolume", "takerbuyquoteassetvolume", "takerbuyquote"),
+        "symbol": ("symbol", "pair", "ticker", "instrumentname", "instid"),
+    },
+    positional=(
+        Positional(
+            "binance-spot",
+            "binance",
+            (
+                *("open_time", "open", "high", "low", "close", "volume", "close_time"),
+                *("quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume", ""),
+            ),
+        ),
+        Positional("kraken", "kraken", ("open_time", "open", "high", "low", "close", "volume", "trades")),
+        Positional("kraken-vwap", "kraken", ("open_time", "open", "high", "low", "close", "", "volume", "trades")),
+        Positional("histdata", "histdata", ("open_time", "open", "high", "low", "close", "volume"), ";"),
+        Positional("metatrader", "default", ("open_time", "open_time", "open", "high", "low", "close", "volume")),
+        Positional("ohlcv", "default", ("open_time", "open", "high", "low", "close", "volume"), ",\t|"),
+    ),
+    headed=(
+        Headed("binance-futures", "binance-um", frozenset({"opentime", "count", "takerbuyvolume"})),
+        Headed("python-binance", "binance", frozenset({"quoteassetvolume", "numberoftrades"})),
+        Headed("python-binance", "binance", frozenset({"takerbuybase", "takerbuyquote"})),
+        Headed("yahoo", "yahoo", frozenset({"adjclose"})),
+        Headed("kaggle-bitstamp", "bitstamp", frozenset({"volumebtc", "weightedprice"}), "BTCUSD"),
+        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"unix", "symbol"})),
+        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"date", "symbol"})),
+        Headed("dukascopy", "dukascopy", frozenset({"gmttime"})),
+        Headed("dukascopy", "dukascopy", frozenset({"localtime"})),
+        Headed("ohlcv", "default", frozenset()),  # ccxt, pandas, and whoever else names the columns
+    ),
+    refusals=(
+        Refusal(
+            (r"^.+open$", r"^.+close$"),
+            "^open$",
+            "several assets side by side in one line; write one file for each asset, with the columns "
+            "time, open, high, low, close, volume",
+        ),
+        Refusal(
+            (r"^(price|rate|tradeprice)$", r"^(qty|quantity|amount|size|volume|side|isbuyermaker)$"),
+            "^(open|high)$",
+            "trades, not candles; aggregate them to open, high, low, close, volume per interval first",
+        ),
+        Refusal(
+            (r"^(close|price|adjclose|last)$",),
+            "^(open|high|low)$",
+            "only a closing price; a candle needs open, high, low and close",
+        ),
+        Refusal(
+            (r"^(true|false)$",), "^(open|high|low)$", "trades, not candles; aggregate them to bars per interval first"
+        ),
+    ),
+    names=(
+        re.compile(rf"^(?P<symbol>[^-]+)-(?P<interval>{WORDS})-\d{{4}}-\d\d(?:-\d\d)?(?!\d)"),  # Binance's archive
+        re.compile(r"(?:^|_)(?P<symbol>[A-Z]{6})_(?P<interval>M1)_?\d{4}"),  # HistData
+        re.compile(rf"^(?P<symbol>[A-Z]{{6}})(?P<interval>{MINUTES})$"),  # MetaTrader 4: EURUSD60
+        re.compile(  # numbers of minutes as Kraken, XBTUSD_60, and TradingView, BINANCE_BTCUSDT, 60, have them
+            rf"{BEGIN}(?=(?P<symbol>{PAIR}){END}"  # looked ahead, so that OANDA_EUR_USD tells two, and so none
+            rf"(?:(?:[_\- ]|, )(?P<interval>{WORDS}|(?<=[_ ])(?:{MINUTES})){END})?)"
+        ),
+        re.compile(rf"^[A-Z]+_(?P<symbol>{TICKER}), (?P<interval>{WORDS}|{MINUTES}){END}"),  # TradingView
+        re.compile(  # AAPL_1d, Binance_SOL_1h: what stands before a ticker must not look like another
+            rf"^(?:(?=[A-Z]*[a-z])[A-Za-z]+[_\- ])*(?P<symbol>{TICKER})[_\- ](?P<interval>{WORDS}){END}"
+        ),
+        re.compile(rf"^(?P<symbol>{SOME_LETTER}[A-Z0-9]{{5,12}})(?=$| \()"),  # nothing else: SPX500
+    ),
+    spelling={"symbol": normal_symbol},
+)

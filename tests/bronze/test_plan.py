@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from pathlib import Path
+
+import pytest
+from klines import START, hours, place
+
+from lakehouse import Lake, ingest
+from lakehouse.bronze.plan import groups, plan
+
+
+def test_a_new_file_is_pending_and_a_handled_one_is_not(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3))
+    lake = Lake(tmp_path)
+    assert [p.file.path for p in plan(lake).pending] == ["AAAUSDT_1h.csv"]
+    ingest(lake)
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 3))
+    todo = plan(lake)
+    assert ([p.file.path for p in todo.pending], todo.untouched) == (["BBBUSDT_1h.csv"], 1)
+
+
+def test_a_touched_file_with_the_same_bytes_is_left_alone(tmp_path: Path) -> None:
+    path = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3))
+    lake = Lake(tmp_path)
+    ingest(lake)
+    os.utime(path, (1e9, 1e9))
+    assert plan(lake).pending == ()
+
+
+def test_a_file_changed_within_two_seconds_is_hashed_though_its_stat_is_the_same(tmp_path: Path) -> None:
+    path = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3))
+    now = time.time()
+    os.utime(path, (now, now))
+    lake = Lake(tmp_path)
+    ingest(lake)
+    path.write_text(path.read_text().replace("10.0,1.0", "11.0,1.0"))
+    os.utime(path, (now, now))
+    assert [p.file.path for p in plan(lake).pending] == ["AAAUSDT_1h.csv"]
+
+
+def test_a_new_revision_counts_as_newer_though_the_clock_went_back(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3), at=100)
+    lake = Lake(tmp_path)
+    ingest(lake)
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3, close=11.0), at=50)
+    (pending,) = plan(lake).pending
+    assert pending.stated_at == START + dt.timedelta(seconds=100, microseconds=1)
+
+
+def test_pending_files_come_oldest_first(tmp_path: Path) -> None:
+    for name, at in (("A", 30), ("B", 10), ("C", 20), ("D", 10)):
+        place(tmp_path, f"{name * 3}USDT_1h.csv", hours(0, 1), at=at)
+    assert [p.file.path[0] for p in plan(Lake(tmp_path)).pending] == ["B", "D", "C", "A"]
+
+
+def test_a_failed_file_is_tried_again_and_an_ignored_one_is_not(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", ["<html>"], header=False)
+    lake = Lake(tmp_path)
+    assert ingest(lake).failed.height == 1
+    assert len(plan(lake).pending) == 1
+    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "AAA*"\nignore = true\n')
+    assert plan(lake).pending == ()
+
+
+@pytest.mark.parametrize(
+    ("last", "cut"), [(4, [["A", "B"], ["C"], ["D"]]), (1, [["A", "B"], ["C", "D"]])]
+)  # a rest of less than a quarter of the budget joins what is before it
+def test_groups_keep_to_the_budget_and_a_larger_file_is_alone(last: int, cut: list[list[str]], tmp_path: Path) -> None:
+    for name, bars in (("A", 1), ("B", 1), ("C", 50), ("D", last)):
+        place(tmp_path, f"{name * 3}USDT_1h.csv", hours(1, bars))
+    found = [[p.file.path[0] for p in group] for group in groups(plan(Lake(tmp_path)).pending, 500)]
+    assert found == cut

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import polars as pl
+import pytest
+from drawing import START, bars, drawn, fields, rows, says_nothing, subtitle
+
+from lakehouse.charts.candlestick import MAX_BARS, candles, rebar, spacing
+
+
+def test_four_quarters_make_an_hour() -> None:
+    quarters = bars([10, 12, 9, 11, 20], minutes=15)  # highs 11 13 13 12 21, lows 9 9 8 8 10, volumes 1 to 5
+    hours, step = rebar(quarters, most=2)
+    assert step == 1800  # the span is an hour, so half-hours are two
+    hours, step = rebar(quarters, most=1)
+    assert step == 3600
+    assert hours.rows() == [
+        (START, 10.0, 13.0, 8.0, 11.0, 10.0),
+        (START + dt.timedelta(hours=1), 11.0, 21.0, 10.0, 20.0, 5.0),
+    ]
+
+
+def test_bars_that_are_few_stay_as_they_are() -> None:
+    few = bars([1, 2, 3])
+    assert rebar(few)[0].equals(few)
+    assert rebar(few)[1] == 3600
+
+
+def test_a_single_bar_counts_as_an_hour() -> None:
+    assert rebar(bars([1]))[1] == 3600
+
+
+def test_bars_of_three_minutes_are_gathered_into_whole_multiples() -> None:
+    coarse, step = rebar(bars([1.0] * 100, minutes=3), most=60)
+    assert step == 900  # five minutes would hold one bar or two
+    assert coarse["volume"].sum() == 5050  # 1 + 2 + … + 100
+
+
+@pytest.mark.parametrize("years", [1, 30, 300])
+def test_any_span_is_made_small(years: int) -> None:
+    time = pl.datetime_range(START, START + dt.timedelta(days=365 * years), "8h", eager=True).alias("open_time")
+    one = [pl.lit(1.0).alias(name) for name in ("open", "high", "low", "close", "volume")]
+    coarse, _ = rebar(time.to_frame().with_columns(one))
+    assert 50 < coarse.height <= MAX_BARS + 2
+    assert coarse["volume"].sum() == time.len()
+
+
+def test_the_spacing_is_the_most_frequent_one() -> None:
+    hours = [0, 1, 2, 3, 30, 60, 60, 90]  # gaps and a repetition do not matter
+    assert spacing(pl.Series([START + dt.timedelta(hours=hour) for hour in hours])) == 3600
+
+
+def test_candles_have_prices_volume_and_a_strip_to_zoom_in() -> None:
+    spec = drawn(candles(bars([10, 12, 11, 13]), "a title"))
+    assert len(spec["vconcat"]) == 3
+    assert {"low", "high", "open", "close", "volume", "left", "right", "time"} <= fields(spec)
+    brush = next(param for param in spec["params"] if param["name"] == "brush")
+    assert brush["select"] == {"type": "interval", "encodings": ["x"]}
+    body = spec["vconcat"][0]["layer"][1]
+    assert {"filter": {"param": "brush"}} in body["transform"]
+    assert body["encoding"]["x"]["scale"] == {"type": "utc", "domain": {"param": "brush"}}
+    assert subtitle(spec) == "4 bars, 2024-01-01 00:00 to 2024-01-01 03:00 UTC; drawn as bars of 1 hour"
+
+
+def test_a_long_series_is_coarse_at_first_and_fine_when_zoomed() -> None:
+    spec = drawn(candles(bars([100.0] * 2000), "a title", width=500))
+    found = rows(spec, "step")
+    assert {row["step"] for row in found} == {3600, 43200}
+    assert sum(row["step"] == 3600 for row in found) == 2000
+    assert sum(row["volume"] for row in found if row["step"] == 43200) == 2001000  # 1 + 2 + … + 2000
+    assert "bars of 12 hours, of 1 hour where one zooms" in subtitle(spec)
+
+
+def test_a_gap_breaks_the_strip() -> None:
+    later = bars([1, 2, 3], start=START + dt.timedelta(days=5))
+    spec = drawn(candles(pl.concat([later, bars([1, 2, 3])]), "a title"))
+    strip = rows(spec, "run")
+    assert [row["run"] for row in strip] == [0, 0, 0, 0, 1, 1, 1, 1]  # three bars and the end of the last, twice
+
+
+def test_without_volume_there_is_no_panel_for_it() -> None:
+    silent = bars([1, 2, 3]).with_columns(volume=pl.lit(None, pl.Float64))
+    assert len(drawn(candles(silent, "a title"))["vconcat"]) == 2
+
+
+def test_one_bar_is_drawn() -> None:
+    assert subtitle(drawn(candles(bars([10]), "a title"))) == "1 bar, 2024-01-01 00:00 UTC"
+
+
+def test_no_bars_are_said_to_be_none() -> None:
+    assert says_nothing(candles(bars([10]).clear(), "a title"))

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from klines import hours, place
+
+from lakehouse.cli.commands import main
+
+
+def call(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as stop:
+        main([str(arg) for arg in args])
+    out = capsys.readouterr()
+    return int(stop.value.code or 0), out.out + out.err
+
+
+def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    code, text = call(capsys, "--help")
+    assert code == 0
+    for word in ("run", "ingest", "status", "sample", "Exit codes"):
+        assert word in text
+
+
+def test_ingest_tells_what_landed_and_then_that_nothing_is_new(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    code, text = call(capsys, "ingest", "--root", tmp_path)
+    assert (code, "5 lines read = 5 inserted" in text) == (0, True)
+    code, text = call(capsys, "ingest", "--root", tmp_path)
+    assert (code, "Nothing new" in text) == (0, True)
+
+
+def test_files_that_did_not_load_are_named_and_the_exit_code_is_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    place(tmp_path, "BBB.csv", ["<html>"], header=False)
+    code, text = call(capsys, "ingest", "--root", tmp_path)
+    assert code == 1
+    assert "failed BBB.csv: HTML or XML saved as .csv" in text
+    assert "5 inserted" in text
+
+
+def test_json_is_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    _, text = call(capsys, "ingest", "--root", tmp_path, "--json")
+    told = json.loads(text)
+    assert (told["files"][0]["inserted"], told["files"][0]["path"], told["untouched"]) == (5, "AAAUSDT_1h.csv", 0)
+    _, text = call(capsys, "status", "--root", tmp_path, "--json")
+    assert json.loads(text)["series"][0]["rows"] == 5
+
+
+def test_status_shows_tables_and_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    call(capsys, "ingest", "--root", tmp_path)
+    code, text = call(capsys, "status", "--root", tmp_path)
+    assert code == 0
+    for word in ("bronze/candles", "AAAUSDT", "Last runs"):
+        assert word in text
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_run_goes_from_raw_to_a_page_and_names_what_did_not_load(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4))
+    code, text = call(capsys, "run", "--root", tmp_path)
+    assert (code, "5 lines read = 5 inserted" in text, "silver/candles" in text) == (0, True, True)
+    (page,) = tmp_path.glob("runs/*-report/*.html")
+    assert page.as_uri() in text.replace("\n", "")
+    assert "BBBUSDT 1h" in page.read_text()
+    place(tmp_path, "CCC.csv", ["<html>"], header=False)
+    code, text = call(capsys, "run", "--root", tmp_path, "--no-report")
+    assert (code, "HTML or XML saved as .csv" in text, "Page:" in text) == (1, True, False)
+
+
+def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4))
+    call(capsys, "ingest", "--root", tmp_path)
+    wanted = ("--root", tmp_path, "--output", tmp_path / "out.ipynb")
+    code, text = call(capsys, "report", "--symbol", "BBBUSDT", *wanted)
+    assert (code, "bars 5," in text) == (0, True)
+    code, text = call(capsys, "notebook", "02_explore_bronze", "-p", "symbol=BBBUSDT", *wanted)
+    assert (code, "bars 5," in text, (tmp_path / "out.html").exists()) == (0, True, True)
+    code, text = call(capsys, "notebook", "00_quick_tour", *wanted)
+    assert (code, "notebook '00_quick_tour' has no parameter 'root'" in text) == (2, True)
+
+
+def test_sample_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("--symbol", "AAAUSDT", "--symbol", "BBBUSDT", "--interval", "1d", "--from", "2024-12", "--to", "2025-01")
+    code, text = call(capsys, "sample", tmp_path / "raw", *options)
+    assert (code, "4 synthetic files" in text) == (0, True)
+    assert len(list((tmp_path / "raw").glob("*-1d-*.csv"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("ingest", "--root", "/no/such/lake"), "no folder /no/such/lake"),
+        (("ingest", "--root", "{lake}", "--batch-mb", "0"), "--batch-mb is 0; expected 1 or more"),
+        (("ingest", "--root", "{lake}", "--batch-mb", "many"), "unable to convert"),
+        (("sample", "{lake}/raw", "--interval", "7m"), "7m"),
+        (("frobnicate",), "Unknown command"),
+        (("run", "--root", "{lake}", "--batch-mb", "0"), "--batch-mb is 0; expected 1 or more"),
+        (("run", "--root", "{lake}", "--max-rejected", "-1"), "--max-rejected is -1.0; expected 0 to 1"),
+        (("run", "--root", "{lake}", "--min-completeness", "2"), "--min-completeness is 2.0; expected 0 to 1"),
+        (("notebook", "00_quick_tour", "-p", "symbol"), "-p symbol tells no value; expected name=value"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_the_exit_code_is_2(
+    args: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "raw").mkdir()
+    code, text = call(capsys, *[arg.format(lake=tmp_path) for arg in args])
+    assert (code, message in text) == (2, True)

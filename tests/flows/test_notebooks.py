@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from lakehouse.errors import BatchFailed, InputError
+from lakehouse.flows.notebooks import run_notebooks
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tmp_path: Path) -> None:
+    first = 'symbol: str = "A"  # one'
+    cells = [first, "from lakehouse.notebooks import record", "assert symbol != 'B'", "record(s=symbol)"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    book.cells[0].metadata["tags"] = ["parameters"]
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, str(tmp_path / "small.ipynb"))
+    name, output = str(tmp_path / "small.ipynb"), str(tmp_path / "out")
+    runs = run_notebooks(name, {"symbol": ["A", "C"]}, output)
+    assert runs.select("symbol", "s", "error").rows() == [("A", "A", None), ("C", "C", None)]
+    assert all(Path(page).is_file() for page in runs["page"])
+    with pytest.raises(BatchFailed, match=r"1 of 2 notebook\(s\) failed:\n  B: B failed in cell \[4\]: AssertionError"):
+        run_notebooks(name, {"symbol": ["A", "B"]}, output)
+    with pytest.raises(InputError, match="did you mean 'symbol'"):
+        run_notebooks(name, {"symbl": ["A"]}, output)

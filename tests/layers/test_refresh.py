@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from klines import START, bar, hours, place
+
+from lakehouse import Lake, ingest
+from lakehouse.delta.commits import Span, read_spans
+from lakehouse.delta.table import Table
+from lakehouse.errors import VersionError
+from lakehouse.layers.refresh import Layer, RefreshReport, refresh
+
+COLUMNS = {"symbol": pl.String(), "open_time": pl.Datetime("us", "UTC"), "twice": pl.Float64()}
+
+
+class Doubled:
+    """A layer of one's own: twice the close, an hour's change influences that hour alone; it keeps what it computed."""
+
+    def __init__(self, lake: Lake, apart: dt.timedelta = dt.timedelta(hours=1)) -> None:
+        self.table = Table("own/doubled", lake.uri("doubled"), COLUMNS, ["symbol", "open_time"], made_from=lake.bronze)
+        self.stretches: list[tuple[str, int, int]] = []
+        self.layer = Layer((self.table,), ("symbol",), "open_time", lambda group: apart, self.compute)
+
+    def compute(
+        self, source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime
+    ) -> tuple[dt.datetime, dt.datetime, tuple[pl.DataFrame]]:
+        self.stretches.append((group["symbol"], *((t - START) // dt.timedelta(hours=1) for t in (low, high))))
+        bars = read_spans(source, [Span(group, "open_time", low, high)])
+        return low, high, (bars.select("symbol", "open_time", twice=2 * pl.col("close")).collect(),)
+
+    def rows(self) -> list[tuple[str, int, float]]:
+        hour = (pl.col("open_time") - pl.lit(START)).dt.total_hours()
+        return self.table.scan().sort("symbol", "open_time").select("symbol", hour, "twice").collect().rows()
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 9))
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 9))
+    ingest(Lake(tmp_path))
+    return Lake(tmp_path)
+
+
+def test_the_first_time_all_is_computed_and_then_only_what_has_changed(lake: Lake) -> None:
+    doubled = Doubled(lake)
+    report = refresh(doubled.layer)
+    assert (report.inserted, report.updated, report.rebuilt) == (20, 0, "it is the first time")
+    assert sorted(doubled.stretches) == [("AAAUSDT", 0, 9), ("BBBUSDT", 0, 9)]
+    doubled.stretches.clear()
+    place(Path(lake.root), "AAAUSDT_1h_new.csv", [bar(2, 11.0), bar(3, 11.0), bar(7, 12.0)], at=9)
+    ingest(lake)
+    report = refresh(doubled.layer)
+    assert (report.inserted, report.updated, report.deleted, report.rebuilt) == (0, 3, 0, "")
+    assert sorted(doubled.stretches) == [("AAAUSDT", 2, 3), ("AAAUSDT", 7, 7)]
+    assert [row for row in doubled.rows() if row[2] != 20.0] == [
+        ("AAAUSDT", 2, 22.0),
+        ("AAAUSDT", 3, 22.0),
+        ("AAAUSDT", 7, 24.0),
+    ]
+
+
+def test_nothing_new_computes_nothing_and_adds_no_version(lake: Lake) -> None:
+    doubled = Doubled(lake)
+    first = refresh(doubled.layer)
+    doubled.stretches.clear()
+    again = refresh(doubled.layer)
+    assert (again.version, again.source_version, again.changed) == (first.version, first.source_version, 0)
+    assert doubled.stretches == []
+
+
+def test_computing_all_again_writes_what_differs_and_without_that_adds_no_version(lake: Lake) -> None:
+    doubled = Doubled(lake)
+    first = refresh(doubled.layer)
+    again = refresh(doubled.layer, rebuild=True)
+    assert (again.version, again.changed, again.rebuilt) == (first.version, 0, "it was asked for")
+    doubled.table.open().update(new_values={"twice": 7.0}, predicate="symbol = 'AAAUSDT'")
+    assert refresh(doubled.layer, rebuild=True).updated == 10
+    assert {row[2] for row in doubled.rows()} == {20.0}
+
+
+def test_a_change_that_makes_no_difference_here_is_consumed_and_writes_no_row(lake: Lake) -> None:
+    doubled = Doubled(lake)
+    refresh(doubled.layer)
+    place(Path(lake.root), "AAAUSDT_1h_new.csv", [bar(2, 10.0, volume=5.0)], at=9)  # the close is as it was
+    ingest(lake)
+    report = refresh(doubled.layer)
+    assert (report.changed, report.source_version) == (0, lake.bronze.version())
+    doubled.stretches.clear()
+    refresh(doubled.layer)
+    assert doubled.stretches == []
+
+
+def test_changes_that_lie_near_each_other_are_computed_together_and_of_very_many_the_nearest(lake: Lake) -> None:
+    doubled = Doubled(lake, apart=dt.timedelta(hours=4))
+    refresh(doubled.layer)
+    doubled.stretches.clear()
+    far = [bar(hour) for hour in range(100, 2100, 20)]  # a hundred bars
+    place(Path(lake.root), "AAAUSDT_1h_new.csv", [bar(2, 11.0), bar(6, 11.0), *far], at=9)
+    ingest(lake)
+    assert refresh(doubled.layer).inserted == 100
+    assert len(doubled.stretches) <= 64
+    assert min(doubled.stretches) == ("AAAUSDT", 2, 6)
+
+
+def test_rows_that_the_source_has_no_more_are_deleted(lake: Lake) -> None:
+    place(Path(lake.root), "AAAUSDT_1h_new.csv", [bar(20), bar(2, 11.0)], at=9)
+    ingest(lake)
+    doubled = Doubled(lake)
+    refresh(doubled.layer)
+    lake.bronze.restore(-2)
+    report = refresh(doubled.layer)
+    assert (report.inserted, report.updated, report.deleted) == (0, 1, 1)
+    assert {row[2] for row in doubled.rows()} == {20.0}
+
+
+def test_a_layer_without_a_source_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    with pytest.raises(VersionError, match="table 'bronze/candles' does not exist yet"):
+        refresh(Doubled(Lake(tmp_path)).layer)
+
+
+def test_a_report_reads_as_a_line() -> None:
+    report = RefreshReport("gold/daily", 3, 7, 1200, 0, 2, "it was asked for", 0.25)
+    assert str(report) == "gold/daily v3: 1,200 inserted, 2 deleted (all computed: it was asked for), 0.2 s"
+    assert str(RefreshReport("gold/daily", 3, 7, 0, 0, 0, "", 0.0)) == "gold/daily v3: nothing new, 0.0 s"

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import altair as alt
+import nbformat
+import polars as pl
+import pytest
+
+from lakehouse.notebooks.pages import CHART, HEADLESS, use_charts, write_page
+
+
+@pytest.fixture
+def executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A notebook with two charts, as a program that runs it would leave it."""
+    monkeypatch.setenv(HEADLESS, "1")
+    use_charts()
+    chart = alt.Chart(pl.DataFrame({"x": [1, 2], "y": ["</script>", "b"]})).mark_bar().encode(x="x", y="y")
+    data, _ = alt.renderers.get()(chart.to_dict())
+    output = nbformat.v4.new_output("display_data", data)
+    drawn = [nbformat.v4.new_code_cell("c", outputs=[output]) for _ in range(2)]
+    cells = [nbformat.v4.new_markdown_cell("# A <title>"), *drawn]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), str(tmp_path / "book.ipynb"))
+    return tmp_path / "book.ipynb"
+
+
+def test_headless_charts_are_pictures_that_carry_their_specification(executed: Path) -> None:
+    data = nbformat.read(str(executed), as_version=4).cells[1].outputs[0].data
+    assert data["image/png"].startswith("iVBOR")
+    assert data[CHART]["mark"]["type"] == "bar"
+
+
+def test_a_page_carries_the_library_once_and_asks_nobody(executed: Path) -> None:
+    text = write_page(executed).read_text()
+    assert len(re.findall(r"window\.drawChart\s*=", text)) == 1
+    drawn = re.findall(r'window\.drawChart\("#chart-(\d)", (\{.*\}), \{actions: false\}\)</script>', text)
+    assert [number for number, _ in drawn] == ["0", "1"]
+    assert "</script>" not in drawn[0][1]
+    assert "</script>" in str(json.loads(drawn[0][1])["datasets"])
+    assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', text)
+    assert "<title>A &lt;title&gt;</title>" in text
+
+
+def test_a_page_may_leave_out_the_code(executed: Path) -> None:
+    book = nbformat.read(str(executed), as_version=4)
+    book.cells[1].source = book.cells[2].source = "secret_name = 1"
+    book.metadata["hide_input"] = True
+    nbformat.write(book, str(executed))
+    assert "secret_name" not in write_page(executed).read_text()

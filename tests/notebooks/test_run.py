@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import html
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from lakehouse.errors import InputError, NotebookFailed
+from lakehouse.notebooks.run import read_results, run_notebook
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
+FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://", r"\bmkdtemp\b")
+
+
+def cells(path: Path, tag: str = "") -> list[nbformat.NotebookNode]:
+    found = nbformat.read(str(path), as_version=4).cells
+    return [cell for cell in found if not tag or tag in cell.metadata.get("tags", [])]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """A lake of its own with the example files."""
+    shutil.copytree(ROOT / "raw", tmp_path / "lake" / "raw")
+    return tmp_path / "lake"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_committed_bare_and_well_formed(path: Path) -> None:
+    for cell in cells(path):
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    assert len(cells(path, "parameters")) == 1
+    for cell in cells(path):
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 17
+            for line in cell.source.splitlines():
+                assert not any(re.search(pattern, line.strip()) for pattern in FORBIDDEN), line
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorials_have_a_frame_and_more_prose_than_code(path: Path) -> None:
+    prose = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
+    code = [cell.source for cell in cells(path) if cell.cell_type == "code"]
+    for word in ("**You will**", "**Needs**", "**Leaves behind**", "**Time**", "## Checks", "## Recap", "## Exercises"):
+        assert word in prose
+    lines = [line for source in code for line in source.splitlines() if line.strip()]
+    assert 12 <= len(prose.split()) / len(lines) <= 24
+
+
+@pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
+def test_the_quick_tour_runs_headless_and_twice_the_same(
+    symbol: str, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    parameters = {"symbol": symbol, "source": str(lake / "raw")}
+    results = [
+        read_results(run_notebook("00_quick_tour", parameters, tmp_path / f"{turn}.ipynb"))
+        for turn in range(2 if symbol == "ETHUSDT" else 1)
+    ]
+    bars = {"BTCUSDT": 2199, "ETHUSDT": 744 + 744 + 19}[symbol]
+    for result in results:
+        assert result == {"symbol": symbol, "bars": bars, "read": 4431, "inserted": 3706, "rejected": 5}
+    assert not list(scratch.glob("lakehouse-*"))  # it says that it leaves nothing behind
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_raw_to_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path) -> None:
+    first = run_notebook("01_raw_to_bronze", {"root": str(lake)}, tmp_path / "1.ipynb")
+    second = run_notebook("01_raw_to_bronze", {"root": str(lake)}, tmp_path / "2.ipynb")
+    expected = {"symbol": "BTCUSDT", "bars": 2199, "revisions": 7, "read": 4431, "rejected": 5}
+    assert read_results(first) == read_results(second) == expected
+    other = run_notebook("01_raw_to_bronze", {"root": str(lake), "symbol": "ETHUSDT"}, tmp_path / "3.ipynb")
+    assert read_results(other)["bars"] == 1507
+
+
+def test_explore_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path) -> None:
+    few = {"root": str(lake), "symbol": "ETHUSDT", "start": "2025-01-30", "end": "2025-02-01"}
+    runs = [{"root": str(lake)}, few, few]
+    found = [read_results(run_notebook("02_explore_bronze", p, tmp_path / f"{n}.ipynb")) for n, p in enumerate(runs)]
+    there = {"rejected_for": 6, "files": 2, "opened": 1}
+    assert found[0] == {"symbol": "BTCUSDT", "bars": 2199, "gaps": 1, "wildest": "2024-11-13 15:00", **there}
+    assert found[1] == found[2]
+    assert found[1].items() >= {"symbol": "ETHUSDT", "bars": 24 + 24 + 19, "gaps": 5, **there}.items()
+
+
+@pytest.mark.parametrize(("symbol", "interval", "bars"), [("BTCUSDT", "1h", 2208), ("ETHUSDT", "1d", 92)])
+def test_time_travel_runs_headless_and_twice_the_same(symbol: str, interval: str, bars: int, tmp_path: Path) -> None:
+    parameters = {"symbol": symbol, "interval": interval}
+    results = [
+        read_results(run_notebook("03_time_travel", parameters, tmp_path / f"{turn}.ipynb"))
+        for turn in range(2 if interval == "1d" else 1)
+    ]
+    for result in results:  # vacuum removes three deliveries and what two merges made of December
+        counts = {"updated": 12, "restored": 5, "again": 12, "saved": 2, "removed": 5}
+        assert result == {**parameters, **counts, "bars": bars}
+
+
+@pytest.mark.parametrize(("symbol", "interval", "bars"), [("BTCUSDT", "1h", 92 * 24), ("ETHUSDT", "1d", 92)])
+def test_silver_runs_headless_and_twice_the_same(symbol: str, interval: str, bars: int, tmp_path: Path) -> None:
+    parameters = {"symbol": symbol, "interval": interval}
+    for turn in range(2 if interval == "1d" else 1):
+        result = read_results(run_notebook("04_silver", parameters, tmp_path / f"{turn}.ipynb"))
+        counts = {"filled": 3, "outliers": 2, "corrected": 1 + 3 + 1, "closed": 8, "rebuilt": 0, "version": 3}
+        assert result == {**parameters, "bars": bars, **counts}
+
+
+@pytest.mark.parametrize(("symbol", "coarse", "fine"), [("BTCUSDT", "1h", "15m"), ("ETHUSDT", "4h", "1h")])
+def test_gold_runs_headless_and_twice_the_same(symbol: str, coarse: str, fine: str, tmp_path: Path) -> None:
+    parameters = {"symbol": symbol, "coarse": coarse, "fine": fine}
+    for turn in range(2 if coarse == "4h" else 1):
+        result = read_results(run_notebook("05_gold", parameters, tmp_path / f"{turn}.ipynb"))
+        counts = {"days": 30 + 31 + 31, "months": 3, "fine_days": 31 + 31, "partial": 1, "changed": 2 + 1 + 1 + 1}
+        assert result == {"symbol": symbol, "completeness": 0.5, **counts}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report's executed copy, on the example files."""
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(ROOT / "raw", folder / "raw")
+    return run_notebook("report", {"root": str(folder)}, folder / "report.ipynb")
+
+
+def test_the_report_runs_headless_and_twice_the_same(report: Path, lake: Path, tmp_path: Path) -> None:
+    found = read_results(report)
+    assert 0 < float(found.pop("draw_down")) < 0.2
+    assert found == {
+        **{"market": "binance", "symbol": "BTCUSDT", "interval": "1h", "version": 1, "files": 1, "rejected": 0},
+        **{"bars": 2199, "missing": 9, "last_close": 80910.06, "change": -0.082813},  # 80910.06 / 88215.41 - 1
+        **{"days": 30 + 31 + 31, "complete": round((91 + 15 / 24) / 92, 6)},
+    }
+    december = {"root": str(lake), "symbol": "ETHUSDT", "start": "2024-12-01", "end": "2024-12-31"}
+    others = [read_results(run_notebook("report", december, tmp_path / f"{turn}.ipynb")) for turn in (2, 3)]
+    assert others[0] == others[1]
+    assert (others[0]["bars"], others[0]["missing"], others[0]["rejected"]) == (744, 0, 5)
+
+
+def test_the_report_is_a_small_page_without_code_that_needs_no_network(report: Path) -> None:
+    page = report.with_suffix(".html").read_text()
+    assert len(page.encode()) < 3_000_000
+    assert not re.search(r'<script[^>]* src="[^"]', page)
+    text = html.unescape(re.sub(r"<[^>]*>", "", page))
+    assert "2,199 bars from 2024-11-01 00:00 to 2025-01-31 23:00" in text
+    code = [line for cell in cells(report) if cell.cell_type == "code" for line in cell.source.splitlines()]
+    assert "import polars as pl" in code
+    assert not [line for line in code if len(line) > 15 and line in text]
+
+
+def test_a_report_on_what_is_not_there_names_what_is(lake: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        NotebookFailed, match=r"no series DOGEUSDT 1h in .*; there are: BTCUSDT 1h \(binance\), ETHUSDT"
+    ):
+        run_notebook("report", {"root": str(lake), "symbol": "DOGEUSDT"}, tmp_path / "report.ipynb")
+    with pytest.raises(NotebookFailed, match=r"no series BTCUSDT 1h kraken in .*; there are: BTCUSDT 1h \(binance\)"):
+        run_notebook("report", {"root": str(lake), "market": "kraken"}, tmp_path / "report.ipynb")
+    with pytest.raises(NotebookFailed, match="2024-11-01 to 2025-01-31, none from 2026-01-01 to …"):
+        run_notebook("report", {"root": str(lake), "start": "2026-01-01"}, tmp_path / "report.ipynb")
+
+
+@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_every_solution_passes_its_check_and_a_wrong_answer_does_not(path: Path, lake: Path, tmp_path: Path) -> None:
+    """One run of a copy in which each check is put to the solution, and then to a typical wrong answer."""
+    book = nbformat.read(str(path), as_version=4)
+    exercises, checks, solutions = (cells(path, tag) for tag in ("exercise", "check", "solution"))
+    assert len(exercises) == len(checks) == len(solutions) >= 2
+    for exercise, check, solution in zip(exercises, checks, solutions, strict=True):
+        wrong = "\n".join(f"    {line}" for line in check.source.splitlines())
+        trap = (
+            f"try:\n{wrong}\nexcept AssertionError:\n    pass\nelse:\n    raise RuntimeError('a wrong answer passes')"
+        )
+        for source in (solution.source, check.source, exercise.metadata["wrong"], trap):
+            cell = copy.deepcopy(check)
+            cell.source, cell.id = source, f"{exercise.id}-{len(book.cells)}"
+            book.cells.append(cell)
+    trial = tmp_path / path.name
+    nbformat.write(book, str(trial))
+    known = papermill.inspect_notebook(str(path))
+    parameters = {name: value for name, value in {"source": f"{lake}/raw", "root": str(lake)}.items() if name in known}
+    executed = run_notebook(trial, parameters, tmp_path / "out.ipynb")
+    said = "".join(o.get("text", "") for cell in cells(executed) for o in cell.get("outputs", []))
+    assert said.count("Right.") == len(exercises)
+
+
+def test_a_misspelt_parameter_is_an_error_that_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="has no parameter 'symbl'; did you mean 'symbol'"):
+        run_notebook("00_quick_tour", {"symbl": "ETHUSDT"})
+    with pytest.raises(InputError, match="symbol is 5; expected str"):
+        run_notebook("00_quick_tour", {"symbol": 5})
+    with pytest.raises(InputError, match="no notebook '99_nothing'"):
+        run_notebook("99_nothing")
+
+
+def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path) -> None:
+    book = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(s) for s in ("x = 1", "assert x == 2, 'x is not 2'")]
+    )
+    nbformat.write(book, str(tmp_path / "fails.ipynb"))
+    with pytest.raises(NotebookFailed, match=r"out failed in cell \[2\]: AssertionError: x is not 2") as caught:
+        run_notebook(tmp_path / "fails.ipynb", output=tmp_path / "out.ipynb")
+    assert caught.value.path.is_file()
+
+
+def test_a_run_leaves_no_event_loop_open(tmp_path: Path) -> None:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    nbformat.write(book, str(tmp_path / "sum.ipynb"))
+    before = _open_loops()
+    run_notebook(tmp_path / "sum.ipynb", output=tmp_path / "out.ipynb")
+    assert _open_loops() <= before
+
+
+def _open_loops() -> set[int]:
+    loops = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.AbstractEventLoop)]
+    return {id(loop) for loop in loops if not loop.is_closed()}
