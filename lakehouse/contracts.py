@@ -78,7 +78,9 @@ class Quarantined(dy.Schema):
 
 
 class Revision(dy.Schema):
-    """A file revision that ingest has handled. Key: path, sha256, stated_at.
+    """A file revision that ingest has handled. Key: path, sha256, stated_at, bronze_version.
+
+    A revision stands here once, or once more each time it was rolled back and taken again.
 
     Law 1: read = inserted + updated + unchanged + superseded + rejected.
     """

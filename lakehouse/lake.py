@@ -73,7 +73,7 @@ class Lake:
     @property
     def ledger(self) -> Table:
         """One row for each file revision that was handled; see `contracts.Revision`."""
-        return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at"))
+        return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at", "bronze_version"))
 
     @property
     def silver(self) -> Table:

@@ -49,7 +49,9 @@ def read_status(lake: Lake) -> Status:
     """
     pending = [p.file for p in plan(lake).pending]
     handled = _read(lake.ledger)
-    latest = handled.sort("ingested_at").unique("path", keep="last", maintain_order=True)
+    latest = handled.sort("stated_at", pl.col("status") != "rolled_back", "ingested_at").unique(
+        "path", keep="last", maintain_order=True
+    )
     failed = latest.filter((pl.col("status") == "failed") & pl.col("path").is_in([f.path for f in pending]))
     waiting = pl.DataFrame(
         [(file.path, file.size, file.modified_at) for file in pending if file.path not in failed["path"]],

@@ -20,7 +20,7 @@ from deltalake.exceptions import DeltaError
 from lakehouse.bronze.account import DEFERRED, Account, IngestReport, report_of
 from lakehouse.bronze.batch import BATCH_BYTES, Batch, read_batches
 from lakehouse.bronze.late import restated
-from lakehouse.bronze.plan import plan
+from lakehouse.bronze.plan import plan, remember
 from lakehouse.bronze.settle import settle
 from lakehouse.delta import Span, commit, guarded, read_spans, standing
 from lakehouse.errors import LakeError
@@ -60,6 +60,7 @@ def ingest(
     began = time.perf_counter()
     run_id = new_run_id()
     todo = plan(lake, again)
+    remember(lake, todo)
     done, rows = 0, list[dict[str, object]]()
     for batch in read_batches(lake, todo, batch_bytes):
         rows += write_batch(lake, batch, run_id)
@@ -170,15 +171,19 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
     if rows.is_empty():
         return done
     times = rows["stated_at"]
-    span = Span({}, "stated_at", times.min(), times.max())
-    known = read_spans(base, [span]).select(*table.key, "status", "error").collect()
-    both = rows.join(known, on=table.key, how="left", suffix="_old", maintain_order="left")
-    failed = pl.col("status_old") == "failed"  # what failed before and is told differently now is told anew
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in ("status", "error"))
-    new = both.filter(pl.col("status_old").is_null()).select(table.schema.keys())
-    told = both.filter(failed & differs).select(table.schema.keys())
-    spans = [Span({}, "stated_at", told["stated_at"].min(), told["stated_at"].max())] if told.height else []
-    commit(base, table.key, new, told, spans, [table.guard()], {"run": run_id, "files": rows.height})
+    known = read_spans(base, [Span({}, "stated_at", times.min(), times.max())]).select(table.schema.keys()).collect()
+    # A revision stands once in the ledger, but for one that was rolled back and asked for again: that is another event,
+    # since a later restore may undo the one and not the other. What failed, and is told differently now, is told anew.
+    revision = ["path", "sha256", "stated_at"]
+    standing_now = known.filter(~pl.col("status").is_in(["failed", "rolled_back"]))
+    new = rows.join(standing_now, on=revision, how="anti", maintain_order="left")
+    failed = known.filter(pl.col("status") == "failed")
+    told_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)
+    new = new.join(told_before, on=revision, how="anti", maintain_order="left")
+    outdated = failed.join(new, on=revision, how="semi")
+    spans = [Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())] if outdated.height else []
+    notes: dict[str, str | int] = {"run": run_id, "files": rows.height}
+    commit(base, table.key, new, new.clear(), spans, [table.guard()], notes, deleted=outdated)
     return done
 
 

@@ -1,15 +1,24 @@
-"""Which file revisions are new: a stat for each file, and a hash only where the stat has changed."""
+"""Which file revisions are new: a stat for each file, and a hash only where the stat has changed.
+
+The ledger tells what a file's stat was when it was taken. A file whose stat has changed and whose bytes have not (a
+copy, a checkout, a `touch`) is nothing new and adds no version to any table, so what was hashed in vain is remembered
+beside the tables, in `bronze/seen.parquet`. That is a cache: without it the same files are hashed once more.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import obstore
 import polars as pl
 from obstore.exceptions import BaseError
 
+from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.raw import RawFile, hash_file, list_files
@@ -17,6 +26,13 @@ from lakehouse.recognise import Declared, declared_for, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 BATCH_FILES = 500
+SEEN = "seen.parquet"
+_SEEN_SCHEMA: dict[str, pl.DataType] = {
+    "path": pl.String(),
+    "size": pl.Int64(),
+    "modified_at": pl.Datetime("us", "UTC"),
+    "sha256": pl.String(),
+}
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
@@ -36,11 +52,13 @@ class Plan:
         pending: Files with a new revision, the oldest statement first.
         untouched: How many other files there are.
         sources: What raw/sources.toml declares.
+        seen: Files of another stat than the ledger knows, and the same bytes; with their sha256.
     """
 
     pending: tuple[Pending, ...]
     untouched: int
     sources: tuple[Declared, ...] = ()
+    seen: tuple[tuple[RawFile, str], ...] = ()
 
     @property
     def size(self) -> int:
@@ -64,9 +82,9 @@ def plan(lake: Lake, again: str = "") -> Plan:
     Raises:
         InputError: No file is like `again`.
     """
-    known = _last_revisions(lake)
+    known, remembered = _last_revisions(lake), _read_seen(lake)
     now = dt.datetime.now(dt.UTC)
-    pending = []
+    pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
     files = [file for file in list_files(lake.raw) if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
@@ -80,17 +98,56 @@ def plan(lake: Lake, again: str = "") -> Plan:
             continue
         size, modified_at, sha256, stated_at = last
         asked = fnmatchcase(file.path, again)
-        if not asked and (file.size, file.modified_at) == (size, modified_at) and now - file.modified_at > RACY:
+        known_stat = (file.size, file.modified_at) == (size, modified_at)
+        settled = now - file.modified_at > RACY
+        if not asked and settled and (known_stat or remembered.get(file.path) == (file.size, file.modified_at, sha256)):
             continue
-        try:
-            if not asked and hash_file(lake.raw, file.path) == sha256:
-                continue
-        except (OSError, BaseError):  # reading it will say what is wrong
-            pass
-        # A new revision is newer than the path's older one, whatever the clock says.
-        pending.append(Pending(file, max(file.modified_at, stated_at + dt.timedelta(microseconds=1))))
+        same = _sha256(lake, file) == sha256
+        if same and not asked:
+            seen += [(file, sha256)] if settled and not known_stat else []
+            continue
+        # A new revision is newer than the path's older one, whatever the clock says. The same one, read once more, is
+        # as new as it was: asking again must not change who wins.
+        newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1))
+        pending.append(Pending(file, stated_at if same else newer))
     pending.sort(key=lambda p: (p.stated_at, p.file.path))
-    return Plan(tuple(pending), len(files) - len(pending), tuple(sources))
+    return Plan(tuple(pending), len(files) - len(pending), tuple(sources), tuple(seen))
+
+
+def remember(lake: Lake, todo: Plan) -> None:
+    """Keep what was hashed and found to be nothing new, so that the next run need not hash it.
+
+    Args:
+        lake: The lake.
+        todo: The plan that found it.
+    """
+    if not todo.seen or not lake.ledger.exists():
+        return
+    rows = {path: (path, *rest) for path, rest in _read_seen(lake).items()}
+    rows |= {file.path: (file.path, file.size, file.modified_at, sha256) for file, sha256 in todo.seen}
+    buffer = io.BytesIO()
+    pl.DataFrame([*rows.values()], schema=_SEEN_SCHEMA, orient="row").write_parquet(buffer)
+    with contextlib.suppress(BaseError, OSError):  # a lake that cannot be written to hashes again, as it did before
+        obstore.put(open_store(lake.uri("bronze")), SEEN, buffer.getvalue())
+
+
+def _read_seen(lake: Lake) -> dict[str, tuple[int, dt.datetime, str]]:
+    if not lake.ledger.exists():
+        return {}
+    try:
+        held = obstore.get(open_store(lake.uri("bronze")), SEEN).bytes()
+        rows = pl.read_parquet(io.BytesIO(bytes(held))).select(*_SEEN_SCHEMA).iter_rows()
+    except (BaseError, OSError, pl.exceptions.PolarsError):  # none yet, or not ours: it is a cache
+        return {}
+    return {path: (size, modified_at, sha256) for path, size, modified_at, sha256 in rows}
+
+
+def _sha256(lake: Lake, file: RawFile) -> str:
+    """The hash of a file; none if it cannot be read, and reading it will say why."""
+    try:
+        return hash_file(lake.raw, file.path)
+    except (OSError, BaseError):
+        return ""
 
 
 def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pending]]:
@@ -114,7 +171,7 @@ def _last_revisions(lake: Lake) -> dict[str, tuple[int, dt.datetime, str, dt.dat
     last = (
         lake.ledger.scan()
         .filter(pl.col("status") != "failed")
-        .sort("stated_at")
+        .sort("stated_at", "ingested_at")
         .unique("path", keep="last", maintain_order=True)
         .select("path", "size", "modified_at", "sha256", "stated_at")
         .collect()

@@ -34,6 +34,7 @@ from lakehouse.bronze import (
     new_run_id,
     plan,
     read_batches,
+    remember,
     report_of,
     write_batch,
 )
@@ -65,7 +66,9 @@ def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
 @task(name="plan", cache_policy=NO_CACHE)
 def plan_files(lake: Lake, again: str) -> Plan:
     """Find the file revisions that are new, or asked for."""
-    return plan(lake, again)
+    todo = plan(lake, again)
+    remember(lake, todo)
+    return todo
 
 
 @task(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from klines import START, hours, place
 
 from lakehouse import Lake, ingest
 from lakehouse.bronze.plan import groups, plan
+from lakehouse.status import read_status
 
 
 def test_a_new_file_is_pending_and_a_handled_one_is_not(tmp_path: Path) -> None:
@@ -28,6 +30,45 @@ def test_a_touched_file_with_the_same_bytes_is_left_alone(tmp_path: Path) -> Non
     ingest(lake)
     os.utime(path, (1e9, 1e9))
     assert plan(lake).pending == ()
+
+
+def test_what_was_hashed_and_found_equal_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3))
+    lake = Lake(tmp_path)
+    ingest(lake)
+    os.utime(path, (1e9, 1e9))
+    assert ingest(lake).files.is_empty()
+    monkeypatch.setattr(import_module("lakehouse.bronze.plan"), "hash_file", lambda *_: pytest.fail("read again"))
+    assert ingest(lake).files.is_empty()
+    (tmp_path / "bronze" / "seen.parquet").write_bytes(b"torn")  # a cache may go
+    monkeypatch.undo()
+    assert ingest(lake).files.is_empty()
+
+
+def test_a_file_asked_for_again_is_as_new_as_it_was(tmp_path: Path) -> None:
+    """Two files of one time: the later path wins, whichever of them is asked for again."""
+    for name, close in (("a", 9.5), ("b", 10.5)):
+        place(tmp_path, f"{name}_BTCUSDT_1h.csv", hours(0, 3, close=close), at=100)
+    lake = Lake(tmp_path)
+    ingest(lake)
+    for pattern in ("a_*", "b_*", "*"):
+        assert ingest(lake, again=pattern).updated == 0
+        assert lake.bronze.scan().collect()["close"].unique().to_list() == [10.5]
+    assert lake.ledger.scan().collect().height == 2
+
+
+def test_a_file_taken_again_is_rolled_back_only_where_none_of_its_commits_stands(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3))
+    lake = Lake(tmp_path)
+    ingest(lake)
+    taken = lake.bronze.version()
+    lake.bronze.restore(0)
+    assert ingest(lake, again="*").inserted == 4
+    assert lake.ledger.scan().collect()["status"].sort().to_list() == ["loaded", "rolled_back"]
+    lake.bronze.restore(taken)
+    assert read_status(lake).rolled_back.is_empty()
+    lake.bronze.restore(0)
+    assert read_status(lake).rolled_back["path"].to_list() == ["AAAUSDT_1h.csv"]
 
 
 def test_a_file_changed_within_two_seconds_is_hashed_though_its_stat_is_the_same(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def closes(lake: Lake) -> dict[int, float]:
 
 
 def statuses(lake: Lake) -> dict[str, str]:
-    return dict(lake.ledger.scan().sort("stated_at").select("path", "status").collect().iter_rows())
+    return dict(lake.ledger.scan().sort("stated_at", "ingested_at").select("path", "status").collect().iter_rows())
 
 
 OLD = dict.fromkeys(range(5), 10.0)
