@@ -7,6 +7,8 @@ import pytest
 from klines import hours, place
 
 from lakehouse.cli.commands import main
+from lakehouse.errors import ConflictError, LakeError
+from lakehouse.flows.lake import silver_task
 
 
 def call(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str]:
@@ -76,6 +78,23 @@ def test_run_goes_from_raw_to_a_page_and_names_what_did_not_load(
     place(tmp_path, "CCC.csv", ["<html>"], header=False)
     code, text = call(capsys, "run", "--root", tmp_path, "--no-report")
     assert (code, "HTML or XML saved as .csv" in text, "Page:" in text) == (1, True, False)
+
+
+@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.parametrize(
+    "error", [LakeError("disk full below silver"), ConflictError("others kept winning"), OSError(28, "no space left")]
+)
+def test_a_layer_that_cannot_be_written_ends_the_run_in_one_line(
+    error: Exception, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lakehouse.flows.lake.refresh_silver", refuse)
+    monkeypatch.setattr(silver_task, "retries", 0)
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4))
+    code, text = call(capfd, "run", "--root", tmp_path, "--no-report")
+    assert (code, text.splitlines()[-1], "Traceback" in text) == (2, f"error: {error}", False)
 
 
 def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
