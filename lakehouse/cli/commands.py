@@ -200,8 +200,10 @@ def lab(
     from lakehouse.notebooks import find_notebook  # noqa: PLC0415
 
     command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
-    named = {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
-    return subprocess.run(command, check=False, env={**os.environ, **named}).returncode
+    own = f"{sys.prefix}/share/jupyter"  # this interpreter's kernel goes before another `python3` that is on the path
+    told = {"JUPYTER_PATH": os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))}
+    told |= {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
+    return subprocess.run(command, check=False, env={**os.environ, **told}).returncode
 
 
 def _demand(holds: bool, option: str, given: float, expected: str) -> None:
