@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +42,7 @@ app = App(
     name="lakehouse",
     help="A lakehouse from raw OHLCV files. Start with `lakehouse run`.",
     help_epilogue=EPILOGUE,
+    version=lambda: version("lakehouse-workbook"),
     suppress_keyboard_interrupt=False,  # `main` says what stands
 )
 console = Console(emoji=False)  # a path may hold :fire:
@@ -197,8 +200,10 @@ def lab(
         options: Passed on to JupyterLab, for example --port=8890, --no-browser or --allow-root.
         name: A path, or the name of a notebook in notebooks/.
     """
-    from lakehouse.notebooks import find_notebook  # noqa: PLC0415
+    from lakehouse.notebooks import CHAPTERS, find_notebook  # noqa: PLC0415
 
+    if find_notebook(name).parent == CHAPTERS:  # nobody wants to write into an installed package
+        console.print(f"Notebooks: {escape(str(shutil.copytree(CHAPTERS, Path.cwd() / 'notebooks')))}")
     command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
     own = f"{sys.prefix}/share/jupyter"  # this interpreter's kernel goes before another `python3` that is on the path
     told = {"JUPYTER_PATH": os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))}

@@ -18,8 +18,8 @@ from typing import Any
 import nbformat
 import papermill as pm
 from IPython.display import display
-from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
@@ -31,6 +31,7 @@ from lakehouse.notebooks.pages import HEADLESS, write_page
 RESULTS = "application/vnd.lakehouse.results+json"
 KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 Value = str | int | float | bool
+CHAPTERS = Path(__file__).parent / "chapters"  # where an installed package carries the notebooks
 
 
 def run_notebook(
@@ -70,7 +71,7 @@ def run_notebook(
                 kernel_name="python3",
                 progress_bar=False,
                 execution_timeout=timeout,
-                cwd=str(path.parent),
+                cwd=str(Path.cwd() if path.parent == CHAPTERS else path.parent),
                 config=_kernel_config(folder),
                 kernel_manager_class=OwnKernel,
             )
@@ -184,9 +185,9 @@ def find_notebook(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
-    here, inside = Path.cwd(), Path(__file__).parent
-    folders = [folder / "notebooks" for folder in (here, *here.parents, inside.parents[1])]
-    for folder in (*folders, inside / "chapters"):  # an installed package carries them inside
+    here = Path.cwd()
+    folders = [folder / "notebooks" for folder in (here, *here.parents, Path(__file__).parents[2])]
+    for folder in (*folders, CHAPTERS):
         candidate = folder / f"{path.name.removesuffix('.ipynb')}.ipynb"
         if candidate.is_file():
             return candidate

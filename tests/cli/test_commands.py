@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ from klines import hours, place
 from lakehouse.cli.commands import main
 from lakehouse.errors import ConflictError, LakeError
 from lakehouse.flows.lake import silver_task
+
+ROOT = Path(__file__).parents[2]
 
 
 def call(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str]:
@@ -23,6 +28,22 @@ def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
     assert code == 0
     for word in ("run", "ingest", "status", "sample", "Exit codes"):
         assert word in text
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert call(capsys, "--version") == (0, f"{declared}\n")
+
+
+@pytest.mark.parametrize("module", ["lakehouse", "lakehouse.cli"])
+def test_there_is_a_command_where_nothing_was_installed(module: str, tmp_path: Path) -> None:
+    """After `pip install -r requirements.txt`, which installs what the package needs, but not the package."""
+    (tmp_path / "raw").mkdir()
+    command = [sys.executable, "-m", module, "status", "--root", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert (done.returncode, str(tmp_path) in done.stdout.replace("\n", "")) == (0, True)
+    wrong = subprocess.run([*command[:3], "nonsense"], cwd=ROOT, capture_output=True, check=False)
+    assert wrong.returncode == 2
 
 
 def test_ingest_tells_what_landed_and_then_that_nothing_is_new(
