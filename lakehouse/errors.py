@@ -8,6 +8,7 @@ LakehouseError            catch this to catch them all
 ├── VersionError          a table version or time that was asked for is not there
 ├── ConflictError         other writers kept winning; running again is safe
 ├── ContractError         rows that were computed break the contract of their table; nothing was written
+├── ApiError              Prefect's API does not answer, or the embedded one does not start
 ├── NotebookFailed        a cell of a notebook raised, or took too long
 ├── BatchFailed           some notebooks of a batch failed, the others have run
 ├── bronze.IngestFailed   a run has ended, and some of its files did not load; it carries the account
@@ -51,6 +52,10 @@ class ConflictError(LakehouseError):
 
 class ContractError(LakehouseError):
     """Rows of a layer break the contract of their table: whatever computes them is wrong, or the contract is."""
+
+
+class ApiError(LakehouseError):
+    """Prefect's API does not answer, or the embedded one did not start. `lakehouse ingest` does without."""
 
 
 class NotebookFailed(LakehouseError):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +25,7 @@ from lakehouse.progress import Bar
 from lakehouse.sample import write_sample
 from lakehouse.status import read_series, read_status
 
-DONE, INCOMPLETE, UNUSABLE = 0, 1, 2
+DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 LAB = [  # JupyterLab on this machine only, with a kernel at once and without a call home
     *(
         "--ip=127.0.0.1",
@@ -32,10 +35,15 @@ LAB = [  # JupyterLab on this machine only, with a kernel at once and without a 
 ]
 EPILOGUE = """
 Exit codes: 0 all that was asked for was done; 1 some files did not load (they are named, the others have
-loaded), or the data are worse than was asked for; 2 the command could not be carried out. Every command takes --help.
+loaded), or the data are worse than was asked for; 2 the command could not be carried out; 130 stopped by Ctrl-C, 143
+by a supervisor. Every command takes --help.
 """
 app = App(
-    name="lakehouse", help="A lakehouse from raw OHLCV files. Start with `lakehouse run`.", help_epilogue=EPILOGUE
+    name="lakehouse",
+    help="A lakehouse from raw OHLCV files. Start with `lakehouse run`.",
+    help_epilogue=EPILOGUE,
+    version=lambda: version("lakehouse-workbook"),
+    suppress_keyboard_interrupt=False,  # `main` says what stands
 )
 console = Console(emoji=False)  # a path may hold :fire:
 
@@ -68,7 +76,10 @@ def run(
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     _demand(0 <= max_rejected <= 1, "--max-rejected", max_rejected, "0 to 1")
     _demand(0 <= min_completeness <= 1, "--min-completeness", min_completeness, "0 to 1")
-    from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
+    try:
+        from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
+    except ValueError as error:  # its settings are read then
+        raise InputError(f"Prefect's settings: {' '.join(str(error).split())}") from error
 
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
@@ -189,11 +200,15 @@ def lab(
         options: Passed on to JupyterLab, for example --port=8890, --no-browser or --allow-root.
         name: A path, or the name of a notebook in notebooks/.
     """
-    from lakehouse.notebooks import find_notebook  # noqa: PLC0415
+    from lakehouse.notebooks import CHAPTERS, find_notebook  # noqa: PLC0415
 
+    if find_notebook(name).parent == CHAPTERS:  # nobody wants to write into an installed package
+        console.print(f"Notebooks: {escape(str(shutil.copytree(CHAPTERS, Path.cwd() / 'notebooks')))}")
     command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
-    named = {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
-    return subprocess.run(command, check=False, env={**os.environ, **named}).returncode
+    own = f"{sys.prefix}/share/jupyter"  # this interpreter's kernel goes before another `python3` that is on the path
+    told = {"JUPYTER_PATH": os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))}
+    told |= {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
+    return subprocess.run(command, check=False, env={**os.environ, **told}).returncode
 
 
 def _demand(holds: bool, option: str, given: float, expected: str) -> None:
@@ -215,14 +230,27 @@ def _execute(
     return DONE
 
 
+class Terminated(KeyboardInterrupt):
+    """A supervisor's SIGTERM: handled like Ctrl-C, so that what this process has started is stopped with it."""
+
+
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; errors of ours are printed in one piece, without a traceback."""
+    """Run the command line; what goes wrong is printed in one piece, without a traceback, unless it is a fault of ours.
+
+    Args:
+        args: The words after `lakehouse`. Default: those of the process.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(args, exit_on_error=True, result_action="return_value")
-    except LakehouseError as error:
+    except (LakehouseError, OSError) as error:  # OSError: full, read-only or gone, wherever it is met first
         Console(stderr=True, emoji=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         code = UNUSABLE
-    except KeyboardInterrupt:
-        Console(stderr=True, emoji=False).print("stopped; what was committed stands, run again to go on")
-        code = UNUSABLE
+    except KeyboardInterrupt as stop:
+        print("stopped; what was committed stands, run again to go on", file=sys.stderr)
+        code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     sys.exit(code)
+
+
+def _terminate(_number: int, _frame: object) -> None:
+    raise Terminated

@@ -6,14 +6,14 @@ No `from __future__ import annotations` here: a served flow travels to its proce
 strings cannot be resolved there.
 """
 
-import lakehouse.flows.settings  # noqa: F401  before Prefect
+from lakehouse.flows.embedded import lake_flow  # before Prefect
 
 # isort: split
 import time
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+from prefect import get_run_logger, task
 from prefect.artifacts import (
     create_markdown_artifact,
     create_progress_artifact,
@@ -85,7 +85,7 @@ def write_one(lake: Lake, batch: Batch, run_id: str, label: str) -> list[dict[st
     return write_batch(lake, batch, run_id)
 
 
-@flow(name="ingest-bronze", flow_run_name="ingest {root}")
+@lake_flow(name="ingest-bronze", flow_run_name="ingest {root}")
 def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> IngestReport:
     """Bring every new file revision below raw/ into bronze: plan, a task for each batch, account.
 
@@ -161,7 +161,7 @@ def gold_task(lake: Lake, rebuild: bool) -> list[RefreshReport]:
     return refresh_gold(lake, rebuild=rebuild)
 
 
-@flow(name="refresh-lake", flow_run_name="refresh {root}")
+@lake_flow(name="refresh-lake", flow_run_name="refresh {root}")
 def refresh_lake(
     root: str = "",
     batch_mb: BatchMb = 64,

@@ -3,7 +3,7 @@
 No `from __future__ import annotations` here, see `flows`.
 """
 
-import lakehouse.flows.settings  # noqa: F401  before Prefect
+from lakehouse.flows.embedded import lake_flow  # before Prefect
 
 # isort: split
 import itertools
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import polars as pl
-from prefect import flow, task
+from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
@@ -34,7 +34,7 @@ def run_one(name: str, parameters: dict[str, Value], folder: str, label: str) ->
     return {"seconds": round(time.perf_counter() - began, 1), "page": str(page), **read_results(executed)}
 
 
-@flow(name="run-notebooks", flow_run_name="{name}", validate_parameters=True)
+@lake_flow(name="run-notebooks", flow_run_name="{name}", validate_parameters=True)
 def run_notebooks(
     name: str,
     grid: dict[str, list[str | int | float | bool]],

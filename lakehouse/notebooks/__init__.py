@@ -2,6 +2,7 @@
 
 from lakehouse.notebooks.pages import use_charts
 from lakehouse.notebooks.run import (
+    CHAPTERS,
     Value,
     check_answer,
     check_parameters,
@@ -14,6 +15,7 @@ from lakehouse.notebooks.run import (
 )
 
 __all__ = [
+    "CHAPTERS",
     "Value",
     "check_answer",
     "check_parameters",

@@ -7,6 +7,7 @@ import datetime as dt
 import difflib
 import json
 import os
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -17,8 +18,10 @@ from typing import Any
 import nbformat
 import papermill as pm
 from IPython.display import display
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
-from nbclient.exceptions import CellTimeoutError
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -28,6 +31,7 @@ from lakehouse.notebooks.pages import HEADLESS, write_page
 RESULTS = "application/vnd.lakehouse.results+json"
 KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 Value = str | int | float | bool
+CHAPTERS = Path(__file__).parent / "chapters"  # where an installed package carries the notebooks
 
 
 def run_notebook(
@@ -51,7 +55,7 @@ def run_notebook(
 
     Raises:
         InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
-        NotebookFailed: A cell raised or took too long.
+        NotebookFailed: A cell raised or took too long, or its kernel died.
     """
     path = find_notebook(name_or_path)
     given = dict(parameters or {})
@@ -67,15 +71,28 @@ def run_notebook(
                 kernel_name="python3",
                 progress_bar=False,
                 execution_timeout=timeout,
-                cwd=str(path.parent),
+                cwd=str(Path.cwd() if path.parent == CHAPTERS else path.parent),
                 config=_kernel_config(folder),
+                kernel_manager_class=OwnKernel,
             )
     except PapermillExecutionError as error:
         raise NotebookFailed(target, error.exec_count or 0, f"{error.ename}: {error.evalue}", error.source) from error
     except CellTimeoutError as error:
         raise NotebookFailed(target, 0, f"a cell took longer than {timeout} s", "") from error
+    except DeadKernelError as error:
+        raise NotebookFailed(target, 0, "its kernel died: killed, or out of memory", "") from error
     write_page(target)
     return target
+
+
+class OwnKernel(AsyncKernelManager):
+    """A kernel on the interpreter that runs us, whatever somebody's Jupyter takes `python3` to be."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """How it is started."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3 (ipykernel)", language="python")
 
 
 @contextmanager
@@ -160,7 +177,7 @@ def read_results(path: str | Path) -> dict[str, Value]:
 
 
 def find_notebook(name_or_path: str | Path) -> Path:
-    """Find a notebook by its path, or by its name in `notebooks/` here, above, or beside this package.
+    """Find a notebook by its path, or by its name in `notebooks/` here or above, or among those of this package.
 
     Raises:
         InputError: There is none.
@@ -169,8 +186,9 @@ def find_notebook(name_or_path: str | Path) -> Path:
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).parents[2]):
-        candidate = folder / "notebooks" / f"{path.name.removesuffix('.ipynb')}.ipynb"
+    folders = [folder / "notebooks" for folder in (here, *here.parents, Path(__file__).parents[2])]
+    for folder in (*folders, CHAPTERS):
+        candidate = folder / f"{path.name.removesuffix('.ipynb')}.ipynb"
         if candidate.is_file():
             return candidate
     raise InputError(f"no notebook '{name_or_path}': neither a file, nor in notebooks/ of {here} or above it")
@@ -227,5 +245,6 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
 def _inspect(path: Path) -> dict[str, Any]:
     try:
         return pm.inspect_notebook(str(path))  # type: ignore[no-any-return]
-    except ValueError as error:  # it has parameters and tells no language
-        raise InputError(f"notebook '{path.stem}': {error} Open it in JupyterLab, choose a kernel and save") from error
+    except (ValueError, nbformat.reader.NotJSONError) as error:  # no notebook, or one that tells no language
+        said = str(error).partition("\n")[0][:200]
+        raise InputError(f"notebook '{path.stem}': {said} Open it in JupyterLab, choose a kernel and save") from error

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 from klines import hours, place
 
 from lakehouse.cli.commands import main
+from lakehouse.errors import ConflictError, LakeError
+from lakehouse.flows.lake import silver_task
+
+ROOT = Path(__file__).parents[2]
 
 
 def call(capsys: pytest.CaptureFixture[str], *args: str | Path) -> tuple[int, str]:
@@ -21,6 +28,22 @@ def test_help_names_every_command_and_the_exit_codes(capsys: pytest.CaptureFixtu
     assert code == 0
     for word in ("run", "ingest", "status", "sample", "Exit codes"):
         assert word in text
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert call(capsys, "--version") == (0, f"{declared}\n")
+
+
+@pytest.mark.parametrize("module", ["lakehouse", "lakehouse.cli"])
+def test_there_is_a_command_where_nothing_was_installed(module: str, tmp_path: Path) -> None:
+    """After `pip install -r requirements.txt`, which installs what the package needs, but not the package."""
+    (tmp_path / "raw").mkdir()
+    command = [sys.executable, "-m", module, "status", "--root", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert (done.returncode, str(tmp_path) in done.stdout.replace("\n", "")) == (0, True)
+    wrong = subprocess.run([*command[:3], "nonsense"], cwd=ROOT, capture_output=True, check=False)
+    assert wrong.returncode == 2
 
 
 def test_ingest_tells_what_landed_and_then_that_nothing_is_new(
@@ -76,6 +99,23 @@ def test_run_goes_from_raw_to_a_page_and_names_what_did_not_load(
     place(tmp_path, "CCC.csv", ["<html>"], header=False)
     code, text = call(capsys, "run", "--root", tmp_path, "--no-report")
     assert (code, "HTML or XML saved as .csv" in text, "Page:" in text) == (1, True, False)
+
+
+@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.parametrize(
+    "error", [LakeError("disk full below silver"), ConflictError("others kept winning"), OSError(28, "no space left")]
+)
+def test_a_layer_that_cannot_be_written_ends_the_run_in_one_line(
+    error: Exception, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("lakehouse.flows.lake.refresh_silver", refuse)
+    monkeypatch.setattr(silver_task, "retries", 0)
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4))
+    code, text = call(capfd, "run", "--root", tmp_path, "--no-report")
+    assert (code, text.splitlines()[-1], "Traceback" in text) == (2, f"error: {error}", False)
 
 
 def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(

@@ -4,14 +4,20 @@ import asyncio
 import copy
 import gc
 import html
+import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import CompletedProcess as Done
 
 import nbformat
 import papermill
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
 
+from lakehouse.cli.commands import lab
 from lakehouse.errors import InputError, NotebookFailed
 from lakehouse.notebooks.run import read_results, run_notebook
 
@@ -210,6 +216,47 @@ def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path) -
     with pytest.raises(NotebookFailed, match=r"out failed in cell \[2\]: AssertionError: x is not 2") as caught:
         run_notebook(tmp_path / "fails.ipynb", output=tmp_path / "out.ipynb")
     assert caught.value.path.is_file()
+
+
+@pytest.fixture
+def foreign_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else's `python3`, first on Jupyter's path: a kernel that dies."""
+    (spec := tmp_path / "jupyter" / "kernels" / "python3").mkdir(parents=True)
+    foreign = {"argv": [sys.executable, "-c", "raise SystemExit(1)"], "display_name": "foreign", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(foreign), encoding="utf-8")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+
+
+@pytest.mark.usefixtures("foreign_kernel")
+def test_a_notebook_runs_on_the_interpreter_that_runs_us(tmp_path: Path) -> None:
+    source = "import sys; from lakehouse.notebooks import record; record(executable=sys.executable)"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), str(tmp_path / "who.ipynb"))
+    assert read_results(run_notebook(tmp_path / "who.ipynb", output=tmp_path / "out.ipynb")) == {
+        "executable": sys.executable
+    }
+
+
+@pytest.mark.usefixtures("foreign_kernel")
+def test_jupyterlab_offers_the_interpreter_that_runs_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that `lakehouse lab` gives it, put to Jupyter's own list of kernels."""
+    given: dict[str, dict[str, str]] = {}
+    monkeypatch.setattr(subprocess, "run", lambda command, env, **_: given.update(env=env) or Done(command, 0))
+    lab()
+    monkeypatch.setenv("JUPYTER_PATH", given["env"]["JUPYTER_PATH"])
+    assert KernelSpecManager().get_kernel_spec("python3").display_name == "Python 3 (ipykernel)"
+
+
+def test_a_kernel_that_dies_is_a_notebook_that_failed(tmp_path: Path) -> None:
+    source = "import os; os._exit(1)"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), str(tmp_path / "dies.ipynb"))
+    with pytest.raises(NotebookFailed, match=r"out failed in cell \[0\]: its kernel died"):
+        run_notebook(tmp_path / "dies.ipynb", output=tmp_path / "out.ipynb")
+
+
+def test_a_file_that_is_no_notebook_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "torn.ipynb").write_text("{")
+    with pytest.raises(InputError, match="notebook 'torn': Notebook does not appear to be JSON"):
+        run_notebook(tmp_path / "torn.ipynb")
 
 
 def test_a_run_leaves_no_event_loop_open(tmp_path: Path) -> None:
