@@ -122,7 +122,8 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
             scan(separator=form.separator, schema=cells)
             .with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line))
             .select(*dataset.schema.keys(), _good=good)
-            .collect()
+            # Where columns are projected away, the parser passes over the rest of a line, and a surplus field with it.
+            .collect(optimizations=pl.QueryOptFlags(projection_pushdown=False))
         )
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None

@@ -188,6 +188,14 @@ KINDS: dict[str, tuple[Form, Callable[[int], list[str]]]] = {
         replace(EPOCH, columns=("open_time", "", "symbol", *OHLCV[1:], "quote_volume", "trades"), symbol=""),
         lambda hour: [str(MS + hour * 3600000), at(hour, DASHED), "BTC/USDT", *PRICES, "12.5", "55.5", "7"],
     ),
+    "kraken-vwap": (
+        replace(EPOCH, columns=("open_time", "open", "high", "low", "close", "", "volume", "trades")),
+        lambda hour: [at(hour, DASHED), *PRICES, "42100.5", "12.5", "7"],
+    ),
+    "yahoo": (
+        replace(EPOCH, columns=(*OHLCV[:5], "", "volume")),
+        lambda hour: [at(hour, DASHED), *PRICES, "42100.5", "12.5"],
+    ),
     "symbol last": (
         replace(EPOCH, columns=(*OHLCV[:5], "symbol"), symbol="", separator="\t"),
         lambda hour: [at(hour, DASHED), *PRICES, "BTCUSDT"],
@@ -261,6 +269,20 @@ def test_surplus_fields_are_seen_even_at_the_very_end(surplus: str, end: str) ->
         form = replace(EPOCH, columns=columns)
         assert parse_clean(text, 1, form, CANDLES) is None
         assert parse_block(text, 1, form, CANDLES).rejected["_line"].to_list() == [2]
+
+
+@pytest.mark.parametrize("surplus", ["", "1", "500"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_line_loads_that_has_another_number_of_fields(kind: str, surplus: str) -> None:
+    form, fields = KINDS[kind]
+    width = len(form.columns)
+    for place in range(width + 1):
+        rows = [fields(hour) for hour in range(5)]
+        rows[2].insert(place, surplus)
+        lines = [form.separator.join(row) for row in rows]
+        numbers, rejected = parsed(*lines, form=form)
+        assert numbers == [1, 2, 4, 5]
+        assert rejected[3][0] == f"{width + 1} fields, not {width}"
 
 
 def test_the_first_word_of_a_column_may_be_anything() -> None:
