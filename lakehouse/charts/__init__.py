@@ -4,7 +4,8 @@ from lakehouse.charts.candlestick import MONTH, candles, spacing
 from lakehouse.charts.changes import before_after, changes_map
 from lakehouse.charts.lines import fates, rejects
 from lakehouse.charts.quality import quality_over_time
-from lakehouse.charts.series import completeness, count_slots, distribution
+from lakehouse.charts.returns import distribution
+from lakehouse.charts.series import completeness, count_slots
 from lakehouse.charts.tables import files_on_disk, versions_timeline
 from lakehouse.charts.theme import BLUE, CLOCK, GREY, ORANGE, theme
 

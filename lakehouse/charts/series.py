@@ -1,4 +1,4 @@
-"""What a series of bars lacks, and how it moves: a calendar of completeness, a histogram of returns."""
+"""What a series of bars lacks: a calendar of completeness."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from altair.typing import ChartType
 from lakehouse.charts.candlestick import MONTH, spacing
 from lakehouse.charts.theme import (
     BLUE,
-    FALL,
-    GREY,
     ORANGE,
     PURPLE,
-    RISE,
     SKY,
     VERMILION,
     YELLOW,
-    amounts,
     counted,
     nothing,
     spoken,
@@ -33,8 +29,6 @@ CLASSES = {
 MAX_YEARS = 12  # that are shown day by day
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-HALF = 40  # bins to either side of the one about zero
-DEVIATIONS = 6
 
 
 def completeness(bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 720) -> ChartType:
@@ -58,52 +52,6 @@ def completeness(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
     cells = count_slots(times, step, "1mo" if monthly else "1d")
     draw = _by_month if monthly else _by_day
     return draw(cells, width).properties(title=alt.Title(title, subtitle=_told(cells, step, monthly)))
-
-
-def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 560) -> ChartType:
-    """Draw how the logarithmic returns from bar to next bar are distributed.
-
-    Args:
-        bars: open_time (UTC), close (quote asset); one series, in any order. No return is counted across a gap.
-        title: What is seen, and of which version.
-        interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
-        width: In pixels.
-
-    Returns:
-        The chart: 81 bins over at most six robust standard deviations on either side; the edges count what is beyond.
-    """
-    returns = _returns(bars, interval_seconds)
-    if returns.is_empty():
-        return nothing(title, width)
-    deviation, edge = _spread(returns)
-    beyond = {"below": int((returns < -edge).sum()), "above": int((returns > edge).sum())}
-    told = f"{counted(returns.len(), 'return')}, robust standard deviation {deviation:.3g} %; {sum(beyond.values()):,} "
-    told += f"({sum(beyond.values()) / returns.len():.2%}) beyond ±{edge:.3g} %, "
-    told += f"the furthest {_number(returns.min()):+.3g} % and {_number(returns.max()):+.3g} %".replace("-", "−")
-    drawn = (
-        alt.Chart(_bins(returns, edge))
-        .mark_bar()
-        .encode(
-            alt.X("left:Q", title="log return from bar to next bar (%)").scale(domain=[-edge, edge], nice=False),
-            alt.X2("right"),
-            alt.Y("returns:Q", title="returns (count)", axis=amounts(6)),
-            alt.Y2Datum(0),
-            alt.Color("sign:N", legend=None).scale(domain=[-1, 0, 1], range=[FALL, GREY, RISE]),
-            tooltip=[
-                alt.Tooltip("left:Q", format="+.4~f", title="from (%)"),
-                alt.Tooltip("right:Q", format="+.4~f", title="to (%)"),
-                alt.Tooltip("returns:Q", format=","),
-            ],
-        )
-    )
-    sides = {"left": f"← {beyond['below']:,} beyond", "right": f"{beyond['above']:,} beyond →"}
-    notes = [
-        alt.Chart(pl.DataFrame({"text": [text]}))
-        .mark_text(align="left" if side == "left" else "right", baseline="top")
-        .encode(x=alt.value(4 if side == "left" else width - 4), y=alt.value(4), text="text:N")
-        for side, text in sides.items()
-    ]
-    return alt.layer(drawn, *notes).properties(width=width, height=260, title=alt.Title(title, subtitle=told))
 
 
 def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:
@@ -233,38 +181,4 @@ def _named(names: dict[int, str]) -> alt.Axis:
         ticks=False,
         domain=False,
         labelOverlap=True,
-    )
-
-
-def _returns(bars: pl.DataFrame, interval_seconds: int | None) -> pl.Series:
-    """Logarithmic returns in percent, of neighbours that are one interval apart."""
-    bars = bars.select("open_time", "close").sort("open_time")
-    step = 1000 * (interval_seconds or spacing(bars["open_time"]))
-    near = pl.col("open_time").diff().dt.total_milliseconds().is_between(0.9 * step, 1.1 * step)  # months differ
-    close, before = pl.col("close"), pl.col("close").shift()
-    sound = bars.select((near & (close > 0) & (before > 0)).fill_null(value=False)).to_series()
-    return bars.select(r=100 * (close / before).log()).filter(sound)["r"]
-
-
-def _spread(returns: pl.Series) -> tuple[float, float]:
-    """The standard deviation that a normal distribution with this median deviation has; where the bins end."""
-    sizes = returns.abs()
-    usual = 1.4826 * _number((returns - _number(returns.median())).abs().median())
-    edge = DEVIATIONS * usual or 1.05 * _number(sizes.quantile(0.99)) or 1.05 * _number(sizes.max()) or 1.0
-    return usual, min(edge, 1.05 * _number(sizes.max()) or 1.0)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _bins(returns: pl.Series, edge: float) -> pl.DataFrame:
-    size = 2 * edge / (2 * HALF + 1)
-    place = (pl.col("r") / size).round().clip(-HALF, HALF).cast(pl.Int64)
-    bins = returns.to_frame("r").filter(pl.col("r").abs() <= edge).group_by(place=place).len("returns").sort("place")
-    return bins.select(
-        pl.col("returns").cast(pl.Int64),
-        left=(pl.col("place") - 0.5) * size,
-        right=(pl.col("place") + 0.5) * size,
-        sign=pl.col("place").sign(),
     )
