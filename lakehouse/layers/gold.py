@@ -176,7 +176,7 @@ def _sum(name: str) -> pl.Expr:
 
 def _whole_sum(name: str) -> pl.Expr:
     """The same of whole numbers, null too where it would be more than an Int64 holds."""
-    return pl.when(pl.col(name).cast(pl.Float64).sum() < 2**62).then(_sum(name))
+    return pl.when(_in_order(pl.col(name).cast(pl.Float64)) < 2**62).then(_sum(name))
 
 
 def _root_of_squares(name: str) -> pl.Expr:
@@ -184,8 +184,12 @@ def _root_of_squares(name: str) -> pl.Expr:
 
 
 def _in_order(values: pl.Expr) -> pl.Expr:
-    """Add up in the order of the rows: parts that are summed side by side differ in the last digit from run to run."""
-    return values.implode().list.sum()
+    """Add up one by one in the order of the rows, so that the last digit depends on nothing else.
+
+    A plain sum adds parts side by side, as many as there are threads; and a list's adds blocks as soon as any list of
+    the frame holds a null, so that one day's digit would hang on another day's.
+    """
+    return values.drop_nulls().implode().list.sum()
 
 
 def _fall(first: str, name: str, over: list[str]) -> pl.Expr:
