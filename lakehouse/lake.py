@@ -13,7 +13,7 @@ from obstore.store import ObjectStore
 
 from lakehouse.contracts import Gap, GoldBar, Quarantined, Revision, SilverCandle
 from lakehouse.dataset import Dataset
-from lakehouse.delta import Span, Table, commit, contract_schema, guarded, open_store
+from lakehouse.delta import Changes, Span, Table, commit, contract_schema, guarded, open_store
 from lakehouse.errors import LakeError
 from lakehouse.recognise import CANDLES
 
@@ -123,24 +123,24 @@ def _resolve(root: str) -> str:
     raise LakeError(f"no raw/ folder in {here} or above it; go into a lake, or set LAKEHOUSE_ROOT or give a root")
 
 
-def _mark_rolled_back(ledger: Table, stands: Set[int]) -> None:
+def _mark_rolled_back(ledger: Table, live: Set[int]) -> None:
     """Mark each revision as loaded or rolled back.
 
     A commit is made in any case: a writer that is about to enter a revision then meets it, and looks again.
 
     Args:
         ledger: The ledger.
-        stands: The versions of bronze whose commits it holds, see `history.standing`.
+        live: The versions of bronze whose commits it holds, see `history.live_versions`.
     """
     if ledger.exists():
-        guarded(lambda: _mark(ledger, stands))
+        guarded(lambda: _mark(ledger, live))
 
 
-def _mark(ledger: Table, stands: Set[int]) -> None:
+def _mark(ledger: Table, live: Set[int]) -> None:
     base = ledger.open()
-    status = pl.when(pl.col("bronze_version").is_in(stands)).then(pl.lit("loaded")).otherwise(pl.lit("rolled_back"))
+    status = pl.when(pl.col("bronze_version").is_in(live)).then(pl.lit("loaded")).otherwise(pl.lit("rolled_back"))
     rows = pl.scan_delta(base).filter(pl.col("status").is_in(["loaded", "rolled_back"])).select(ledger.schema.keys())
-    told = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
-    spans = [Span({}, "stated_at", told["stated_at"].min(), told["stated_at"].max())] if told.height else []
-    notes = {"operation": "ROLL BACK"}
-    commit(base, ledger.key, told.clear(), told, spans, [ledger.guard()], notes, even_empty=True)
+    marked = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
+    times = marked["stated_at"]
+    changes = Changes(marked.clear(), marked, spans=[Span({}, "stated_at", times.min(), times.max())])
+    commit(base, ledger.key, changes, guards=[ledger.guard()], notes={"operation": "ROLL BACK"}, even_empty=True)

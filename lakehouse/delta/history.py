@@ -52,13 +52,13 @@ def agreements(table: DeltaTable) -> pl.DataFrame:
         path, sha256 (String), stated_at (Datetime, UTC): what `commit` was given as the note `agreed`, in the latest
         `LOOK_BACK` commits, as far as no restore has undone them.
     """
-    stands = standing(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
-    notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in stands and AGREED in c]
+    live = live_versions(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
+    notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in live and AGREED in c]
     rows = [(path, sha, dt.datetime.fromisoformat(at)) for note in notes for path, sha, at in json.loads(note)]
     return pl.DataFrame(rows, schema=AGREEMENT, orient="row")
 
 
-def standing(table: DeltaTable, version: int, since: int = 0) -> set[int]:
+def live_versions(table: DeltaTable, version: int, since: int = 0) -> set[int]:
     """Find the commits that a version still holds: those that no restore has undone.
 
     Args:

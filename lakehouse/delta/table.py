@@ -8,13 +8,15 @@ from collections.abc import Callable, Mapping, Sequence, Set
 import dataframely as dy
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 
-from lakehouse.delta.commits import commit_properties, file_stats, guarded
+from lakehouse.delta.commits import commit_properties, guarded
 from lakehouse.delta.diff import ROUNDING, diff_versions
-from lakehouse.delta.history import read_versions, standing
-from lakehouse.delta.stores import OpenedTable
-from lakehouse.delta.upkeep import compact, missing_files, remove_unused
+from lakehouse.delta.failures import writing
+from lakehouse.delta.history import live_versions, read_versions
+from lakehouse.delta.spans import file_stats
+from lakehouse.delta.stores import OpenedTable, open_version
+from lakehouse.delta.upkeep import compact, remove_unused
 from lakehouse.errors import VersionError
 
 CONFIGURATION: Mapping[str, str | None] = {
@@ -33,7 +35,6 @@ class Table:
         schema: Its columns and dtypes.
         key: The columns that name a row.
         partition: The columns that it is partitioned by.
-        storage_options: What deltalake needs beside the environment to open the URL.
         made_from: The table of which this one is a layer.
         on_restore: Told before and after a restore which versions' commits the table holds then.
     """
@@ -45,16 +46,14 @@ class Table:
         schema: Mapping[str, pl.DataType],
         key: Sequence[str],
         partition: Sequence[str] = (),
-        storage_options: dict[str, str] | None = None,
         made_from: Table | None = None,
-        on_restore: Callable[[Set[int]], object] = lambda stands: None,
+        on_restore: Callable[[Set[int]], object] = lambda live: None,
     ) -> None:
         self.name = name
         self.uri = uri
         self.schema = dict(schema)
         self.key = tuple(key)
         self.partition = tuple(partition)
-        self._options = storage_options
         self.made_from = made_from
         self._on_restore = on_restore
 
@@ -63,7 +62,7 @@ class Table:
 
     def exists(self) -> bool:
         """Whether anything was ever written to it."""
-        return DeltaTable.is_deltatable(self.uri, self._options)
+        return DeltaTable.is_deltatable(self.uri)
 
     def open(self) -> DeltaTable:
         """Open the latest version as deltalake's own object.
@@ -72,7 +71,7 @@ class Table:
             VersionError: There is no table yet.
         """
         try:
-            return OpenedTable(self.uri, storage_options=self._options)
+            return OpenedTable(self.uri)
         except TableNotFoundError as error:
             raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
 
@@ -88,7 +87,6 @@ class Table:
                 mode="ignore",  # another writer may be first
                 partition_by=list(self.partition),
                 configuration=CONFIGURATION,
-                storage_options=self._options,
             )
 
     def version(self) -> int:
@@ -153,19 +151,7 @@ class Table:
         Raises:
             VersionError: There is no table yet, or no such version, or vacuum has removed its files.
         """
-        table = self.open()
-        wanted = version if version >= 0 else table.version() + 1 + version
-        if not 0 <= wanted <= table.version():
-            raise VersionError(f"table '{self.name}' has versions 0 to {table.version()}, not {version}")
-        if wanted == table.version():
-            return table
-        try:
-            old = OpenedTable(self.uri, version=wanted, storage_options=self._options)
-        except DeltaError as error:
-            raise VersionError(f"table '{self.name}': version {wanted} is not in the log any more: {error}") from error
-        if gone := missing_files(self.uri, old, table):
-            raise VersionError(f"table '{self.name}': vacuum has removed {gone} file(s) of version {wanted}")
-        return old
+        return open_version(self.name, self.uri, self.open(), version)
 
     def consumes(self, source: DeltaTable) -> str:
         """The application id under which a layer keeps, in its own commits, the version of its source it consumed."""
@@ -218,9 +204,11 @@ class Table:
         Raises:
             VersionError: The table has no such version, or vacuum has removed its files.
             ConflictError: Other writers won at every attempt.
+            LakeError: The table cannot be written.
         """
         wanted = self.at(version).version()
-        return guarded(lambda: self._restore(wanted))
+        with writing(self.uri):
+            return guarded(lambda: self._restore(wanted))
 
     def _restore(self, version: int) -> int:
         base = self.open()
@@ -229,8 +217,8 @@ class Table:
         target = self.at(version)
         changes = diff_versions(base, target, self.schema, self.key, self.partition).group_by("change").len().collect()
         notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
-        stands = standing(base, version)
-        self._on_restore(stands)
+        live = live_versions(base, version)
+        self._on_restore(live)
         parts = pl.concat(
             [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
         )
@@ -238,7 +226,7 @@ class Table:
         consumed = {self.consumes(self.made_from.open()): -1} if self.made_from else {}  # a restore leaves it as it was
         properties = commit_properties(base, guards or [self.guard()], notes, consumed)
         base.restore(version, commit_properties=properties)
-        self._on_restore(stands | {base.version()})
+        self._on_restore(live | {base.version()})
         return base.version()
 
     def optimize(self) -> int:
@@ -246,8 +234,13 @@ class Table:
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
+
+        Raises:
+            ConflictError: Other writers won at every attempt.
+            LakeError: The table cannot be written.
         """
-        return compact(self.open(), commit_properties(self.open(), [], {}))
+        with writing(self.uri):
+            return guarded(lambda: compact(self.open()))
 
     def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
         """Remove the files that the latest version does not need. Older versions cannot be read then.
@@ -261,8 +254,12 @@ class Table:
 
         Raises:
             VersionError: The table has no such version.
+            ConflictError: Other writers won at every attempt.
+            LakeError: The table cannot be written.
         """
-        return remove_unused(self.open(), [self.at(v).version() for v in keep_versions], dry_run=dry_run)
+        kept = [self.at(version).version() for version in keep_versions]
+        with writing(self.uri):
+            return guarded(lambda: remove_unused(self.open(), kept, dry_run=dry_run))
 
 
 def contract_schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
