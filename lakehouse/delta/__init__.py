@@ -6,7 +6,7 @@ from lakehouse.delta.failures import writing
 from lakehouse.delta.history import agreements, live_versions
 from lakehouse.delta.spans import Span, file_stats, read_files, read_spans
 from lakehouse.delta.stores import open_store
-from lakehouse.delta.table import Table, contract_schema
+from lakehouse.delta.table import Table
 
 __all__ = [
     "Changes",
@@ -14,7 +14,6 @@ __all__ = [
     "Table",
     "agreements",
     "commit",
-    "contract_schema",
     "diff_versions",
     "file_stats",
     "guarded",

@@ -8,6 +8,8 @@ import json
 import polars as pl
 from deltalake import DeltaTable
 
+from lakehouse.errors import VersionError
+
 SCHEMA: dict[str, pl.DataType] = {
     "version": pl.Int64(),
     "at": pl.Datetime("us", "UTC"),
@@ -40,6 +42,27 @@ def read_versions(table: DeltaTable) -> pl.DataFrame:
         for commit in table.history()
     ]
     return pl.DataFrame(rows, schema=SCHEMA)
+
+
+def version_at(name: str, table: DeltaTable, as_of: dt.datetime) -> int:
+    """Find the version that was current at a time.
+
+    Args:
+        name: Of the table, for messages.
+        table: The opened table.
+        as_of: The time; UTC unless it has a zone.
+
+    Raises:
+        VersionError: The table is younger.
+    """
+    moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
+    versions = read_versions(table)
+    past = versions.filter(pl.col("at") <= moment)
+    if past.is_empty():
+        raise VersionError(
+            f"table '{name}' begins at {versions['at'][-1]:%Y-%m-%d %H:%M:%S} UTC; nothing is there at {as_of}"
+        )
+    return int(past["version"].max())  # type: ignore[arg-type]
 
 
 def agreements(table: DeltaTable) -> pl.DataFrame:

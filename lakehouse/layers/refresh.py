@@ -122,8 +122,11 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
         # The last target is marked at each version, the others when they change: those have missed nothing since.
         behind = mark is None or mark < 0 or (target is targets[-1] and mark != latest)
         consumed = {target.table.consumes(source.opened): latest}
-        guards = _guards(target.table, changes)
+        touched = _touched(target.table, changes)
+        guards = [target.table.guard(*part) for part in touched.iter_rows()]
         commit(target.opened, target.table.key, changes, guards=guards, consumed=consumed, even_empty=behind)
+        if touched.height:
+            target.table.tidy(target.opened, touched)
     seconds = time.perf_counter() - began
     return RefreshReport(name, base.version(), latest, **pending[-1].counts, rebuilt=why, seconds=seconds)
 
@@ -218,7 +221,14 @@ def _together(layer: Layer, target: Snapshot, parts: Sequence[Changes]) -> Chang
     return Changes(inserted, updated, deleted, spans)
 
 
-def _guards(table: Table, changes: Changes) -> list[str]:
+def _touched(table: Table, changes: Changes) -> pl.DataFrame:
+    """The partitions that changes lie in."""
     frames = (changes.inserted, changes.updated, changes.deleted)
-    parts = pl.concat([frame.select(table.partition).unique() for frame in frames if frame is not None]).unique()
-    return [table.guard(*map(str, part)) for part in parts.sort(table.partition).iter_rows()] if table.partition else []
+    parts = [frame.select(table.partition).unique() for frame in frames if frame is not None and frame.height]
+    if not table.partition:
+        return pl.DataFrame(height=min(1, len(parts)))
+    return (
+        pl.concat([pl.DataFrame(schema=dict.fromkeys(table.partition, pl.String)), *parts])
+        .unique()
+        .sort(table.partition)
+    )
