@@ -13,8 +13,8 @@ from obstore.store import ObjectStore
 
 from lakehouse.contracts import Gap, GoldBar, Quarantined, Revision, SilverCandle
 from lakehouse.dataset import Dataset
-from lakehouse.delta import Span, Table, commit, contract_schema, guarded, open_store
-from lakehouse.errors import LakeError
+from lakehouse.delta import Changes, Span, Table, commit, guarded, open_store
+from lakehouse.errors import InputError, LakeError
 from lakehouse.recognise import CANDLES
 
 SERIES = ("market", "symbol", "interval")
@@ -27,17 +27,27 @@ class Lake:
         root: A folder, or a URL such as `s3://bucket/prefix`. Without one: `LAKEHOUSE_ROOT`, else the nearest
             folder upwards from here that holds `raw/`, else the repository that this package lies in.
         dataset: What its bronze table is about.
+        retention_days: How long every version of its tables stays readable, ten years if it is never said; it is kept
+            in the tables, each when it is next written.
 
     Raises:
         LakeError: There is no such root, or it holds no `raw/`.
+        InputError: The retention is no number of days.
 
     Example:
         >>> Lake("/data/lake").bronze            # doctest: +SKIP
         Table('bronze/candles', '/data/lake/bronze/candles')
     """
 
-    def __init__(self, root: str | Path | None = None, dataset: Dataset = CANDLES) -> None:
+    def __init__(
+        self, root: str | Path | None = None, dataset: Dataset = CANDLES, retention_days: int | None = None
+    ) -> None:
         self.dataset = dataset
+        self.retention_days = retention_days
+        if retention_days is not None and retention_days < 1:
+            raise InputError(
+                f"retention_days is {retention_days}; give at least 1, or leave it out to keep what is set"
+            )
         self.root = _resolve(str(root) if root else os.environ.get("LAKEHOUSE_ROOT", ""))
         if "://" not in self.root and (odd := sorted(set(self.root) & set("#?%[]\\"))):
             raise LakeError(
@@ -63,7 +73,7 @@ class Lake:
         """The rows that raw/ states; see `contracts.Candle`."""
         name, schema = f"bronze/{self.dataset.name}", self.dataset.schema
         uri, on_restore = self.uri(*name.split("/")), partial(_mark_rolled_back, self.ledger)
-        return Table(name, uri, schema, self.dataset.key, self.dataset.partition, on_restore=on_restore)
+        return Table(name, uri, schema, self.dataset.key, self.dataset.partition, None, on_restore, self.retention_days)
 
     @property
     def quarantine(self) -> Table:
@@ -102,10 +112,15 @@ class Lake:
 
     def _layer(self, name: str, contract: type[dy.Schema], key: tuple[str, ...], made_from: Table) -> Table:
         uri, partition = self.uri(*name.split("/")), tuple(column for column in key if column in SERIES)
-        return Table(name, uri, contract_schema(contract), key, partition, made_from=made_from)
+        return Table(name, uri, _schema(contract), key, partition, made_from, retention_days=self.retention_days)
 
     def _table(self, name: str, contract: type[dy.Schema], key: tuple[str, ...]) -> Table:
-        return Table(name, self.uri(*name.split("/")), contract_schema(contract), key)
+        uri, days = self.uri(*name.split("/")), self.retention_days
+        return Table(name, uri, _schema(contract), key, retention_days=days)
+
+
+def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
+    return dict(contract.create_empty().schema)
 
 
 def _resolve(root: str) -> str:
@@ -123,24 +138,24 @@ def _resolve(root: str) -> str:
     raise LakeError(f"no raw/ folder in {here} or above it; go into a lake, or set LAKEHOUSE_ROOT or give a root")
 
 
-def _mark_rolled_back(ledger: Table, stands: Set[int]) -> None:
+def _mark_rolled_back(ledger: Table, live: Set[int]) -> None:
     """Mark each revision as loaded or rolled back.
 
     A commit is made in any case: a writer that is about to enter a revision then meets it, and looks again.
 
     Args:
         ledger: The ledger.
-        stands: The versions of bronze whose commits it holds, see `history.standing`.
+        live: The versions of bronze whose commits it holds, see `history.live_versions`.
     """
     if ledger.exists():
-        guarded(lambda: _mark(ledger, stands))
+        guarded(lambda: _mark(ledger, live))
 
 
-def _mark(ledger: Table, stands: Set[int]) -> None:
+def _mark(ledger: Table, live: Set[int]) -> None:
     base = ledger.open()
-    status = pl.when(pl.col("bronze_version").is_in(stands)).then(pl.lit("loaded")).otherwise(pl.lit("rolled_back"))
+    status = pl.when(pl.col("bronze_version").is_in(live)).then(pl.lit("loaded")).otherwise(pl.lit("rolled_back"))
     rows = pl.scan_delta(base).filter(pl.col("status").is_in(["loaded", "rolled_back"])).select(ledger.schema.keys())
-    told = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
-    spans = [Span({}, "stated_at", told["stated_at"].min(), told["stated_at"].max())] if told.height else []
-    notes = {"operation": "ROLL BACK"}
-    commit(base, ledger.key, told.clear(), told, spans, [ledger.guard()], notes, even_empty=True)
+    marked = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
+    times = marked["stated_at"]
+    changes = Changes(marked.clear(), marked, spans=[Span({}, "stated_at", times.min(), times.max())])
+    commit(base, ledger.key, changes, guards=[ledger.guard()], notes={"operation": "ROLL BACK"}, even_empty=True)

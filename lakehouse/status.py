@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
+from deltalake import DeltaTable
 
 from lakehouse.bronze import plan
 from lakehouse.contracts import COUNTS
-from lakehouse.delta import Span, Table, read_spans
+from lakehouse.delta import Span, Table, file_stats, read_spans
 from lakehouse.lake import Lake
 
 
@@ -48,10 +51,11 @@ def read_status(lake: Lake) -> Status:
         Where it stands.
     """
     pending = [p.file for p in plan(lake).pending]
-    handled = _read(lake.ledger)
-    latest = handled.sort("stated_at", pl.col("status") != "rolled_back", "ingested_at").unique(
-        "path", keep="last", maintain_order=True
-    )
+    layers = (lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly)
+    opened = {t.name: t.open() for t in (lake.bronze, lake.quarantine, lake.ledger, *layers) if t.exists()}
+    handled = _read(lake.ledger, opened)
+    order = ["stated_at", pl.col("status") != "rolled_back", "ingested_at"]
+    latest = handled.sort(order).unique("path", keep="last", maintain_order=True)
     failed = latest.filter((pl.col("status") == "failed") & pl.col("path").is_in([f.path for f in pending]))
     waiting = pl.DataFrame(
         [(file.path, file.size, file.modified_at) for file in pending if file.path not in failed["path"]],
@@ -71,19 +75,19 @@ def read_status(lake: Lake) -> Status:
         .head(5)
     )
     reasons = (
-        _read(lake.quarantine)
+        _read(lake.quarantine, opened)
         .explode("reasons")
         .group_by(reason="reasons")
         .agg(pl.len().cast(pl.Int64).alias("lines"))
         .sort("lines", "reason", descending=[True, False])
     )
-    layers = (lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly)
-    tables = [_read_table(t) for t in (lake.bronze, lake.quarantine, lake.ledger)]
-    tables += [_read_table(t) for t in layers if t.exists()]
+    tables = [_read_table(t, opened) for t in (lake.bronze, lake.quarantine, lake.ledger)]
+    tables += [_read_table(t, opened) for t in layers if t.name in opened]
     rolled_back = undone.select("path", "ingested_at")
-    consumed = pl.concat([_read_layer(t) for t in layers if t is not layers[1]])
+    consumed = pl.concat([_read_layer(t, opened) for t in layers if t is not layers[1]])
     errors = failed.select("path", "error")
-    return Status(pl.concat(tables), consumed, read_series(lake), runs, errors, rolled_back, waiting, reasons)
+    series = _read_series(lake, opened.get(lake.bronze.name))
+    return Status(pl.concat(tables), consumed, series, runs, errors, rolled_back, waiting, reasons)
 
 
 def read_series(lake: Lake) -> pl.DataFrame:
@@ -95,15 +99,19 @@ def read_series(lake: Lake) -> pl.DataFrame:
     Returns:
         The partition columns, rows (Int64), first, last (Datetime, UTC) and last_close, sorted by partition.
     """
+    return _read_series(lake, lake.bronze.open() if lake.bronze.exists() else None)
+
+
+def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
     dataset = lake.dataset
     partition, time = list(dataset.partition), dataset.time
     empty = {**dict.fromkeys(partition, pl.String), "rows": pl.Int64}
     moments = {"first": pl.Datetime("us", "UTC"), "last": pl.Datetime("us", "UTC")}
-    if not lake.bronze.exists() or lake.bronze.files().is_empty():
+    files = file_stats(bronze, partition) if bronze else pl.DataFrame()
+    if not bronze or files.is_empty():
         return pl.DataFrame(schema={**empty, **moments, "last_close": pl.Float64})
     series = (
-        lake.bronze.files()
-        .group_by(partition)
+        files.group_by(partition)
         .agg(
             pl.col("num_records").sum().alias("rows"),
             pl.col(f"min.{time}").min().alias("first"),
@@ -115,35 +123,36 @@ def read_series(lake: Lake) -> pl.DataFrame:
         Span({name: row[name] for name in partition}, time, row["last"], row["last"])
         for row in series.iter_rows(named=True)
     ]
-    newest = read_spans(lake.bronze.open(), where).select(*partition, last_close="close").collect()
+    newest = read_spans(bronze, where).select(*partition, last_close="close").collect()
     return series.join(newest, on=partition, how="left", maintain_order="left")
 
 
-def _read(table: Table) -> pl.DataFrame:
-    return table.scan().collect() if table.exists() else pl.DataFrame(schema=table.schema)
+def _read(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
+    if table.name not in opened:
+        return pl.DataFrame(schema=table.schema)
+    return pl.scan_delta(opened[table.name]).select(table.schema.keys()).collect()
 
 
-def _read_layer(table: Table) -> pl.DataFrame:
+def _read_layer(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
     schema = {"table": pl.String, "made_from": pl.String, "consumed": pl.Int64, "latest": pl.Int64}
-    source = table.made_from
-    if not source or not source.exists() or not table.exists():
+    if not table.made_from or not {table.name, table.made_from.name} <= opened.keys():
         return pl.DataFrame(schema=schema)
-    opened = source.open()
-    consumed = table.open().transaction_version(table.consumes(opened))
+    source = opened[table.made_from.name]
+    consumed = opened[table.name].transaction_version(table.consumes(source))
     known = consumed if consumed is not None and consumed >= 0 else None
-    return pl.DataFrame([(table.name, source.name, known, opened.version())], schema=schema, orient="row")
+    return pl.DataFrame([(table.name, table.made_from.name, known, source.version())], schema=schema, orient="row")
 
 
-def _read_table(table: Table) -> pl.DataFrame:
+def _read_table(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
     schema = {"table": pl.String, **dict.fromkeys(("version", "rows", "files", "bytes"), pl.Int64)}
     row: dict[str, object] = {"table": table.name}
-    if table.exists():
-        files = table.files()
+    if version := opened.get(table.name):
+        files = file_stats(version)
         row |= {
-            "version": table.version(),
+            "version": version.version(),
             "rows": files["num_records"].sum(),
             "files": files.height,
             "bytes": files["size_bytes"].sum(),
-            "changed_at": table.versions()["at"][0],
+            "changed_at": dt.datetime.fromtimestamp(version.history(1)[0]["timestamp"] / 1000, dt.UTC),
         }
     return pl.DataFrame([row], schema={**schema, "changed_at": pl.Datetime("us", "UTC")})

@@ -13,14 +13,15 @@ from typing import Any
 import oracle_layers
 import polars as pl
 import pytest
+from deltalake.exceptions import DeltaError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from klines import HEADER, START, hours, place
+from klines import HEADER, START, bar, hours, place
 from writers import put
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.delta.table import Table
-from lakehouse.errors import VersionError
+from lakehouse.errors import LakeError, VersionError
 
 laws = partial(settings, deadline=None, suppress_health_check=list(HealthCheck))
 NOW = int(START.timestamp() * 1_000_000)
@@ -45,7 +46,9 @@ def files(draw: st.DrawFn) -> tuple[str, bytes, int]:
 
 
 STEPS = st.lists(
-    st.one_of(files(), files(), files(), st.sampled_from(["silver", "gold", "back", "silver back", "tidy"])),
+    st.one_of(
+        files(), files(), files(), st.sampled_from(["silver", "gold", "back", "silver back", "gaps back", "tidy"])
+    ),
     min_size=1,
     max_size=9,
 )
@@ -85,6 +88,8 @@ def do(lake: Lake, step: tuple[str, bytes, int] | str) -> None:
         go_back(lake.bronze)
     elif step == "silver back" and lake.silver.exists():
         go_back(lake.silver)
+    elif step == "gaps back" and lake.gaps.exists():
+        go_back(lake.gaps)
     elif step == "tidy" and lake.bronze.exists():
         lake.bronze.optimize()
         lake.bronze.vacuum()
@@ -207,4 +212,83 @@ def test_a_killed_refresh_is_healed_by_the_next(lake: Lake, monkeypatch: pytest.
     monkeypatch.setattr(module, "commit", commit)
     refresh_silver(lake)
     refresh_gold(lake)
+    assert_equal_to_the_oracle(lake)
+
+
+def test_each_table_of_a_layer_is_asked_what_it_has_consumed(tmp_path: Path) -> None:
+    """Law 5: gaps that are restored by themselves are mended, and not doubled when all is up to date again."""
+    place(tmp_path, "m/AAAUSDT-1h.csv", [*hours(0, 49), *hours(60, 99)])
+    lake = Lake(tmp_path)
+    ingest(lake)
+    refresh_silver(lake)
+    lake.gaps.restore(0)
+    assert lake.gaps.scan().collect().is_empty()
+    report = refresh_silver(lake)
+    assert (report.rebuilt, report.changed, report.version) == ("the table was restored", 0, 1)
+    assert lake.gaps.scan().collect()["missing"].to_list() == [10]
+    assert refresh_silver(lake).rebuilt == ""
+    place(tmp_path, "m/AAAUSDT-1h-2.csv", hours(100, 119))
+    ingest(lake)
+    assert (refresh_silver(lake).rebuilt, lake.gaps.version()) == ("", 3)
+
+
+@pytest.mark.parametrize("error", [OSError("No space left on device (os error 28)"), DeltaError("(os error 30)")])
+def test_a_layer_that_cannot_be_written_is_our_error(
+    error: Exception, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(Path(lake.root), "m/AAAUSDT-1h-3.csv", hours(2200, 2300), at=9)
+    ingest(lake)
+
+    def fails(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lakehouse.delta.commits.write_deltalake", fails)
+        with pytest.raises(LakeError, match=r"silver/candles cannot be written: .*make room or mend the permissions"):
+            refresh_silver(lake)
+    refresh_silver(lake)
+    refresh_gold(lake)
+    assert_equal_to_the_oracle(lake)
+
+
+def test_a_file_that_a_vacuum_takes_beside_a_refresh_is_decided_anew(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place(Path(lake.root), "m/AAAUSDT-1h-1.csv", hours(720, 1439, 12.0), at=9)
+    ingest(lake)
+    module = import_module("lakehouse.layers.refresh")
+    changed_since = module.changed_since
+
+    def beside_a_vacuum(*args: Any) -> pl.DataFrame:
+        lake.bronze.vacuum()
+        found: pl.DataFrame = changed_since(*args)
+        return found
+
+    monkeypatch.setattr(module, "changed_since", beside_a_vacuum)
+    report = refresh_silver(lake)
+    assert "vacuum has removed" in report.rebuilt
+    assert report.updated == 721
+
+
+def test_many_series_are_read_and_written_together(tmp_path: Path) -> None:
+    """Law 5, and law 4: series of several intervals and holes at once, cut into batches of one file each."""
+    for turn in range(6):
+        length, name = [("1h", "A"), ("1d", "A"), ("1h", "B"), ("1h", "C"), ("1d", "D"), ("1h", "E")][turn]
+        step = 24 if length == "1d" else 1
+        place(
+            tmp_path, f"m/{name}AAUSDT-{length}.csv", [bar(step * n, 10.0 + turn) for n in range(99) if n % 17 > turn]
+        )
+    lake = Lake(tmp_path)
+    ingest(lake)
+    refresh_silver(lake)
+    refresh_gold(lake)
+    assert_equal_to_the_oracle(lake)
+    for name in "ABCE":
+        place(tmp_path, f"m/{name}AAUSDT-1h-2.csv", [bar(3, 11.0), bar(50, 95.0), *hours(99, 130)], at=9)
+    ingest(lake)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lakehouse.layers.stretches.BATCH_ROWS", 100)
+        refresh_silver(lake)
+        refresh_gold(lake)
+    assert lake.silver.version() == 2
     assert_equal_to_the_oracle(lake)

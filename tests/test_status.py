@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+import pytest
+from deltalake import DeltaTable
 from klines import START, bar, hours, place
 
-from lakehouse import Lake, ingest
+from lakehouse import Lake, ingest, refresh_gold, refresh_silver
+from lakehouse.delta import Table
 from lakehouse.status import read_series, read_status
 
 
@@ -36,3 +40,29 @@ def test_series_tell_the_span_and_the_last_close(tmp_path: Path) -> None:
     ingest(lake)
     (row,) = read_series(lake).rows()
     assert row == ("default", "AAAUSDT", "1h", 6, START, START.replace(hour=5), 12.0)
+
+
+def test_a_look_at_a_lake_opens_each_table_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 30))
+    lake = Lake(tmp_path)
+    ingest(lake)
+    refresh_silver(lake)
+    refresh_gold(lake)
+    begun, opened = Table.open, Counter[str]()
+
+    def counted(table: Table) -> DeltaTable:
+        opened[table.name] += 1
+        return begun(table)
+
+    monkeypatch.setattr(Table, "open", counted)
+    stands = read_status(lake)
+    layers = ("silver/candles", "silver/gaps", "gold/daily", "gold/weekly", "gold/monthly")
+    assert opened == dict.fromkeys(("bronze/candles", "bronze/ledger", *layers), 1) | {"bronze/ledger": 2}  # the plan's
+    assert stands.layers.select("table", "consumed", "latest").rows() == [
+        ("silver/candles", 1, 1),
+        ("gold/daily", 1, 1),
+        ("gold/weekly", 1, 1),
+        ("gold/monthly", 1, 1),
+    ]
+    at = stands.tables.filter(table="gold/daily")["changed_at"].item()
+    assert at == lake.gold.versions()["at"][0]

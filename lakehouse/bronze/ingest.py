@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 import time
 import uuid
 from collections.abc import Callable
 
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError
 
 from lakehouse.bronze.account import DEFERRED, Account, IngestReport, report_of
 from lakehouse.bronze.batch import BATCH_BYTES, Batch, read_batches
 from lakehouse.bronze.late import restated
 from lakehouse.bronze.plan import plan, remember
 from lakehouse.bronze.settle import settle
-from lakehouse.delta import Span, commit, guarded, read_spans, standing
-from lakehouse.errors import LakeError
+from lakehouse.delta import Changes, Span, commit, guarded, live_versions, read_spans, writing
 from lakehouse.lake import Lake
 
 FATES = ("inserted", "updated", "unchanged", "superseded")
@@ -90,24 +87,11 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
         LakeError: The lake cannot be written.
         ConflictError: Other writers won at every attempt.
     """
-    try:
+    with writing(lake.root):
         guarded(lambda: _write_rejected(lake, batch, run_id))
         fates, bronze = guarded(lambda: _write_statements(lake, batch, run_id))
         _keep_account(batch, fates, bronze)
-        done = guarded(lambda: _write_ledger(lake, batch, bronze, run_id))
-    except (OSError, DeltaError, pl.exceptions.ComputeError) as error:
-        raise LakeError(
-            f"{lake.root} cannot be written: {_cause(error)}. What was committed before stands; "
-            "make room or mend the permissions, then run again"
-        ) from error
-    return done
-
-
-def _cause(error: Exception) -> str:
-    """What the system said, out of the layers that libraries wrap around it."""
-    text = str(error)
-    said = re.search(r"[A-Z][\w ,-]+\(os error \d+\)", text) or re.search(r'(?<=message: ")[^"]+', text)
-    return said[0] if said else text.strip().splitlines()[0]
+        return guarded(lambda: _write_ledger(lake, batch, bronze, run_id))
 
 
 def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
@@ -119,7 +103,8 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
     paths = rows["_file"]
     known = read_spans(base, [Span({}, "_file", paths.min(), paths.max())]).select(table.key).collect()
     new = rows.join(known, on=table.key, how="anti", maintain_order="left")
-    commit(base, table.key, new, new.clear(), [], [table.guard()], {"run": run_id, "files": paths.n_unique()})
+    notes: dict[str, str | int] = {"run": run_id, "files": paths.n_unique()}
+    commit(base, table.key, Changes(new), guards=[table.guard()], notes=notes)
 
 
 def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple[int, str], int], DeltaTable]:
@@ -135,16 +120,9 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
     if settled.agreed:
         told = [batch.accounts[number] for number in sorted(settled.agreed)]
         notes["agreed"] = json.dumps([(a.file.path, a.sha256, a.stated_at.isoformat()) for a in told])
-    commit(
-        base,
-        table.key,
-        pl.concat([empty, *settled.inserted]),
-        pl.concat([empty, *settled.updated]),
-        settled.spans,
-        guards,
-        notes,
-        even_empty=bool(settled.agreed),
-    )
+    inserted, updated = (pl.concat([empty, *frames]) for frames in (settled.inserted, settled.updated))
+    changes = Changes(inserted, updated, spans=settled.spans)
+    commit(base, table.key, changes, guards=guards, notes=notes, even_empty=bool(settled.agreed))
     return dict(settled.counts), base
 
 
@@ -181,9 +159,9 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
     told_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)
     new = new.join(told_before, on=revision, how="anti", maintain_order="left")
     outdated = failed.join(new, on=revision, how="semi")
-    spans = [Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())] if outdated.height else []
-    notes: dict[str, str | int] = {"run": run_id, "files": rows.height}
-    commit(base, table.key, new, new.clear(), spans, [table.guard()], notes, deleted=outdated)
+    span = Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())
+    changes = Changes(new, deleted=outdated, spans=[span])
+    commit(base, table.key, changes, guards=[table.guard()], notes={"run": run_id, "files": rows.height})
     return done
 
 
@@ -191,4 +169,4 @@ def _undone(account: Account, bronze: DeltaTable) -> bool:
     """Whether a restore came between the candles and the ledger."""
     if bronze.version() in account.versions:
         return False
-    return not account.versions <= standing(bronze, bronze.version(), min(account.versions))
+    return not account.versions <= live_versions(bronze, bronze.version(), min(account.versions))

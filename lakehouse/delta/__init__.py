@@ -1,21 +1,25 @@
 """One Delta table over time: guarded commits, versions, diffs, restore, upkeep."""
 
-from lakehouse.delta.commits import Span, commit, file_stats, guarded, read_spans
+from lakehouse.delta.commits import Changes, commit, guarded
 from lakehouse.delta.diff import diff_versions
-from lakehouse.delta.history import agreements, standing
+from lakehouse.delta.failures import writing
+from lakehouse.delta.history import agreements, live_versions
+from lakehouse.delta.spans import Span, file_stats, read_files, read_spans
 from lakehouse.delta.stores import open_store
-from lakehouse.delta.table import Table, contract_schema
+from lakehouse.delta.table import Table
 
 __all__ = [
+    "Changes",
     "Span",
     "Table",
     "agreements",
     "commit",
-    "contract_schema",
     "diff_versions",
     "file_stats",
     "guarded",
+    "live_versions",
     "open_store",
+    "read_files",
     "read_spans",
-    "standing",
+    "writing",
 ]

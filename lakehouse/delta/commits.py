@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_, or_
 from types import MappingProxyType
-from typing import Any
 
 import polars as pl
 from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError
 
+from lakehouse.delta.failures import FAILURES, is_gone
+from lakehouse.delta.spans import Span
 from lakehouse.errors import ConflictError
 
 ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
@@ -39,53 +37,39 @@ WRITER = WriterProperties(
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Some partition, and a closed range of one column in it: what a read or a MERGE may touch."""
+class Changes:
+    """What is to be written to a table: rows in its columns.
 
-    partition: Mapping[str, str]
-    column: str
-    low: Any
-    high: Any
+    Attributes:
+        inserted: Rows whose keys the table lacks.
+        updated: Rows whose keys the table has, with other values.
+        deleted: Rows that are to go; only their keys matter.
+        spans: Where the updated and deleted rows lie.
+    """
 
-    def expr(self) -> pl.Expr:
-        """The span as a Polars predicate."""
-        equal = [pl.col(name) == pl.lit(value) for name, value in self.partition.items()]
-        return reduce(
-            and_, [*equal, pl.col(self.column) >= pl.lit(_floor(self.low)), pl.col(self.column) <= pl.lit(self.high)]
-        )
+    inserted: pl.DataFrame
+    updated: pl.DataFrame | None = None
+    deleted: pl.DataFrame | None = None
+    spans: Sequence[Span] = ()
 
-    def sql(self, alias: str) -> str:
-        """The span as a SQL predicate of literals, which is what lets a MERGE skip files."""
-        equal = [f"{alias}.{name} = {sql_literal(value)}" for name, value in self.partition.items()]
-        low, high = sql_literal(_floor(self.low)), sql_literal(self.high)
-        return " AND ".join([*equal, f"{alias}.{self.column} >= {low}", f"{alias}.{self.column} <= {high}"])
-
-
-def _floor[T](low: T) -> T:
-    """Round a time down to the millisecond: the log's maxima are cut there, and would hide a later row of its file."""
-    return low.replace(microsecond=low.microsecond // 1000 * 1000) if isinstance(low, dt.datetime) else low
-
-
-def sql_literal(value: str | dt.datetime) -> str:
-    """Quote a string or a UTC time for SQL."""
-    text = value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, dt.datetime) else value
-    return "'" + text.replace("'", "''") + "'"
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by what happens to them: inserted, updated, deleted."""
+        frames = {"inserted": self.inserted, "updated": self.updated, "deleted": self.deleted}
+        return {name: 0 if frame is None else frame.height for name, frame in frames.items()}
 
 
 def commit(
     base: DeltaTable,
     key: Sequence[str],
-    inserted: pl.DataFrame,
-    updated: pl.DataFrame,
-    spans: Iterable[Span],
-    guards: Iterable[str],
-    notes: Mapping[str, str | int],
+    changes: Changes,
     *,
-    deleted: pl.DataFrame | None = None,
-    consumed: Mapping[str, int] | None = None,
+    guards: Iterable[str],
+    notes: Mapping[str, str | int] = MappingProxyType({}),
+    consumed: Mapping[str, int] = MappingProxyType({}),
     even_empty: bool = False,
 ) -> int:
-    """Write new, changed and deleted rows in one commit: an append if all are new, else a bounded MERGE.
+    """Write changes in one commit: an append if all rows are new, else a bounded MERGE.
 
     The guard: delta-rs lets blind appends pass each other, but two commits that were in flight at once
     with one application id conflict. So each commit carries an id for every partition it touches.
@@ -93,12 +77,9 @@ def commit(
     Args:
         base: The opened version on which it was decided what is new and what is changed.
         key: The columns that name a row.
-        inserted: Rows whose keys the table lacks.
-        updated: Rows whose keys the table has, with other values.
-        spans: Where the updated and deleted rows lie.
+        changes: The rows.
         guards: Ids of what must not have been written since `base`.
         notes: Goes into the commit's metadata, shown by `Table.versions`.
-        deleted: Rows that are to go, in the table's columns; only their keys matter.
         consumed: Application ids of what these rows were made from → its version, kept with them.
         even_empty: Commit the guards though there is no row to write.
 
@@ -108,29 +89,34 @@ def commit(
     Raises:
         CommitFailedError: Another writer was there in between; decide anew on the latest version.
     """
-    gone = inserted.clear() if deleted is None else deleted
-    if inserted.is_empty() and updated.is_empty() and gone.is_empty() and not even_empty:
+    counts = changes.counts
+    if not any(counts.values()) and not even_empty:
         return base.version()
-    told = {"inserted": inserted.height, "updated": updated.height, "deleted": gone.height, **notes}
-    properties = commit_properties(base, guards, told, consumed or {})
-    if updated.is_empty() and gone.is_empty():
-        write_deltalake(
-            base,
-            inserted,
-            mode="append",
-            target_file_size=FILE_BYTES,
-            writer_properties=WRITER,
-            commit_properties=properties,
-        )
-        return base.version()
-    bounds = " OR ".join(f"({span.sql('t')})" for span in spans) or "true"
-    same = " AND ".join(f"t.{name} = s.{name}" for name in key)
-    kept, gone = (
-        rows.with_columns(_gone=pl.lit(is_gone))
-        for rows, is_gone in ((pl.concat([inserted, updated]), False), (gone, True))
+    properties = commit_properties(base, guards, {**counts, **notes}, consumed)
+    if counts["updated"] or counts["deleted"]:
+        _merge(base, key, changes, properties)
+    else:
+        _append(base, changes.inserted, properties)
+    return base.version()
+
+
+def _append(base: DeltaTable, rows: pl.DataFrame, properties: CommitProperties) -> None:
+    write_deltalake(
+        base,
+        rows,
+        mode="append",
+        target_file_size=FILE_BYTES,
+        writer_properties=WRITER,
+        commit_properties=properties,
     )
+
+
+def _merge(base: DeltaTable, key: Sequence[str], changes: Changes, properties: CommitProperties) -> None:
+    """Literal bounds for partition and range let the MERGE skip files; equality of columns would not."""
+    bounds = " OR ".join(f"({span.sql('t')})" for span in changes.spans) or "true"
+    same = " AND ".join(f"t.{name} = s.{name}" for name in key)
     merge = base.merge(
-        pl.concat([kept, gone.select(kept.columns)]),
+        _marked(changes),
         f"({bounds}) AND {same}",
         source_alias="s",
         target_alias="t",
@@ -138,11 +124,11 @@ def commit(
         writer_properties=WRITER,
         commit_properties=properties,
     )
+    values = {name: f"s.{name}" for name in changes.inserted.columns}
+    whole = merge.when_matched_delete("s._gone").when_matched_update(values, "NOT s._gone")
     decided_on = base.version()
     try:
-        values = {name: f"s.{name}" for name in inserted.columns}
-        changes = merge.when_matched_delete("s._gone").when_matched_update(values, "NOT s._gone")
-        changes.when_not_matched_insert(values, "NOT s._gone").execute()
+        whole.when_not_matched_insert(values, "NOT s._gone").execute()
     except CommitFailedError:
         raise
     except DeltaError as error:  # meeting another commit it may also fail to read its own predicate back
@@ -150,7 +136,14 @@ def commit(
         if base.version() > decided_on:
             raise CommitFailedError(f"another writer came first ({error})") from error
         raise
-    return base.version()
+
+
+def _marked(changes: Changes) -> pl.DataFrame:
+    """All rows of a MERGE, with whether they go."""
+    kept = [frame for frame in (changes.inserted, changes.updated) if frame is not None]
+    columns = changes.inserted.columns
+    gone = changes.inserted.clear() if changes.deleted is None else changes.deleted.select(columns)
+    return pl.concat([pl.concat(kept).with_columns(_gone=pl.lit(False)), gone.with_columns(_gone=pl.lit(True))])
 
 
 def commit_properties(
@@ -177,6 +170,8 @@ def commit_properties(
 def guarded[T](write: Callable[[], T]) -> T:
     """Decide and write; if another writer came between the two, decide anew.
 
+    A file that has gone is another writer too, a vacuum; unless the same file is missing when all is opened anew.
+
     Args:
         write: Opens the table, decides, and commits with guards.
 
@@ -186,24 +181,17 @@ def guarded[T](write: Callable[[], T]) -> T:
     Raises:
         ConflictError: Other writers won at every attempt.
     """
+    gone = ""
     for attempt in range(ATTEMPTS):
         try:
             return write()
-        except CommitFailedError as error:
+        except FAILURES as error:
+            if not isinstance(error, CommitFailedError) and (not is_gone(error) or str(error) == gone):
+                raise
             if attempt == ATTEMPTS - 1:
                 raise ConflictError(
                     f"other writers came first {ATTEMPTS} times in a row ({error}); nothing is half-done, run again"
                 ) from error
+            gone = str(error)
             time.sleep(random.uniform(0.02, 0.05 * 2 ** min(attempt, 7)))
     raise AssertionError("unreachable")
-
-
-def file_stats(table: DeltaTable, partition: Sequence[str] = ()) -> pl.DataFrame:
-    """The files of an opened version with their statistics, from the log alone."""
-    stats = pl.DataFrame(table.get_add_actions(flatten=True))
-    return stats.rename({f"partition.{name}": name for name in partition if f"partition.{name}" in stats.columns})
-
-
-def read_spans(table: DeltaTable, spans: Sequence[Span]) -> pl.LazyFrame:
-    """Read only what lies in the spans of an opened version; files elsewhere are not opened."""
-    return pl.scan_delta(table).filter(reduce(or_, [span.expr() for span in spans]))

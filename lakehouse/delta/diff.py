@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from deltalake import DeltaTable
 
-from lakehouse.delta.commits import file_stats
+from lakehouse.delta.spans import file_stats, read_files
 
 ROUNDING = 1e-15  # relative: a double is sure to hold 15 digits
 
@@ -41,8 +41,8 @@ def diff_versions(
         column; sorted by key.
     """
     old, new = file_stats(before, partition), file_stats(after, partition)
-    gone = _read(before, old.join(new, on="path", how="anti"), schema, partition)
-    come = _read(after, new.join(old, on="path", how="anti"), schema, partition)
+    gone = read_files(before, old.join(new, on="path", how="anti"), schema, partition)
+    come = read_files(after, new.join(old, on="path", how="anti"), schema, partition)
     others = [name for name in schema if name not in key]
     values = [name for name in others if provenance or not name.startswith("_")]
     sides = [
@@ -68,16 +68,3 @@ def _differs(name: str, dtype: pl.DataType, tolerance: float) -> pl.Expr:
         return old.ne_missing(new)
     near = (old - new).abs() <= tolerance * pl.max_horizontal(old.abs(), new.abs())
     return old.ne_missing(new) & ~near.fill_null(value=False)
-
-
-def _read(
-    table: DeltaTable, files: pl.DataFrame, schema: Mapping[str, pl.DataType], partition: Sequence[str]
-) -> pl.LazyFrame:
-    """Read some files of a version; their partition values stand in the log, not in them."""
-    frames = [pl.LazyFrame(schema=schema)]
-    groups = files.partition_by(partition, as_dict=True) if partition else {(): files}
-    for parts, group in groups.items() if files.height else ():
-        paths = [f"{table.table_uri.rstrip('/')}/{path}" for path in group["path"]]
-        told = {name: pl.lit(str(value)) for name, value in zip(partition, parts, strict=True)}
-        frames.append(pl.scan_parquet(paths, glob=False).with_columns(**told).select(schema.keys()))
-    return pl.concat(frames)

@@ -8,6 +8,8 @@ import json
 import polars as pl
 from deltalake import DeltaTable
 
+from lakehouse.errors import VersionError
+
 SCHEMA: dict[str, pl.DataType] = {
     "version": pl.Int64(),
     "at": pl.Datetime("us", "UTC"),
@@ -42,6 +44,27 @@ def read_versions(table: DeltaTable) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
+def version_at(name: str, table: DeltaTable, as_of: dt.datetime) -> int:
+    """Find the version that was current at a time.
+
+    Args:
+        name: Of the table, for messages.
+        table: The opened table.
+        as_of: The time; UTC unless it has a zone.
+
+    Raises:
+        VersionError: The table is younger.
+    """
+    moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
+    versions = read_versions(table)
+    past = versions.filter(pl.col("at") <= moment)
+    if past.is_empty():
+        raise VersionError(
+            f"table '{name}' begins at {versions['at'][-1]:%Y-%m-%d %H:%M:%S} UTC; nothing is there at {as_of}"
+        )
+    return int(past["version"].max())  # type: ignore[arg-type]
+
+
 def agreements(table: DeltaTable) -> pl.DataFrame:
     """Find the raw files that have agreed with rows of the table, which show nothing of it.
 
@@ -52,13 +75,13 @@ def agreements(table: DeltaTable) -> pl.DataFrame:
         path, sha256 (String), stated_at (Datetime, UTC): what `commit` was given as the note `agreed`, in the latest
         `LOOK_BACK` commits, as far as no restore has undone them.
     """
-    stands = standing(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
-    notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in stands and AGREED in c]
+    live = live_versions(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
+    notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in live and AGREED in c]
     rows = [(path, sha, dt.datetime.fromisoformat(at)) for note in notes for path, sha, at in json.loads(note)]
     return pl.DataFrame(rows, schema=AGREEMENT, orient="row")
 
 
-def standing(table: DeltaTable, version: int, since: int = 0) -> set[int]:
+def live_versions(table: DeltaTable, version: int, since: int = 0) -> set[int]:
     """Find the commits that a version still holds: those that no restore has undone.
 
     Args:

@@ -1,15 +1,18 @@
-"""Open a folder or a bucket as an object store: one way to list and read both."""
+"""Open a folder or a bucket: as an object store, one way to list and read both, or as a version of a Delta table."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import unquote
 
+import obstore
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from lakehouse.errors import LakeError
+from lakehouse.delta.spans import file_stats
+from lakehouse.errors import LakeError, VersionError
 
 
 def open_store(uri: str) -> ObjectStore:
@@ -40,3 +43,38 @@ class OpenedTable(DeltaTable):
         """The paths or URLs of the table's Parquet files; see deltalake."""
         encoded, real = (uri.removeprefix("file://") for uri in (super().table_uri, self.table_uri))
         return [real + path.removeprefix(encoded) for path in super().file_uris(*args, **options)]
+
+
+def open_version(name: str, uri: str, latest: DeltaTable, version: int) -> DeltaTable:
+    """Open a version of a table, and make sure that it can be read.
+
+    Args:
+        name: Of the table, for messages.
+        uri: Where it lies.
+        latest: Its latest version.
+        version: Negative ones count from the end, -1 is the latest.
+
+    Raises:
+        VersionError: There is no such version, or vacuum has removed its files.
+    """
+    wanted = version if version >= 0 else latest.version() + 1 + version
+    if not 0 <= wanted <= latest.version():
+        raise VersionError(f"table '{name}' has versions 0 to {latest.version()}, not {version}")
+    if wanted == latest.version():
+        return latest
+    try:
+        old = OpenedTable(uri, version=wanted)
+    except DeltaError as error:
+        raise VersionError(f"table '{name}': version {wanted} is not in the log any more: {error}") from error
+    if gone := _missing_files(uri, old, latest):
+        raise VersionError(f"table '{name}': vacuum has removed {gone} file(s) of version {wanted}")
+    return old
+
+
+def _missing_files(uri: str, old: DeltaTable, latest: DeltaTable) -> int:
+    """Count the files of an old version that are not there any more; those of the latest are taken to be."""
+    wanted = set(file_stats(old)["path"]) - set(file_stats(latest)["path"])
+    if not wanted:
+        return 0
+    there = {str(found["path"]) for chunk in obstore.list(open_store(uri)) for found in chunk}
+    return sum(unquote(path) not in there for path in wanted)

@@ -4,66 +4,52 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
 
-import dataframely as dy
 import polars as pl
 from deltalake import DeltaTable
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import TableNotFoundError
 
-from lakehouse.delta.commits import commit_properties, file_stats, guarded
+from lakehouse.delta.commits import commit_properties, guarded
 from lakehouse.delta.diff import ROUNDING, diff_versions
-from lakehouse.delta.history import read_versions, standing
-from lakehouse.delta.stores import OpenedTable
-from lakehouse.delta.upkeep import compact, missing_files, remove_unused
+from lakehouse.delta.failures import writing
+from lakehouse.delta.history import live_versions, read_versions, version_at
+from lakehouse.delta.spans import file_stats
+from lakehouse.delta.stores import OpenedTable, open_version
+from lakehouse.delta.upkeep import compact, configuration, remove_unused, tidy
 from lakehouse.errors import VersionError
 
-CONFIGURATION: Mapping[str, str | None] = {
-    "delta.enableChangeDataFeed": "true",
-    "delta.logRetentionDuration": "interval 3650 days",  # this is a workbook about time travel
-    "delta.deletedFileRetentionDuration": "interval 3650 days",
-}
 
-
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """A Delta table of a lake.
 
-    Args:
+    Attributes:
         name: For messages, for example `bronze/candles`.
         uri: Where it lies, a path or a URL.
         schema: Its columns and dtypes.
         key: The columns that name a row.
         partition: The columns that it is partitioned by.
-        storage_options: What deltalake needs beside the environment to open the URL.
         made_from: The table of which this one is a layer.
         on_restore: Told before and after a restore which versions' commits the table holds then.
+        retention_days: How long every version stays readable; None leaves that as the table has it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        uri: str,
-        schema: Mapping[str, pl.DataType],
-        key: Sequence[str],
-        partition: Sequence[str] = (),
-        storage_options: dict[str, str] | None = None,
-        made_from: Table | None = None,
-        on_restore: Callable[[Set[int]], object] = lambda stands: None,
-    ) -> None:
-        self.name = name
-        self.uri = uri
-        self.schema = dict(schema)
-        self.key = tuple(key)
-        self.partition = tuple(partition)
-        self._options = storage_options
-        self.made_from = made_from
-        self._on_restore = on_restore
+    name: str
+    uri: str
+    schema: Mapping[str, pl.DataType]
+    key: Sequence[str]
+    partition: Sequence[str] = ()
+    made_from: Table | None = None
+    on_restore: Callable[[Set[int]], object] = lambda live: None
+    retention_days: int | None = None
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, {self.uri!r})"
 
     def exists(self) -> bool:
         """Whether anything was ever written to it."""
-        return DeltaTable.is_deltatable(self.uri, self._options)
+        return DeltaTable.is_deltatable(self.uri)
 
     def open(self) -> DeltaTable:
         """Open the latest version as deltalake's own object.
@@ -72,7 +58,7 @@ class Table:
             VersionError: There is no table yet.
         """
         try:
-            return OpenedTable(self.uri, storage_options=self._options)
+            return OpenedTable(self.uri)
         except TableNotFoundError as error:
             raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
 
@@ -87,8 +73,7 @@ class Table:
                 empty.schema,
                 mode="ignore",  # another writer may be first
                 partition_by=list(self.partition),
-                configuration=CONFIGURATION,
-                storage_options=self._options,
+                configuration=dict(configuration(self.retention_days)),
             )
 
     def version(self) -> int:
@@ -110,7 +95,7 @@ class Table:
         """
         if version is not None and as_of is not None:
             raise VersionError(f"table '{self.name}': give a version or a time, not both")
-        wanted = self._version_at(as_of) if as_of is not None else -1 if version is None else version
+        wanted = version_at(self.name, self.open(), as_of) if as_of is not None else -1 if version is None else version
         return pl.scan_delta(self.at(wanted)).select(self.schema.keys())
 
     def diff(self, before: int, after: int, *, tolerance: float = ROUNDING) -> pl.DataFrame:
@@ -153,19 +138,7 @@ class Table:
         Raises:
             VersionError: There is no table yet, or no such version, or vacuum has removed its files.
         """
-        table = self.open()
-        wanted = version if version >= 0 else table.version() + 1 + version
-        if not 0 <= wanted <= table.version():
-            raise VersionError(f"table '{self.name}' has versions 0 to {table.version()}, not {version}")
-        if wanted == table.version():
-            return table
-        try:
-            old = OpenedTable(self.uri, version=wanted, storage_options=self._options)
-        except DeltaError as error:
-            raise VersionError(f"table '{self.name}': version {wanted} is not in the log any more: {error}") from error
-        if gone := missing_files(self.uri, old, table):
-            raise VersionError(f"table '{self.name}': vacuum has removed {gone} file(s) of version {wanted}")
-        return old
+        return open_version(self.name, self.uri, self.open(), version)
 
     def consumes(self, source: DeltaTable) -> str:
         """The application id under which a layer keeps, in its own commits, the version of its source it consumed."""
@@ -174,16 +147,6 @@ class Table:
     def guard(self, *partition: str) -> str:
         """The application id that a commit to a partition, or to a table without partitions, carries."""
         return "/".join([self.name.split("/")[0], *partition]) if partition else self.name
-
-    def _version_at(self, as_of: dt.datetime) -> int:
-        moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
-        past = self.versions().filter(pl.col("at") <= moment)
-        if past.is_empty():
-            first = self.versions()["at"][-1]
-            raise VersionError(
-                f"table '{self.name}' begins at {first:%Y-%m-%d %H:%M:%S} UTC; nothing is there at {as_of}"
-            )
-        return int(past["version"].max())  # type: ignore[arg-type]
 
     def versions(self) -> pl.DataFrame:
         """What happened to the table, the latest first.
@@ -218,9 +181,11 @@ class Table:
         Raises:
             VersionError: The table has no such version, or vacuum has removed its files.
             ConflictError: Other writers won at every attempt.
+            LakeError: The table cannot be written.
         """
         wanted = self.at(version).version()
-        return guarded(lambda: self._restore(wanted))
+        with writing(self.uri):
+            return guarded(lambda: self._restore(wanted))
 
     def _restore(self, version: int) -> int:
         base = self.open()
@@ -229,8 +194,8 @@ class Table:
         target = self.at(version)
         changes = diff_versions(base, target, self.schema, self.key, self.partition).group_by("change").len().collect()
         notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
-        stands = standing(base, version)
-        self._on_restore(stands)
+        live = live_versions(base, version)
+        self.on_restore(live)
         parts = pl.concat(
             [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
         )
@@ -238,7 +203,7 @@ class Table:
         consumed = {self.consumes(self.made_from.open()): -1} if self.made_from else {}  # a restore leaves it as it was
         properties = commit_properties(base, guards or [self.guard()], notes, consumed)
         base.restore(version, commit_properties=properties)
-        self._on_restore(stands | {base.version()})
+        self.on_restore(live | {base.version()})
         return base.version()
 
     def optimize(self) -> int:
@@ -246,8 +211,22 @@ class Table:
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
+
+        Raises:
+            ConflictError: Other writers won at every attempt.
+            LakeError: The table cannot be written.
         """
-        return compact(self.open(), commit_properties(self.open(), [], {}))
+        with writing(self.uri):
+            return guarded(lambda: compact(self.open()))
+
+    def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
+        """Look after the table by the writer that has just committed; see `upkeep.tidy`.
+
+        Args:
+            committed: The version that was written.
+            touched: Rows whose partition columns tell where.
+        """
+        tidy(committed, self.partition, touched.select(self.partition), self.retention_days)
 
     def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
         """Remove the files that the latest version does not need. Older versions cannot be read then.
@@ -261,10 +240,9 @@ class Table:
 
         Raises:
             VersionError: The table has no such version.
+            ConflictError: Other writers won at every attempt.
+            LakeError: The table cannot be written.
         """
-        return remove_unused(self.open(), [self.at(v).version() for v in keep_versions], dry_run=dry_run)
-
-
-def contract_schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
-    """The columns and dtypes of a contract."""
-    return dict(contract.create_empty().schema)
+        kept = [self.at(version).version() for version in keep_versions]
+        with writing(self.uri):
+            return guarded(lambda: remove_unused(self.open(), kept, dry_run=dry_run))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import polars as pl
-from deltalake import DeltaTable
 
 from lakehouse.contracts import GoldBar, check_rows
-from lakehouse.delta import Span, read_spans
 from lakehouse.intervals import INTERVAL_SECONDS
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import Compute, Computed, Layer, RefreshReport, refresh
+from lakehouse.layers.stretches import Snapshot
 
 DAY = 86400
 SECONDS = {name: seconds for name, seconds in INTERVAL_SECONDS.items() if seconds <= DAY}  # what a day is made from
 BY = ("market", "symbol")
+APART = pl.duration(days=31)
 COLUMNS = tuple(GoldBar.create_empty().schema)
 UNBOUND = ("volume", "vwap", "realised_volatility", "max_drawdown")  # what absurd prices make of them is no number
 
@@ -40,9 +39,9 @@ def refresh_gold(lake: Lake, *, rebuild: bool = False) -> list[RefreshReport]:
         ['gold/daily', 'gold/weekly', 'gold/monthly']
     """
     layers = [
-        Layer((lake.gold,), BY, "open_time", _apart, _days),
-        Layer((lake.weekly,), BY, "open_time", _apart, _periods("1w")),
-        Layer((lake.monthly,), BY, "open_time", _apart, _periods("1mo")),
+        Layer((lake.gold,), BY, "open_time", APART, _days),
+        Layer((lake.weekly,), BY, "open_time", APART, _periods("1w")),
+        Layer((lake.monthly,), BY, "open_time", APART, _periods("1mo")),
     ]
     return [refresh(layer, rebuild=rebuild) for layer in layers]
 
@@ -136,32 +135,21 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
     return check_rows(GoldBar, periods)
 
 
-def _apart(_group: Mapping[str, str]) -> dt.timedelta:
-    return dt.timedelta(days=31)
-
-
-def _days(source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime) -> Computed:
-    first, last = _truncated(low, "1d"), _truncated(high, "1d")
-    rows = _read(source, group, first, last + dt.timedelta(days=1))
-    return first, last, (make_days(rows),)
+def _days(source: Snapshot, stretches: pl.DataFrame) -> Computed:
+    return _by_period(source, stretches, "1d", make_days)
 
 
 def _periods(every: str) -> Compute:
-    def compute(source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime) -> Computed:
-        first, last = _truncated(low, every), _truncated(high, every)
-        end = pl.select(pl.lit(last).dt.offset_by(every)).item()
-        return first, last, (make_periods(_read(source, group, first, end), every),)
-
-    return compute
+    return lambda source, stretches: _by_period(source, stretches, every, lambda days: make_periods(days, every))
 
 
-def _read(source: DeltaTable, group: Mapping[str, str], first: dt.datetime, end: dt.datetime) -> pl.DataFrame:
-    rows = read_spans(source, [Span(group, "open_time", first, end)])
-    return rows.filter(pl.col("open_time") < end).collect()
-
-
-def _truncated(moment: dt.datetime, every: str) -> dt.datetime:
-    return pl.select(pl.lit(moment).dt.truncate(every)).item()  # type: ignore[no-any-return]
+def _by_period(
+    source: Snapshot, stretches: pl.DataFrame, every: str, make: Callable[[pl.DataFrame], pl.DataFrame]
+) -> Computed:
+    """Make whole periods anew, all that stretches touch. They lie further apart than a month, so none is met twice."""
+    whole = stretches.with_columns(pl.col("begin", "end").dt.truncate(every))
+    end = pl.col("end").dt.offset_by(every) - pl.duration(microseconds=1)
+    return whole, (make(source.read(whole.with_columns(end=end)).collect()),)
 
 
 def _prices() -> dict[str, pl.Expr]:
@@ -176,7 +164,7 @@ def _sum(name: str) -> pl.Expr:
 
 def _whole_sum(name: str) -> pl.Expr:
     """The same of whole numbers, null too where it would be more than an Int64 holds."""
-    return pl.when(pl.col(name).cast(pl.Float64).sum() < 2**62).then(_sum(name))
+    return pl.when(_in_order(pl.col(name).cast(pl.Float64)) < 2**62).then(_sum(name))
 
 
 def _root_of_squares(name: str) -> pl.Expr:
@@ -184,8 +172,12 @@ def _root_of_squares(name: str) -> pl.Expr:
 
 
 def _in_order(values: pl.Expr) -> pl.Expr:
-    """Add up in the order of the rows: parts that are summed side by side differ in the last digit from run to run."""
-    return values.implode().list.sum()
+    """Add up one by one in the order of the rows, so that the last digit depends on nothing else.
+
+    A plain sum adds parts side by side, as many as there are threads; and a list's adds blocks as soon as any list of
+    the frame holds a null, so that one day's digit would hang on another day's.
+    """
+    return values.drop_nulls().implode().list.sum()
 
 
 def _fall(first: str, name: str, over: list[str]) -> pl.Expr:

@@ -2,31 +2,27 @@
 
 A layer remembers in its own commit which version of its source it has consumed. What changed since is read from the
 files that only one of the two versions has; each stretch of changes is widened to whatever it may influence, computed
-anew, and held against what the layer has there: only rows that differ are written, in one commit.
+anew, and held against what the layer has there: only rows that differ are written, in one commit. Stretches of many
+series are read and computed together, as frames: a query costs more than the hundred bars that a night brings.
 """
 
 from __future__ import annotations
 
-import datetime as dt
-import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import polars as pl
-from deltalake import DeltaTable
 
-from lakehouse.delta import Span, Table, commit, diff_versions, file_stats, guarded, read_spans
+from lakehouse.delta import Changes, Span, Table, commit, guarded, writing
 from lakehouse.errors import VersionError
+from lakehouse.layers.stretches import Snapshot, batches, changed_since, join_near
 
-Group = Mapping[str, str]  # which series
-Computed = tuple[dt.datetime, dt.datetime, Sequence[pl.DataFrame]]
-Stretch = tuple[Group, dt.datetime, dt.datetime]
-Compute = Callable[[DeltaTable, Group, dt.datetime, dt.datetime], Computed]
+Computed = tuple[pl.DataFrame, Sequence[pl.DataFrame]]
+Compute = Callable[[Snapshot, pl.DataFrame], Computed]
 
 FATES = ("inserted", "updated", "deleted")
-STRETCHES = 64  # of changes in one series; more are joined with their neighbours
 WORKERS = 2
 
 
@@ -70,18 +66,18 @@ class Layer:
     """How a table is derived from another.
 
     Attributes:
-        targets: The tables that are written; the last one is `made_from` the source, and remembers what it consumed.
+        targets: The tables that are written, all `made_from` the source; the last one is what the layer is called.
         by: The columns that name a series, in source and targets.
         time: The source's time column.
-        apart: How far apart changes of an interval may be to be computed together.
-        compute: Given the opened source, a series and a stretch of changes: from when to when the targets may differ,
-            both ends included, and their rows there.
+        apart: How far apart changes of a series may be to be computed together; an expression of `by`.
+        compute: Given the opened source and stretches of changes: the stretches in which the targets may differ, and
+            their rows there, each once.
     """
 
     targets: Sequence[Table]
-    by: Sequence[str]
+    by: tuple[str, ...]
     time: str
-    apart: Callable[[Group], dt.timedelta]
+    apart: pl.Expr
     compute: Compute
 
     @property
@@ -90,20 +86,6 @@ class Layer:
         made_from = self.targets[-1].made_from
         assert made_from
         return made_from
-
-
-@dataclass(slots=True)
-class _Changes:
-    """What is to be written to one table."""
-
-    inserted: list[pl.DataFrame] = field(default_factory=list)
-    updated: list[pl.DataFrame] = field(default_factory=list)
-    deleted: list[pl.DataFrame] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
-
-    def add(self, other: _Changes) -> None:
-        for name in (*FATES, "spans"):
-            getattr(self, name).extend(getattr(other, name))
 
 
 def refresh(layer: Layer, *, rebuild: bool = False) -> RefreshReport:
@@ -119,49 +101,72 @@ def refresh(layer: Layer, *, rebuild: bool = False) -> RefreshReport:
     Raises:
         VersionError: The source does not exist yet.
         ConflictError: Other writers won at every attempt.
+        LakeError: The disk is full or read-only.
     """
-    return guarded(lambda: _refresh(layer, rebuild))
+    with writing(layer.targets[-1].uri):
+        return guarded(lambda: _refresh(layer, rebuild))
 
 
 def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
     began = time.perf_counter()
-    source, target = layer.source.open(), layer.targets[-1]
-    consumes = target.consumes(source)
-    consumed = target.open().transaction_version(consumes) if target.exists() else None
-    if consumed == source.version() and not rebuild:
-        return RefreshReport(target.name, target.version(), consumed, 0, 0, 0, "", time.perf_counter() - began)
-    bases = [table.open_or_create() for table in layer.targets]
-    changed, why = (None, "it was asked for") if rebuild else _since(layer, source, consumed)
-    stretches = _everything(layer, source, bases) if changed is None else changed
-    pending = [_Changes() for _ in layer.targets]
-    with ThreadPoolExecutor(WORKERS, "refresh") as pool:
-        for done in _in_turn(pool, lambda s: _compute(layer, source, bases, *s), stretches):
-            for all_of, one in zip(pending, done, strict=True):
-                all_of.add(one)
-    for table, base, changes in zip(layer.targets, bases, pending, strict=True):
-        written = {name: _joined(table, getattr(changes, name)) for name in FATES}
-        totals = {name: frame.height for name, frame in written.items()}
-        groups = sorted({tuple(span.partition[name] for name in table.partition) for span in changes.spans})
-        commit(
-            base,
-            table.key,
-            written["inserted"],
-            written["updated"],
-            changes.spans,
-            [table.guard(*group) for group in groups],
-            {},
-            deleted=written["deleted"],
-            consumed={consumes: source.version()} if table is target else {},
-            even_empty=table is target and consumed != source.version(),
-        )
+    source = Snapshot(layer.source, layer.source.open(), layer.by, layer.time)
+    targets = [Snapshot(table, table.open_or_create(), layer.by, table.key[-1]) for table in layer.targets]
+    name, base, latest = layer.targets[-1].name, targets[-1].opened, source.opened.version()
+    marks = [_consumed(target, source) for target in targets]
+    why = "it was asked for" if rebuild else _lost(marks)
+    if not why and marks[-1] == latest:
+        return RefreshReport(name, base.version(), latest, 0, 0, 0, "", time.perf_counter() - began)
+    stretches, why = (None, why) if why else _since(layer, source, marks[-1])
+    pending = _changes(layer, source, targets, _everything(source, targets) if stretches is None else stretches)
+    for target, mark, changes in zip(targets, marks, pending, strict=True):
+        # The last target is marked at each version, the others when they change: those have missed nothing since.
+        behind = mark is None or mark < 0 or (target is targets[-1] and mark != latest)
+        consumed = {target.table.consumes(source.opened): latest}
+        touched = _touched(target.table, changes)
+        guards = [target.table.guard(*part) for part in touched.iter_rows()]
+        commit(target.opened, target.table.key, changes, guards=guards, consumed=consumed, even_empty=behind)
+        if touched.height:
+            target.table.tidy(target.opened, touched)
     seconds = time.perf_counter() - began
-    return RefreshReport(target.name, target.version(), source.version(), **totals, rebuilt=why, seconds=seconds)
+    return RefreshReport(name, base.version(), latest, **pending[-1].counts, rebuilt=why, seconds=seconds)
 
 
-def _joined(table: Table, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """All changes of a kind; where stretches reach into each other the same row was computed twice."""
-    rows = pl.concat([pl.DataFrame(schema=table.schema), *frames])
-    return rows.unique(table.key, keep="any", maintain_order=True) if len(frames) > 1 else rows
+def _consumed(target: Snapshot, source: Snapshot) -> int | None:
+    """The version of the source that a table was last made from; -1 after a restore, None the first time."""
+    return target.opened.transaction_version(target.table.consumes(source.opened))
+
+
+def _lost(marks: Sequence[int | None]) -> str:
+    """Why everything has to be computed; empty if each target is as the layer left it."""
+    if None in marks:
+        return "it is the first time"
+    return "the table was restored" if any(mark < 0 for mark in marks if mark is not None) else ""
+
+
+def _since(layer: Layer, source: Snapshot, consumed: int | None) -> tuple[pl.DataFrame | None, str]:
+    """The stretches that changed since a version; None and why, if that cannot be told."""
+    assert consumed is not None
+    try:
+        old = layer.source.at(consumed)
+    except VersionError as error:
+        return None, str(error)
+    return changed_since(old, source, layer.apart), ""
+
+
+def _everything(source: Snapshot, targets: Iterable[Snapshot]) -> pl.DataFrame:
+    """Each series from end to end, also those that only a target still has."""
+    ends = pl.concat([source.ends(), *(target.ends() for target in targets)])
+    return ends.group_by(source.by).agg(pl.col("begin").min(), pl.col("end").max()).sort(source.by)
+
+
+def _changes(layer: Layer, source: Snapshot, targets: Sequence[Snapshot], stretches: pl.DataFrame) -> list[Changes]:
+    """Compute stretches, and find what differs from what the targets have there."""
+    found: list[list[Changes]] = [[Changes(pl.DataFrame(schema=target.table.schema))] for target in targets]
+    with ThreadPoolExecutor(WORKERS, "refresh") as pool:
+        for done in _in_turn(pool, lambda part: _compute(layer, source, targets, part), batches(stretches, source)):
+            for all_of, one in zip(found, done, strict=True):
+                all_of.append(one)
+    return [_together(layer, target, parts) for target, parts in zip(targets, found, strict=True)]
 
 
 def _in_turn[A, B](pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
@@ -175,88 +180,55 @@ def _in_turn[A, B](pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iter
         yield future.result()
 
 
-def _everything(layer: Layer, source: DeltaTable, bases: Sequence[DeltaTable]) -> list[Stretch]:
-    """Each series from end to end, also those that only a target still has."""
-    ends = [_ends(layer, source, layer.source.partition, layer.time)]
-    ends += [
-        _ends(layer, base, table.partition, table.key[-1]) for table, base in zip(layer.targets, bases, strict=True)
-    ]
-    found = pl.concat(ends).group_by(layer.by).agg(pl.col("low").min(), pl.col("high").max()).sort(layer.by)
-    return [(dict(zip(layer.by, row, strict=False)), *row[-2:]) for row in found.iter_rows()]
-
-
-def _ends(layer: Layer, table: DeltaTable, partition: Sequence[str], time_column: str) -> pl.DataFrame:
-    moment = pl.Datetime("us", "UTC")
-    empty = pl.DataFrame(schema={**dict.fromkeys(layer.by, pl.String), "low": moment, "high": moment})
-    if set(layer.by) <= set(partition):
-        stats = file_stats(table, partition)
-        if stats.is_empty():
-            return empty
-        high = pl.col(f"max.{time_column}") + pl.duration(microseconds=999)  # the log cuts it to milliseconds
-        return stats.select(*layer.by, low=f"min.{time_column}", high=high)
-    if not table.file_uris():
-        return empty
-    rows = pl.scan_delta(table).group_by(layer.by)
-    return rows.agg(low=pl.col(time_column).min(), high=pl.col(time_column).max()).collect()
-
-
-def _since(layer: Layer, source: DeltaTable, consumed: int | None) -> tuple[list[Stretch] | None, str]:
-    """The stretches that changed since a version; None and why, if that cannot be told."""
-    if consumed is None:
-        return None, "it is the first time"
-    if consumed < 0:
-        return None, "the table was restored"
-    try:
-        old = layer.source.at(consumed)
-    except VersionError as error:
-        return None, str(error)
-    table = layer.source
-    changes = diff_versions(old, source, table.schema, table.key, table.partition, provenance=True)
-    changed = changes.select(*layer.by, layer.time).unique().sort(*layer.by, layer.time).collect()
-    stretches = list[Stretch]()
-    for key, frame in changed.partition_by(layer.by, as_dict=True, maintain_order=True).items():
-        group = dict(zip(layer.by, map(str, key), strict=True))
-        stretches += [(group, low, high) for low, high in _stretches(frame[layer.time], layer.apart(group))]
-    return stretches, ""
-
-
-def _stretches(times: pl.Series, apart: dt.timedelta) -> list[tuple[dt.datetime, dt.datetime]]:
-    """Cut sorted times where they are far apart, into a limited number of stretches."""
-    steps = times.diff(null_behavior="drop")
-    widest = steps.top_k(STRETCHES - 1).min() if len(steps) >= STRETCHES else None
-    limit = max(apart, widest) if isinstance(widest, dt.timedelta) else apart
-    cuts = [0, *((steps > limit).arg_true() + 1).to_list(), len(times)]
-    return [(times[a], times[b - 1]) for a, b in itertools.pairwise(cuts)]
-
-
-def _compute(
-    layer: Layer, source: DeltaTable, bases: Sequence[DeltaTable], group: Group, low: dt.datetime, high: dt.datetime
-) -> list[_Changes]:
-    first, last, frames = layer.compute(source, group, low, high)
+def _compute(layer: Layer, source: Snapshot, targets: Sequence[Snapshot], stretches: pl.DataFrame) -> list[Changes]:
+    reached, frames = layer.compute(source, stretches)
     done = []
-    for table, base, rows in zip(layer.targets, bases, frames, strict=True):
-        span = Span(group, table.key[-1], first, last)
-        there = read_spans(base, [span]) if base.file_uris() else pl.LazyFrame(schema=table.schema)
-        old = there.filter(pl.col(span.column).is_between(first, last)).select(table.schema.keys()).collect()
-        done.append(_difference(old, rows.select(table.schema.keys()), table.key, span))
+    for target, rows in zip(targets, frames, strict=True):
+        key, columns = target.table.key, list(target.table.schema)
+        there = target.read(reached).select(columns).collect()
+        if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other
+            there = there.unique(key, keep="any", maintain_order=True)
+        done.append(_difference(there, rows.select(columns), key))
     return done
 
 
-def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str], span: Span) -> _Changes:
+def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Changes:
     if old.is_empty():
-        return _Changes([new], [], [], [span] if new.height else [])
+        return Changes(new, old, old)
     values = [name for name in new.columns if name not in key]
-    both = new.join(old, on=key, how="left", suffix="_old", maintain_order="left").join(
-        old.select(key).with_columns(_there=pl.lit(True)), on=key, how="left", maintain_order="left"
-    )
+    both = new.join(old.with_columns(_there=pl.lit(True)), on=key, how="left", suffix="_old", maintain_order="left")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in values)
-    known = pl.col("_there").fill_null(False)
-    changes = _Changes(
-        [both.filter(~known).select(new.columns)],
-        [both.filter(known & differs).select(new.columns)],
-        [old.join(new, on=key, how="anti")],
+    known = pl.col("_there").is_not_null()
+    inserted, updated = both.filter(~known), both.filter(known & differs)
+    return Changes(inserted.select(new.columns), updated.select(new.columns), old.join(new, on=key, how="anti"))
+
+
+def _together(layer: Layer, target: Snapshot, parts: Sequence[Changes]) -> Changes:
+    """All changes of a table; of stretches that reach into each other and fell into two batches, each row once."""
+    frames = []
+    for fate in FATES:
+        some = [frame for part in parts if (frame := getattr(part, fate)) is not None and frame.height]
+        rows = pl.concat([parts[0].inserted, *some])
+        frames.append(rows.unique(target.table.key, keep="any", maintain_order=True) if len(some) > 1 else rows)
+    inserted, updated, deleted = frames
+    moved = pl.concat([updated, deleted]).select(*target.table.key)
+    series = target.table.partition or layer.by
+    near = join_near(moved, series, target.time, layer.apart)
+    spans = [
+        Span({name: row[name] for name in series}, target.time, row["begin"], row["end"])
+        for row in near.iter_rows(named=True)
+    ]
+    return Changes(inserted, updated, deleted, spans)
+
+
+def _touched(table: Table, changes: Changes) -> pl.DataFrame:
+    """The partitions that changes lie in."""
+    frames = (changes.inserted, changes.updated, changes.deleted)
+    parts = [frame.select(table.partition).unique() for frame in frames if frame is not None and frame.height]
+    if not table.partition:
+        return pl.DataFrame(height=min(1, len(parts)))
+    return (
+        pl.concat([pl.DataFrame(schema=dict.fromkeys(table.partition, pl.String)), *parts])
+        .unique()
+        .sort(table.partition)
     )
-    times = pl.concat([frame[span.column] for frame in (*changes.inserted, *changes.updated, *changes.deleted)])
-    if len(times):
-        changes.spans = [Span(span.partition, span.column, times.min(), times.max())]
-    return changes

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
-from deltalake import DeltaTable
 
 from lakehouse.contracts import Gap, SilverCandle, check_rows
-from lakehouse.delta import Span, file_stats, read_spans
 from lakehouse.intervals import INTERVAL_SECONDS
 from lakehouse.lake import Lake
-from lakehouse.layers.refresh import Layer, RefreshReport, refresh
+from lakehouse.layers.refresh import Computed, Layer, RefreshReport, refresh
+from lakehouse.layers.stretches import Snapshot
 
+SERIES = ("market", "symbol", "interval")
 FILL_LIMIT = 3  # slots; longer gaps stay open
 NEIGHBOURS = 15  # bars on each side that an outlier is held against
 FAR = 1.0  # in natural logarithms: a factor of 2.7
@@ -23,6 +21,8 @@ RANGES = 10  # how often the usual range of a bar
 AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
 BARS = ("open_time", "open", "high", "low", "close", *AMOUNTS, "close_time", "_modified_at")
 REACH = NEIGHBOURS + 1  # a bar influences what is said of so many bars before and after it
+SECONDS = pl.col("interval").replace_strict(INTERVAL_SECONDS, default=31 * 86400, return_dtype=pl.Int64)
+STEP = pl.duration(seconds=SECONDS)  # how long a bar is; months are taken as 31 days
 
 
 def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
@@ -45,53 +45,59 @@ def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
     """
     layer = Layer(
         targets=(lake.gaps, lake.silver),
-        by=("market", "symbol", "interval"),
+        by=SERIES,
         time="open_time",
-        apart=lambda group: 4 * REACH * step_of(group["interval"]),
+        apart=4 * REACH * STEP,
         compute=_compute,
     )
     return refresh(layer, rebuild=rebuild)
 
 
 def make_silver(bars: pl.DataFrame, interval: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Put the bars of one series on the grid.
+    """Put the bars of series on the grid.
 
     Args:
-        bars: Rows of bronze/candles, sorted by time.
+        bars: Rows of bronze/candles, of any series of one interval, sorted by time.
         interval: Their length.
 
     Returns:
         The rows of silver/candles and of silver/gaps, sorted by time; see `contracts`.
     """
-    slot, before = pl.col("_slot"), pl.col("_slot").shift()
+    candles, gaps = _on_grid(bars, interval, SERIES)
+    return check_rows(SilverCandle, candles), check_rows(Gap, gaps)
+
+
+def _on_grid(bars: pl.DataFrame, interval: str, by: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Candles and gaps, with the columns `by`: of which bars are neighbours of each other."""
+    slot, before = pl.col("_slot"), pl.col("_slot").shift().over(by)
     end = slot.dt.offset_by(interval)
     rows = (
         bars.lazy()
         .with_columns(_slot=pl.col("open_time").dt.truncate(interval))
-        .with_columns(_missing=_number(slot, interval) - _number(before, interval) - 1, _before=before)
+        .with_columns(_before=before, _last=pl.col("close").shift().over(by))
+        .with_columns(_missing=_number(slot, interval) - _number(pl.col("_before"), interval) - 1)
         .with_columns(
-            log_return=_log_return(pl.col("close"), pl.col("close").shift()),
+            log_return=_log_return(pl.col("close"), pl.col("_last")),
             is_filled=pl.lit(False),
             is_off_grid=pl.col("open_time") != slot,
             closes_early=(pl.col("close_time") < end - pl.duration(seconds=1)).fill_null(False),
             is_unfinished=pl.col("_modified_at").is_between(slot, end, closed="left"),
-            _last=pl.col("close").shift(),
         )
-        .pipe(flag_outliers)
+        .pipe(flag_outliers, by)
         .collect()
     )
     holes = rows.filter(pl.col("_missing") > 0)
     gaps = holes.select(
-        *("market", "symbol", "interval"),
+        *dict.fromkeys((*by, *SERIES)),
         first=pl.col("_before").dt.offset_by(interval),
         last=slot.dt.offset_by(f"-{interval}"),
         missing="_missing",
         is_filled=pl.col("_missing") <= FILL_LIMIT,
     )
-    return check_rows(SilverCandle, _filled(rows, holes, interval)), check_rows(Gap, gaps)
+    return _filled(rows, holes, interval, by), gaps
 
 
-def flag_outliers(rows: pl.LazyFrame) -> pl.LazyFrame:
+def flag_outliers(rows: pl.LazyFrame, by: Sequence[str] = SERIES) -> pl.LazyFrame:
     """Name the rule that a bar breaks. Robust: held against medians, which a few wild bars do not move.
 
     Far is a factor of e, or ten times the median range (ln high / low) of the bars around, if that is more.
@@ -103,16 +109,17 @@ def flag_outliers(rows: pl.LazyFrame) -> pl.LazyFrame:
     Prices that are not positive have no ratio, and are held against nothing else.
 
     Args:
-        rows: open, high, low, close; sorted by time.
+        rows: `by`, open, high, low, close; sorted by time.
+        by: The columns that name a series.
 
     Returns:
         The rows with `outlier`, null where no rule is broken.
     """
     opened, high, low, close = (_positive(name) for name in ("open", "high", "low", "close"))
     medians = rows.with_columns(
-        _past=close.shift().rolling_median(NEIGHBOURS, min_samples=3),
-        _next=close.reverse().shift().rolling_median(NEIGHBOURS, min_samples=3).reverse(),
-        _usual=(high / low).log().rolling_median(2 * NEIGHBOURS + 1, min_samples=1, center=True),
+        _past=close.shift().rolling_median(NEIGHBOURS, min_samples=3).over(by),
+        _next=close.reverse().shift().rolling_median(NEIGHBOURS, min_samples=3).reverse().over(by),
+        _usual=(high / low).log().rolling_median(2 * NEIGHBOURS + 1, min_samples=1, center=True).over(by),
     )
     far, highest, lowest = pl.col("_far"), pl.max_horizontal(opened, close), pl.min_horizontal("open", "close")
     spikes = [
@@ -129,42 +136,63 @@ def _positive(name: str) -> pl.Expr:
     return pl.when(pl.col(name) > 0).then(pl.col(name))
 
 
-def step_of(interval: str) -> dt.timedelta:
-    """How long a bar of an interval is; months are taken as 31 days."""
-    return dt.timedelta(seconds=INTERVAL_SECONDS.get(interval, 31 * 86400))
+def _compute(source: Snapshot, stretches: pl.DataFrame) -> Computed:
+    """Compute stretches of any series anew, as far as their changes reach."""
+    numbered = stretches.with_row_index("_n")
+    bars = _read_around(source, numbered)
+    reached = numbered.join(_reach(bars), on="_n", how="left", maintain_order="left").select(
+        "_n", *SERIES, begin=pl.coalesce("first", "begin"), end=pl.coalesce("last", "end")
+    )
+    gaps, candles = [pl.DataFrame(Gap.create_empty())], [pl.DataFrame(SilverCandle.create_empty())]
+    for (interval,), rows in bars.partition_by("interval", as_dict=True, maintain_order=True).items():
+        on_grid, holes = _on_grid(rows, str(interval), ("_n",))
+        candles.append(_inside(on_grid, reached, "open_time").select(candles[0].columns))
+        gaps.append(_inside(holes, reached, "first").select(gaps[0].columns))
+    return reached.drop("_n"), (check_rows(Gap, pl.concat(gaps)), check_rows(SilverCandle, pl.concat(candles)))
 
 
-def _compute(
-    source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime
-) -> tuple[dt.datetime, dt.datetime, tuple[pl.DataFrame, pl.DataFrame]]:
-    """Compute a stretch of one series anew, as far as its changes reach."""
-    bars = _read_around(source, group, low, high)
-    candles, gaps = make_silver(bars, group["interval"])
-    times = bars["open_time"]
-    left, right = times.search_sorted(low, side="left") - REACH, times.search_sorted(high, side="right") + REACH - 1
-    first = times[left] if left >= 0 else min([low, *times.head(1)])
-    last = times[right] if right < len(times) else max([high, *times.tail(1)])
-    inside = pl.col("open_time").is_between(first, last), pl.col("first").is_between(first, last)
-    return first, last, (gaps.filter(inside[1]), candles.filter(inside[0]))
+def _reach(bars: pl.DataFrame) -> pl.DataFrame:
+    """From which bar to which one each stretch of changes has its say: `REACH` more on both sides."""
+    time = pl.col("open_time")
+    before, after = time.filter(time < pl.col("begin")), time.filter(time > pl.col("end"))
+    start, end = (
+        pl.min_horizontal(pl.col("begin").first(), time.first()),
+        pl.max_horizontal(pl.col("end").first(), time.last()),
+    )
+    return bars.group_by("_n").agg(
+        first=pl.when(before.len() >= REACH).then(before.get(-REACH, null_on_oob=True)).otherwise(start),
+        last=pl.when(after.len() >= REACH).then(after.get(REACH - 1, null_on_oob=True)).otherwise(end),
+    )
 
 
-def _read_around(source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime) -> pl.DataFrame:
-    """Read a stretch of a series and, on both sides, twice as many bars as a change reaches."""
-    stats = file_stats(source, list(group)).filter([pl.col(name) == value for name, value in group.items()])
-    if stats.is_empty():
-        return pl.scan_delta(source).head(0).select(*group, *BARS).collect()
-    begin: Any = stats["min.open_time"].min()
-    end: Any = stats.select(pl.col("max.open_time").max() + pl.duration(microseconds=999)).item()  # cut in the log
-    nothing, margin = dt.timedelta(0), 3 * REACH * step_of(group["interval"])
-    while True:
-        back, forth = max(nothing, min(margin, low - begin)), max(nothing, min(margin, end - high))
-        span = Span(group, "open_time", low - back, high + forth)
-        bars = read_spans(source, [span]).select(*group, *BARS).collect().sort("open_time")
-        before = bars["open_time"].search_sorted(low, side="left")
-        after = bars.height - bars["open_time"].search_sorted(high, side="right")
-        if (before >= 2 * REACH or margin >= low - begin) and (after >= 2 * REACH or margin >= end - high):
-            return bars
-        margin *= 8
+def _inside(rows: pl.DataFrame, reached: pl.DataFrame, time: str) -> pl.DataFrame:
+    """What lies where a stretch has its say. Two of one series may both have it, and then say the same."""
+    kept = rows.join(reached.select("_n", "begin", "end"), on="_n", maintain_order="left")
+    kept = kept.filter(pl.col(time).is_between(pl.col("begin"), pl.col("end")))
+    once = not reached.select(SERIES).is_duplicated().any()
+    return kept if once else kept.unique([*SERIES, time], keep="any", maintain_order=True)
+
+
+def _read_around(source: Snapshot, stretches: pl.DataFrame) -> pl.DataFrame:
+    """Read stretches and, on both sides, twice as many bars as a change reaches; sorted by time."""
+    ends = source.ends().rename({"begin": "_first", "end": "_last"})
+    waiting, reach = stretches.join(ends, on=SERIES, how="left", maintain_order="left"), 3 * REACH
+    bars = list[pl.DataFrame]()
+    begin, end, time = pl.col("begin"), pl.col("end"), pl.col("open_time")
+    while waiting.height or not bars:
+        margin = reach * STEP
+        wider = waiting.select("_n", *SERIES, begin=begin - margin, end=end + margin)
+        found = source.read(wider).select("_n", *SERIES, *BARS).collect()
+        found = found.join(waiting.select("_n", "begin", "end"), on="_n", maintain_order="left")
+        counts = found.group_by("_n").agg(_before=(time < begin).sum(), _after=(time > end).sum())
+        counted = waiting.join(counts, on="_n", how="left", maintain_order="left")
+        many = [pl.col(name).fill_null(0) >= 2 * REACH for name in ("_before", "_after")]
+        enough = (many[0] | (begin - margin <= pl.col("_first"))) & (many[1] | (end + margin >= pl.col("_last")))
+        done = enough.fill_null(True)  # bronze has nothing of the series any more
+        bars.append(found.join(counted.filter(done), on="_n", how="semi", maintain_order="left"))
+        waiting = counted.filter(~done).select(waiting.columns)
+        reach *= 8  # bars lie far apart here
+    return pl.concat(bars).sort("open_time")
 
 
 def _number(slot: pl.Expr, interval: str) -> pl.Expr:
@@ -179,12 +207,13 @@ def _log_return(close: pl.Expr, last: pl.Expr) -> pl.Expr:
     return pl.when(pl.col("_missing") <= FILL_LIMIT, close > 0, last > 0, change.is_finite()).then(change)
 
 
-def _filled(rows: pl.DataFrame, holes: pl.DataFrame, interval: str) -> pl.DataFrame:
+def _filled(rows: pl.DataFrame, holes: pl.DataFrame, interval: str, by: Sequence[str]) -> pl.DataFrame:
     """Carry the last price over short gaps."""
     schema = SilverCandle.create_empty().schema
+    columns = list(dict.fromkeys((*by, *schema)))
     short = holes.filter(pl.col("_missing") <= FILL_LIMIT)
     if short.is_empty():
-        return rows.select(schema.keys())
+        return rows.select(columns)
     count, unit = re.fullmatch(r"(\d+)(\w+)", interval).groups()  # type: ignore[union-attr]
     turn = pl.int_ranges(1, pl.col("_missing") + 1).alias("_turn")
     later = pl.col("_before").dt.offset_by(pl.format(f"{{}}{unit}", pl.col("_turn") * int(count)))
@@ -193,7 +222,7 @@ def _filled(rows: pl.DataFrame, holes: pl.DataFrame, interval: str) -> pl.DataFr
         short.with_columns(turn)
         .explode("_turn")
         .select(
-            *("market", "symbol", "interval"),
+            *dict.fromkeys((*by, *SERIES)),
             later.alias("open_time"),
             *(pl.col("_last").alias(name) for name in ("open", "high", "low", "close")),
             *zero,
@@ -204,6 +233,4 @@ def _filled(rows: pl.DataFrame, holes: pl.DataFrame, interval: str) -> pl.DataFr
             outlier=pl.lit(None, pl.String),
         )
     )
-    return pl.concat([rows.select(schema.keys()), fillings.select(schema.keys())]).sort(
-        "open_time", maintain_order=True
-    )
+    return pl.concat([rows.select(columns), fillings.select(columns)]).sort("open_time", maintain_order=True)

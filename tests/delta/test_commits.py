@@ -9,7 +9,8 @@ import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 from klines import START
 
-from lakehouse.delta.commits import Span, commit, file_stats, guarded, read_spans, sql_literal
+from lakehouse.delta.commits import Changes, commit, guarded
+from lakehouse.delta.spans import Span, file_stats, read_spans, sql_literal
 from lakehouse.delta.table import Table
 from lakehouse.errors import ConflictError
 
@@ -31,8 +32,8 @@ def table(tmp_path: Path) -> Table:
     """Version 1: hours 0 to 2 in one file; version 2: hours 5 and 6 in another."""
     table = Table("bronze/bars", str(tmp_path / "bars"), SCHEMA, KEY, ("symbol",))
     base = table.open_or_create()
-    assert commit(base, KEY, bars(1.0, 0, 1, 2), bars(1.0), [], ["a"], {}) == 1
-    assert commit(base, KEY, bars(1.0, 5, 6), bars(1.0), [], ["a"], {}) == 2
+    assert commit(base, KEY, Changes(bars(1.0, 0, 1, 2)), guards=["a"]) == 1
+    assert commit(base, KEY, Changes(bars(1.0, 5, 6)), guards=["a"]) == 2
     return table
 
 
@@ -64,21 +65,23 @@ def test_what_lies_on_either_end_of_a_span_is_read_and_no_other_file_is_opened(t
 
 def test_a_row_between_two_milliseconds_is_found_though_the_log_cuts_them(table: Table) -> None:
     late = 7 + 900e-6 / 3600
-    commit(table.open(), KEY, bars(2.0, late), bars(1.0), [], ["a"], {})
+    commit(table.open(), KEY, Changes(bars(2.0, late)), guards=["a"])
     assert read_spans(table.open(), [span(late, late)]).collect()["close"].to_list() == [2.0]
-    commit(table.open(), KEY, bars(1.0), bars(3.0, late), [span(late, late)], ["a"], {})
+    changes = Changes(bars(1.0), bars(3.0, late), spans=[span(late, late)])
+    commit(table.open(), KEY, changes, guards=["a"])
     assert rows(table) == {0: 1.0, 1: 1.0, 2: 1.0, 5: 1.0, 6: 1.0, 7: 3.0}
 
 
 def test_without_a_row_there_is_no_version_unless_the_guards_are_to_be_kept(table: Table) -> None:
-    none = bars(1.0)
-    assert commit(table.open(), KEY, none, none, [], ["a"], {}) == table.version() == 2
-    assert commit(table.open(), KEY, none, none, [], ["a"], {}, even_empty=True) == 3
+    none = Changes(bars(1.0))
+    assert commit(table.open(), KEY, none, guards=["a"]) == table.version() == 2
+    assert commit(table.open(), KEY, none, guards=["a"], even_empty=True) == 3
 
 
 def test_a_correction_opens_the_file_of_its_span_alone(table: Table) -> None:
     lose_first_file(table)
-    commit(table.open(), KEY, bars(3.0, -1), bars(3.0, 5), [span(5, 5)], ["a"], {"run": "night", "files": 2})
+    changes = Changes(bars(3.0, -1), bars(3.0, 5), spans=[span(5, 5)])
+    commit(table.open(), KEY, changes, guards=["a"], notes={"run": "night", "files": 2})
     found = read_spans(table.open(), [span(-1, -1), span(5, 6)]).sort("open_time").collect()
     assert found["close"].to_list() == [3.0, 3.0, 1.0]
     assert table.versions().select("inserted", "updated", "files", "run").row(0) == (1, 1, 2, "night")
@@ -86,7 +89,8 @@ def test_a_correction_opens_the_file_of_its_span_alone(table: Table) -> None:
 
 def test_rows_come_change_and_go_in_one_commit_that_keeps_what_it_was_made_from(table: Table) -> None:
     going = bars(9.0, 1, 3)  # hour 3 is not there; values do not matter
-    commit(table.open(), KEY, bars(3.0, 4), bars(3.0, 5), [span(1, 5)], ["a"], {}, deleted=going, consumed={"← x": 7})
+    changes = Changes(bars(3.0, 4), bars(3.0, 5), going, [span(1, 5)])
+    commit(table.open(), KEY, changes, guards=["a"], consumed={"← x": 7})
     assert rows(table) == {0: 1.0, 2: 1.0, 4: 3.0, 5: 3.0, 6: 1.0}
     assert table.versions().select("version", "inserted", "updated").row(0) == (3, 1, 1)
     assert (table.open().transaction_version("← x"), table.open().transaction_version("a")) == (7, 3)
@@ -94,10 +98,10 @@ def test_rows_come_change_and_go_in_one_commit_that_keeps_what_it_was_made_from(
 
 def test_of_two_commits_in_flight_with_one_guard_the_second_is_refused(table: Table) -> None:
     first, second, other = table.open(), table.open(), table.open()
-    commit(first, KEY, bars(2.0, 8), bars(1.0), [], ["a"], {})
+    commit(first, KEY, Changes(bars(2.0, 8)), guards=["a"])
     with pytest.raises(CommitFailedError, match="transaction"):
-        commit(second, KEY, bars(3.0, 8), bars(1.0), [], ["a"], {})
-    assert commit(other, KEY, bars(4.0, 8, symbol="C"), bars(1.0), [], ["c"], {}) == 4
+        commit(second, KEY, Changes(bars(3.0, 8)), guards=["a"])
+    assert commit(other, KEY, Changes(bars(4.0, 8, symbol="C")), guards=["c"]) == 4
     assert table.scan().filter(pl.col("close") > 1.0).sort("close").collect()["close"].to_list() == [2.0, 4.0]
 
 
@@ -108,8 +112,8 @@ def test_what_was_decided_too_early_is_decided_anew(table: Table) -> None:
         base = table.open()
         seen.append(base.version())
         if len(seen) == 1:  # another writer comes in between
-            commit(table.open(), KEY, bars(2.0, 8), bars(1.0), [], ["a"], {})
-        return commit(base, KEY, bars(2.0, 9), bars(1.0), [], ["a"], {})
+            commit(table.open(), KEY, Changes(bars(2.0, 8)), guards=["a"])
+        return commit(base, KEY, Changes(bars(2.0, 9)), guards=["a"])
 
     assert (guarded(write), seen) == (4, [2, 3])
 

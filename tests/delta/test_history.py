@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 
-from lakehouse.delta.history import AGREED, LOOK_BACK, agreements, read_versions, standing
+from lakehouse.delta.history import AGREED, LOOK_BACK, agreements, live_versions, read_versions
 
 
 def grown(path: Path, versions: int) -> DeltaTable:
@@ -41,11 +41,11 @@ def test_files_that_agreed_are_told_until_a_restore_or_many_commits_later(tmp_pa
 
 def test_a_version_holds_the_commits_that_no_restore_has_undone(tmp_path: Path) -> None:
     table = grown(tmp_path, 4)
-    assert standing(table, 3) == {0, 1, 2, 3}
+    assert live_versions(table, 3) == {0, 1, 2, 3}
     table.restore(1)  # version 4
     write_deltalake(table, pl.DataFrame({"x": [9]}), mode="append")  # version 5
-    assert standing(table, 5) == {5, 4, 1, 0}
+    assert live_versions(table, 5) == {5, 4, 1, 0}
     table.restore(3)  # version 6 takes the first restore back, and what came after it
-    assert standing(table, 6) == {6, 3, 2, 1, 0}
-    assert standing(table, 3) == {3, 2, 1, 0}
-    assert standing(table, 6, since=2) == {6, 3, 2}
+    assert live_versions(table, 6) == {6, 3, 2, 1, 0}
+    assert live_versions(table, 3) == {3, 2, 1, 0}
+    assert live_versions(table, 6, since=2) == {6, 3, 2}

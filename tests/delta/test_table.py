@@ -7,7 +7,7 @@ import pytest
 from klines import bar, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.delta.commits import Span, sql_literal
+from lakehouse.delta.spans import Span, sql_literal
 from lakehouse.errors import VersionError
 
 

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
+import polars as pl
 import pytest
-from klines import bar, hours, place
+from deltalake import DeltaTable
+from klines import START, bar, hours, place
 
-from lakehouse import Lake, ingest
-from lakehouse.errors import VersionError
+from lakehouse import Lake, ingest, refresh_silver
+from lakehouse.delta.commits import Changes, commit
+from lakehouse.delta.spans import file_stats
+from lakehouse.delta.table import Table
+from lakehouse.delta.upkeep import MANY, PERIODS, _remove_outdated
+from lakehouse.errors import InputError, VersionError
+
+SCHEMA = {"symbol": pl.String(), "open_time": pl.Datetime("us", "UTC"), "close": pl.Float64()}
+KEY = ("symbol", "open_time")
 
 
 @pytest.fixture
@@ -55,3 +65,108 @@ def test_ingest_goes_on_after_upkeep(lake: Lake) -> None:
     place(Path(lake.root), "m/9/A'B#C-1h-2024-03.csv", [bar(0, close=7.0), bar(20)], at=30)
     report = ingest(lake)
     assert (report.updated, report.inserted) == (1, 1)
+
+
+def bars(night: int, *symbols: str) -> pl.DataFrame:
+    rows = [(symbol, START + dt.timedelta(days=night, hours=h), 1.0) for symbol in symbols for h in range(24)]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def nights(table: Table, first: int, last: int, *symbols: str) -> DeltaTable:
+    for night in range(first, last + 1):
+        base = table.open_or_create()
+        commit(base, KEY, Changes(bars(night, *symbols)), guards=[table.guard()])
+        table.tidy(base, bars(night, *symbols))
+    return base
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table("own/bars", str(tmp_path / "own bars"), SCHEMA, KEY, ("symbol",))
+
+
+def test_the_sixteenth_small_file_of_a_partition_is_joined_with_the_others(table: Table) -> None:
+    assert nights(table, 1, 15, "A'B#C", "D").version() == 15
+    assert table.files().height == 30
+    assert nights(table, 16, 16, "A'B#C").version() == 17  # one commit, and one of upkeep, which leaves D alone
+    assert sorted(table.files().group_by("symbol").len().rows()) == [("A'B#C", 1), ("D", 15)]
+    assert table.versions()["operation"][0] == "OPTIMIZE"
+    assert table.diff(-2, -1).is_empty()
+    assert table.scan().collect().height == 24 * (16 + 15)
+    assert table.scan(16).collect().height == 24 * (16 + 15)
+
+
+def test_a_table_of_a_year_has_few_files_and_rewrites_each_row_a_few_times(table: Table) -> None:
+    nights(table, 1, 200, "A")
+    assert table.files().height <= 3 * MANY
+    joined = table.versions().filter(operation="OPTIMIZE")["version"]
+    seen, rewritten = set[str](), 0
+    for version in joined:
+        files = file_stats(table.at(version)).filter(pl.col("num_records") > 24, ~pl.col("path").is_in(seen))
+        seen |= set(files["path"])
+        rewritten += files["num_records"].sum()
+    assert joined.len() == 13  # each takes sixteen files away and leaves one
+    assert rewritten < 8 * 200 * 24
+    assert table.scan().collect().height == 200 * 24
+
+
+def test_files_without_a_partition_are_joined_too(tmp_path: Path) -> None:
+    whole = Table("own/whole", str(tmp_path / "whole"), SCHEMA, KEY)
+    nights(whole, 1, MANY, "A", "B")
+    assert whole.files().height == 1
+
+
+def test_a_table_opens_from_a_checkpoint_that_is_never_far_away(table: Table) -> None:
+    nights(table, 1, 12, "A")
+    assert [path.name for path in Path(table.uri, "_delta_log").glob("*.checkpoint.parquet")] == [
+        "00000000000000000009.checkpoint.parquet"
+    ]
+
+
+def test_a_table_of_an_older_lake_is_given_the_properties_of_new_ones_once(table: Table) -> None:
+    empty = pl.DataFrame(schema=SCHEMA).to_arrow()
+    old = {"delta.enableChangeDataFeed": "true", "delta.logRetentionDuration": "interval 99 days"}
+    DeltaTable.create(table.uri, empty.schema, partition_by=["symbol"], configuration=old)
+    nights(table, 1, 1, "A")
+    known = table.open().metadata().configuration
+    assert (known["delta.checkpointInterval"], known["delta.logRetentionDuration"]) == ("10", "interval 99 days")
+    assert known["delta.deletedFileRetentionDuration"] == "interval 3650 days"
+    assert (table.version(), nights(table, 2, 2, "A").version()) == (2, 3)
+
+
+def test_retention_is_a_setting_of_the_lake_and_removes_nothing_before_its_time(tmp_path: Path) -> None:
+    lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
+    ingest(lake)
+    refresh_silver(lake)
+    lake = Lake(tmp_path, retention_days=7)
+    for turn in range(25):
+        place(tmp_path, "AAAUSDT_1h.csv", [bar(0, close=11.0 + turn / 10)], at=turn + 1)
+        ingest(lake)
+        refresh_silver(lake)
+    known = lake.silver.open().metadata().configuration
+    assert {known[name] for name in PERIODS} == {"interval 7 days"}
+    assert [lake.silver.scan(version).collect().height for version in (0, 1, 5, -1)] == [0, 5, 5, 5]
+    refresh_silver(Lake(tmp_path))
+    assert lake.silver.open().metadata().configuration[PERIODS[0]] == "interval 7 days"
+    with pytest.raises(InputError, match="retention_days is 0; give at least 1"):
+        Lake(tmp_path, retention_days=0)
+
+
+def test_files_that_no_version_of_the_promised_time_needs_are_removed(table: Table) -> None:
+    base = nights(table, 1, 3, "A")
+    table.optimize()
+    base = table.open()
+    base.alter.set_table_properties(dict.fromkeys(PERIODS, "interval 0 days"))
+    _remove_outdated(base)
+    assert len(list(Path(table.uri).rglob("*.parquet"))) == 1
+    assert table.scan().collect().height == 72
+
+
+def test_another_writer_goes_before_upkeep(table: Table) -> None:
+    base = nights(table, 1, 15, "A")
+    commit(base, KEY, Changes(bars(16, "A")), guards=[table.guard()])
+    other = table.open()
+    commit(other, KEY, Changes(bars(1, "A").clear(), bars(16, "A").with_columns(close=2.0)), guards=[table.guard()])
+    table.tidy(base, bars(16, "A"))  # the file of night 16 is not there any more
+    assert table.scan().filter(pl.col("close") == 2.0).collect().height == 24
+    assert table.versions()["operation"][0] == "MERGE"

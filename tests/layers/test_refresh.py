@@ -1,19 +1,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 import pytest
-from deltalake import DeltaTable
 from klines import START, bar, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.delta.commits import Span, read_spans
 from lakehouse.delta.table import Table
 from lakehouse.errors import VersionError
 from lakehouse.layers.refresh import Layer, RefreshReport, refresh
+from lakehouse.layers.stretches import Snapshot
 
 COLUMNS = {"symbol": pl.String(), "open_time": pl.Datetime("us", "UTC"), "twice": pl.Float64()}
 
@@ -24,14 +22,13 @@ class Doubled:
     def __init__(self, lake: Lake, apart: dt.timedelta = dt.timedelta(hours=1)) -> None:
         self.table = Table("own/doubled", lake.uri("doubled"), COLUMNS, ["symbol", "open_time"], made_from=lake.bronze)
         self.stretches: list[tuple[str, int, int]] = []
-        self.layer = Layer((self.table,), ("symbol",), "open_time", lambda group: apart, self.compute)
+        self.layer = Layer((self.table,), ("symbol",), "open_time", pl.lit(apart), self.compute)
 
-    def compute(
-        self, source: DeltaTable, group: Mapping[str, str], low: dt.datetime, high: dt.datetime
-    ) -> tuple[dt.datetime, dt.datetime, tuple[pl.DataFrame]]:
-        self.stretches.append((group["symbol"], *((t - START) // dt.timedelta(hours=1) for t in (low, high))))
-        bars = read_spans(source, [Span(group, "open_time", low, high)])
-        return low, high, (bars.select("symbol", "open_time", twice=2 * pl.col("close")).collect(),)
+    def compute(self, source: Snapshot, stretches: pl.DataFrame) -> tuple[pl.DataFrame, tuple[pl.DataFrame]]:
+        for symbol, *ends in stretches.iter_rows():
+            self.stretches.append((symbol, *((t - START) // dt.timedelta(hours=1) for t in ends)))
+        rows = source.read(stretches).select("symbol", "open_time", twice=2 * pl.col("close"))
+        return stretches, (rows.collect(),)
 
     def rows(self) -> list[tuple[str, int, float]]:
         hour = (pl.col("open_time") - pl.lit(START)).dt.total_hours()
