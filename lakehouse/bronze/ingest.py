@@ -1,7 +1,7 @@
 """raw/ into bronze: read what is new, settle which statements win, write it, keep the account.
 
-Order of writes: quarantine, candles, ledger. Each is idempotent by key, so a run that was killed between any two
-is healed by doing its files again; and that is what the next run does, because the ledger lacks them.
+Order of writes: quarantine, candles, ledger; then upkeep. Each is idempotent by key, so a run that was killed between
+any two is healed by doing its files again; and that is what the next run does, because the ledger lacks them.
 """
 
 from __future__ import annotations
@@ -91,7 +91,12 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
         guarded(lambda: _write_rejected(lake, batch, run_id))
         fates, bronze = guarded(lambda: _write_statements(lake, batch, run_id))
         _keep_account(batch, fates, bronze)
-        return guarded(lambda: _write_ledger(lake, batch, bronze, run_id))
+        done = guarded(lambda: _write_ledger(lake, batch, bronze, run_id))
+        # Upkeep comes last: were it killed half-way, the batch has all the same been entered.
+        if batch.statements:
+            partitions = pl.DataFrame([*batch.statements], schema=lake.bronze.partition, orient="row")
+            lake.bronze.tidy(bronze, partitions)
+    return done
 
 
 def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
@@ -105,6 +110,7 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
     new = rows.join(known, on=table.key, how="anti", maintain_order="left")
     notes: dict[str, str | int] = {"run": run_id, "files": paths.n_unique()}
     commit(base, table.key, Changes(new), guards=[table.guard()], notes=notes)
+    table.tidy(base, new)
 
 
 def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple[int, str], int], DeltaTable]:
@@ -153,8 +159,8 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
     # A revision stands once in the ledger, but for one that was rolled back and asked for again: that is another event,
     # since a later restore may undo the one and not the other. What failed, and is told differently now, is told anew.
     revision = ["path", "sha256", "stated_at"]
-    standing_now = known.filter(~pl.col("status").is_in(["failed", "rolled_back"]))
-    new = rows.join(standing_now, on=revision, how="anti", maintain_order="left")
+    entered = known.filter(~pl.col("status").is_in(["failed", "rolled_back"]))
+    new = rows.join(entered, on=revision, how="anti", maintain_order="left")
     failed = known.filter(pl.col("status") == "failed")
     told_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)
     new = new.join(told_before, on=revision, how="anti", maintain_order="left")
@@ -162,6 +168,7 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
     span = Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())
     changes = Changes(new, deleted=outdated, spans=[span])
     commit(base, table.key, changes, guards=[table.guard()], notes={"run": run_id, "files": rows.height})
+    table.tidy(base, rows)
     return done
 
 
