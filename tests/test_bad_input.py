@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -293,6 +294,30 @@ def test_odd_characters_in_a_name_break_nothing(name: str, tmp_path: Path) -> No
     assert row["inserted"] == 5
     (tmp_path / "raw" / "in" / name).write_bytes(text(*hours(0, 4, close=12.0)))
     assert ingest(lake).updated == 5
+
+
+@pytest.mark.parametrize("name", ["__HIVE_DEFAULT_PARTITION__", " ", "a ", "a\tb", "\u200fa", "a\u2028b", "m" * 65])
+def test_a_market_or_symbol_that_would_be_read_as_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    place(tmp_path, f"{name}/AAAUSDT_1h.csv", hours(0, 4))
+    place(tmp_path, "fine/BBBUSDT_1h.csv", hours(0, 4))
+    place(tmp_path, "fine/declared.csv", hours(0, 4))
+    place(tmp_path, "fine/CCC_1h.csv", [f"{bar(1)},{name}", f"{bar(2)},CCC"], header=False)
+    columns = '["open_time", "open", "high", "low", "close", "volume", "symbol"]'
+    word = json.dumps(name)
+    (tmp_path / "raw" / "sources.toml").write_text(
+        f'[[source]]\nglob = "fine/declared.csv"\nsymbol = {word}\n'
+        f'[[source]]\nglob = "fine/CCC_1h.csv"\nmarket = "there"\ncolumns = {columns}\n'
+    )
+    lake = Lake(tmp_path)
+    errors = dict(ingest(lake).failed.select("path", "error").iter_rows())
+    assert any(path.endswith("/AAAUSDT_1h.csv") for path in errors)
+    assert all(
+        "is no name" in error or "is too long" in error or "neither the name" in error for error in errors.values()
+    )
+    kept = lake.bronze.scan().select("market", "symbol").unique().collect()
+    assert kept.null_count().row(0) == (0, 0)
+    assert set(kept["market"]) == {"fine", "there"}
+    assert set(kept["symbol"]) <= {"BBBUSDT", "CCC", "A", "DECLARED"}
 
 
 def test_links_that_lead_nowhere_and_folders_named_like_files_break_nothing(tmp_path: Path) -> None:
