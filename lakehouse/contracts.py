@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
+from functools import cache
 
 import dataframely as dy
 import polars as pl
@@ -23,8 +24,10 @@ ON_THE_EPOCH: Check = {"is off the epoch": lambda time: time.is_between(EARLIEST
 NOT_NEGATIVE: Check = {"is negative": lambda amount: amount >= 0}
 HIGHEST: Check = {"is below open, low or close": lambda high: high >= pl.max_horizontal("open", "low", "close")}
 LOWEST: Check = {"is above open or close": lambda low: low <= pl.min_horizontal("open", "close")}
+# No control characters, marks without a width, bytes that are no UTF-8, blanks at an end; nor Hive's word for null.
+NO_NAME = r"[\\\pC\p{Zl}\p{Zp}]|^\s|\s$|^__HIVE_DEFAULT_PARTITION__$"
 A_NAME: Check = {
-    "is no name": lambda name: ~name.str.contains(r"[\\\pC]"),  # control characters, bytes that are no UTF-8
+    "is no name": lambda name: ~name.str.contains(NO_NAME),
     "is too long": lambda name: name.str.len_bytes() <= NAME_BYTES,
 }
 
@@ -46,7 +49,7 @@ class Provenance(dy.Schema):
 class Bar(dy.Schema):
     """A bar of bronze and silver. Key: market, symbol, interval, open_time. Prices are in the quote asset."""
 
-    market = dy.String(min_length=1)  # where it was traded, for example `binance` or `binance-um`
+    market = dy.String(min_length=1, check=A_NAME)  # where it was traded, for example `binance` or `binance-um`
     symbol = dy.String(min_length=1, check=A_NAME)  # for example `BTCUSDT`
     interval = dy.String(min_length=1)  # `1s` to `1mo`
     open_time = _time(check=ON_THE_EPOCH)
@@ -186,6 +189,20 @@ def rules(contract: type[dy.Schema]) -> dict[str, pl.Expr]:
         if hasattr(rule, "validation_fn"):
             found[name.replace("_", " ")] = rule.validation_fn(contract)
     return found
+
+
+@cache
+def name_faults(name: str) -> str:
+    """Say what is wrong with a market or a symbol that a whole file has.
+
+    Args:
+        name: The market, or the symbol.
+
+    Returns:
+        The first of `A_NAME` that it breaks; empty if it is a name.
+    """
+    faults = (fault for fault, holds in A_NAME.items() if not pl.select(holds(pl.lit(name))).item())
+    return next(faults, "" if name else "is empty")
 
 
 def check_rows(contract: type[dy.Schema], rows: pl.DataFrame) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import zipfile
 from pathlib import Path
 
@@ -56,13 +57,13 @@ COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
     "too many fields": (HEAD + text(bar(0), bar(1) + ",7", bar(2)), (3, 1, 1), ["7 fields, not 6"]),
     "header repeated": (HEAD + text(bar(0)) + HEAD + text(bar(1)), (2, 0, 2), []),
     "bars before the header": (text(bar(0), bar(1)) + HEAD + text(bar(2)), (3, 0, 1), []),
-    "NaN": (HEAD + text(bar(0).replace("20.0", "NaN")), (1, 1, 1), ["high is missing"]),
-    "inf": (HEAD + text(bar(0).replace("20.0", "inf")), (1, 1, 1), ["high is not finite"]),
-    "-inf": (HEAD + text(bar(0).replace("5.0", "-inf")), (1, 1, 1), ["low is not finite"]),
-    "negative volume": (HEAD + text(bar(0, volume=-1)), (1, 1, 1), ["volume is negative"]),
+    "NaN": (HEAD + text(bar(0).replace("20.0", "NaN"), bar(1)), (2, 1, 1), ["high is missing"]),
+    "inf": (HEAD + text(bar(0).replace("20.0", "inf"), bar(1)), (2, 1, 1), ["high is not finite"]),
+    "-inf": (HEAD + text(bar(0).replace("5.0", "-inf"), bar(1)), (2, 1, 1), ["low is not finite"]),
+    "negative volume": (HEAD + text(bar(0, volume=-1), bar(1)), (2, 1, 1), ["volume is negative"]),
     "high below low": (
-        HEAD + text(bar(0).replace("20.0", "2.0")),
-        (1, 1, 1),
+        HEAD + text(bar(0).replace("20.0", "2.0"), bar(1)),
+        (2, 1, 1),
         ["high is below open, low or close"],
     ),
     "s, ms, µs and ns mixed": (HEAD + text(bar(0), SECONDS, MICROS, NANOS), (4, 0, 1), []),
@@ -84,7 +85,11 @@ COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
         (1, 0, 1),
         [],
     ),
-    "bad UTF-8 in a price": (HEAD + bar(0).encode().replace(b"20.0", b"2\xff.0"), (1, 1, 1), ["high is not a number"]),
+    "bad UTF-8 in a price": (
+        HEAD + text(bar(1)) + bar(0).encode().replace(b"20.0", b"2\xff.0"),
+        (2, 1, 1),
+        ["high is not a number"],
+    ),
     "quotes around all fields": (QUOTED.encode(), (2, 0, 1), []),
     "a stray quote": (
         HEAD + text(bar(0), '"' + bar(1), bar(2)),
@@ -94,8 +99,8 @@ COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
     "blanks around the fields": (HEAD + text(bar(0).replace(",", " , ")), (1, 0, 1), []),
     "exponents and signs": (HEAD + text(bar(0).replace("20.0", "2e1").replace("10.0", "+10.0")), (1, 0, 1), []),
     "decimal commas": (
-        HEAD.replace(b",", b";") + text(bar(0).replace(",", ";").replace("20.0", "20,0")),
-        (1, 1, 1),
+        HEAD.replace(b",", b";") + text(bar(0).replace(",", ";").replace("20.0", "20,0"), bar(1).replace(",", ";")),
+        (2, 1, 1),
         ["high is not a number"],
     ),
     "comments": (b"# by x\n" + HEAD + text(bar(0)), (1, 0, 2), []),
@@ -118,10 +123,11 @@ COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
         (3, 1, 1),
         ["1 fields, not 6", "open_time is not a time"],
     ),
-    "another header in the middle": (
-        HEAD + text(bar(0), "time,low,high,open,close,vol"),
-        (2, 1, 1),
-        [f"{name} is not a {'time' if name == 'open_time' else 'number'}" for name in HEADER.split(",")],
+    "the same header in other words": (HEAD + text(bar(0), "Time,Open,High,Low,Close,Vol", bar(1)), (2, 0, 2), []),
+    "one time with too few digits among compact ones": (
+        text("202403010000,10,20,5,10,1", "2024030101,10,20,5,10,1", "202403010200,10,20,5,10,1"),
+        (3, 1, 0),
+        ["open_time is not a time"],
     ),
     "one thousands separator": (
         HEAD + text(bar(0), bar(1).replace("20.0", '"20,000.0"')),
@@ -152,8 +158,8 @@ COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
         ["volume is not a number"],
     ),
     "a number too large for any price": (
-        HEAD + text(bar(0).replace("20.0", "1e999")),
-        (1, 1, 1),
+        HEAD + text(bar(0).replace("20.0", "1e999"), bar(1)),
+        (2, 1, 1),
         ["high is not finite"],
     ),
     "a separator at the very end": (HEAD + text(bar(0)) + bar(1).encode() + b",", (2, 1, 1), ["7 fields, not 6"]),
@@ -204,6 +210,26 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "twice_AAAUSDT_1h.csv": (
         HEAD.replace(b"volume", b"volume,close") + text(*[f"{line},9" for line in hours(0, 2)]),
         "its header names 'close' more than once",
+    ),
+    "joined_AAAUSDT_1h.csv": (
+        HEAD + text(bar(0), "time,close,high,low,open,vol", bar(1)),
+        "line 3 is another header, 'time,close,high,low,open,vol', and names other columns than the lines above it",
+    ),
+    "joined_wider_AAAUSDT_1h.csv": (
+        text(*hours(0, 30)) + HEAD.replace(b"volume", b"volume,trades") + text(bar(31) + ",7"),
+        "line 32 is another header, 'open_time,open,high,low,close,volume,trades'",
+    ),
+    "negative_AAAUSDT_1h.csv": (
+        HEAD + text(bar(0, volume=-1), bar(1, volume=-1), bar(2).replace("20.0", "1.0")),
+        "none of its lines is a bar: volume is negative in 2, such as '1709251200000,10.0,20.0,5.0,10.0,-1'",
+    ),
+    "digits_in_its_header_AAAUSDT_1h.csv": (
+        b"Date,Close_7203.T,High_7203.T,Low_7203.T,Open_7203.T,Volume_7203.T\n2023-01-04,1800,1830,1790,1820,5000\n",
+        "no layout that is known; its first line is 'Date,Close_7203.T",
+    ),
+    "unnamed_AAAUSDT_1h.csv": (
+        b"Unnamed: 0,close,high,low,open,volume\n2024-01-02 00:00:00,1.105,1.11,1.09,1.10,10\n",
+        "no layout that is known; its first line is 'Unnamed: 0,close",
     ),
     "AAAUSDT_1d.csv": (BARS, "the name tells bars of 1d, but they are 1h apart"),
     "words_AAAUSDT_1d.csv": (
@@ -268,6 +294,30 @@ def test_odd_characters_in_a_name_break_nothing(name: str, tmp_path: Path) -> No
     assert row["inserted"] == 5
     (tmp_path / "raw" / "in" / name).write_bytes(text(*hours(0, 4, close=12.0)))
     assert ingest(lake).updated == 5
+
+
+@pytest.mark.parametrize("name", ["__HIVE_DEFAULT_PARTITION__", " ", "a ", "a\tb", "\u200fa", "a\u2028b", "m" * 65])
+def test_a_market_or_symbol_that_would_be_read_as_something_else_is_refused(name: str, tmp_path: Path) -> None:
+    place(tmp_path, f"{name}/AAAUSDT_1h.csv", hours(0, 4))
+    place(tmp_path, "fine/BBBUSDT_1h.csv", hours(0, 4))
+    place(tmp_path, "fine/declared.csv", hours(0, 4))
+    place(tmp_path, "fine/CCC_1h.csv", [f"{bar(1)},{name}", f"{bar(2)},CCC"], header=False)
+    columns = '["open_time", "open", "high", "low", "close", "volume", "symbol"]'
+    word = json.dumps(name)
+    (tmp_path / "raw" / "sources.toml").write_text(
+        f'[[source]]\nglob = "fine/declared.csv"\nsymbol = {word}\n'
+        f'[[source]]\nglob = "fine/CCC_1h.csv"\nmarket = "there"\ncolumns = {columns}\n'
+    )
+    lake = Lake(tmp_path)
+    errors = dict(ingest(lake).failed.select("path", "error").iter_rows())
+    assert any(path.endswith("/AAAUSDT_1h.csv") for path in errors)
+    assert all(
+        "is no name" in error or "is too long" in error or "neither the name" in error for error in errors.values()
+    )
+    kept = lake.bronze.scan().select("market", "symbol").unique().collect()
+    assert kept.null_count().row(0) == (0, 0)
+    assert set(kept["market"]) == {"fine", "there"}
+    assert set(kept["symbol"]) <= {"BBBUSDT", "CCC", "A", "DECLARED"}
 
 
 def test_links_that_lead_nowhere_and_folders_named_like_files_break_nothing(tmp_path: Path) -> None:

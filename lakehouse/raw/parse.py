@@ -50,6 +50,8 @@ def no_data(lines: int, dataset: Dataset) -> Block:
 
 def split_line(line: str, separator: str) -> list[str]:
     """Split one line as CSV does: quotes are honoured, blanks around the fields removed."""
+    if '"' not in line:
+        return [field.strip() for field in line.split(separator)] if line else []
     try:
         return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
     except csv.Error:  # a stray carriage return

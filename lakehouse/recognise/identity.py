@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from lakehouse.contracts import NAME_BYTES
+from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form
 from lakehouse.errors import FileRefused
 from lakehouse.intervals import INTERVAL_SECONDS, INTERVALS
@@ -50,11 +50,13 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
         time_zone=declared.time_zone,
         time_format=declared.time_format or form.time_format,
     )
-    if len(form.market.encode()) > NAME_BYTES:
-        raise FileRefused(f"market '{form.market}' is too long; rename the folder, or declare a shorter one")
+    if fault := name_faults(form.market):
+        raise FileRefused(f"market {form.market!r} {fault}; rename the folder, or declare another market")
     if not form.symbol and "symbol" not in form.columns:
         how = how_to_declare(path, 'symbol = "BTCUSDT"')
         raise FileRefused(f"neither the name nor a column tells the symbol; rename the file (BTCUSDT_1h.csv) or {how}")
+    if form.symbol and (fault := name_faults(form.symbol)):
+        raise FileRefused(f"symbol {form.symbol!r} {fault}; rename the file, or declare another symbol")
     return form
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from lakehouse.recognise.names import COINS, MONEY
 from lakehouse.recognise.sources import how_to_declare
 
 SEPARATORS = (",", ";", "\t", "|")
-HEAD_LINES = 20  # banner lines and a header, or a few bad lines, are looked for in these
+HEAD_LINES = 20  # banner lines and a header are looked for in these
+TELLING_LINES = 300  # tell the layout and the writing of times, by majority: any one of them may be a slip
 Cells = Mapping[str, Sequence[Sequence[str]]]  # the first lines' fields, by separator
 
 
@@ -36,7 +38,7 @@ def sniff(path: str, head: bytes, dataset: Dataset, columns: Sequence[str]) -> F
         FileRefused: It is something else; the message says what to do.
     """
     _refuse_non_text(head)
-    lines = [line.rstrip("\r") for line in head.decode("utf-8", "backslashreplace").split("\n")[:HEAD_LINES]]
+    lines = [line.rstrip("\r") for line in head.decode("utf-8", "backslashreplace").split("\n")[:TELLING_LINES]]
     cells = {s: [split_line(line, s) for line in lines] for s in SEPARATORS if any(s in line for line in lines)}
     if columns:
         form: Form | None = _as_declared(lines, cells, dataset, columns)
@@ -79,12 +81,12 @@ def _as_declared(lines: Sequence[str], cells: Cells, dataset: Dataset, columns: 
 
 
 def _by_header(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | None:
-    for number, line in enumerate(lines):
+    for number, line in enumerate(lines[:HEAD_LINES]):
         if line.isascii() and not any(map(str.isalpha, line)):
             continue  # numbers alone
         for separator, rows in cells.items():
             folded = [fold(name) for name in rows[number]]
-            columns = _header_columns(folded, dataset)
+            columns = header_columns(folded, dataset)
             if not columns:
                 continue
             twice = [name for name, column in zip(folded, columns, strict=True) if column and folded.count(name) > 1]
@@ -101,8 +103,16 @@ def _by_header(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | N
     return None
 
 
-def _header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] | None:
-    """Name each field of a header; None if a required column is not there."""
+def header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] | None:
+    """Tell which column each field of a header is.
+
+    Args:
+        folded: Its names, as `fold` writes them.
+        dataset: Whose columns are looked for.
+
+    Returns:
+        Columns, "" for a field that is not kept; None if a required column is not there.
+    """
     places = {name: i for i, name in reversed(list(enumerate(folded)))}
     found: dict[int, str] = {}
     for column, words in dataset.synonyms.items():
@@ -124,17 +134,27 @@ def _header_columns(folded: Sequence[str], dataset: Dataset) -> tuple[str, ...] 
 
 
 def _by_position(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | None:
-    """Take the layout that the most of the first lines fit: as many fields, and a number wherever one is due."""
+    """Take the first layout that most lines fit: as many fields, and a number wherever one is due.
+
+    It need not be the one that the most fit: any line of Kraken's is one of MetaTrader's too, and a slip in one
+    must not outvote the others.
+    """
     forms = [Form(p.name, s, p.fields, market=p.market) for p in dataset.positional for s in p.separators if s in cells]
     fits = [sum(_is_data(row, form.columns, dataset) for row in cells[form.separator]) for form in forms]
     if not any(fits):
         return None
-    form = forms[fits.index(max(fits))]
+    form = next(form for form, fit in zip(forms, fits, strict=True) if fit > max(fits) / 2)
     rows = cells[form.separator]
     first = next(n for n, row in enumerate(rows) if _is_data(row, form.columns, dataset))
     # With a header whose names are not known, the columns may stand in any order.
-    headed = any(len(row) == len(form.columns) and not any(map(_has_digit, row)) for row in rows[:first])
-    return None if headed else form
+    return None if any(_is_header(row, form.columns, dataset) for row in rows[:first]) else form
+
+
+def _is_header(row: Sequence[str], columns: Sequence[str], dataset: Dataset) -> bool:
+    """Whether a line above the first bar names its fields: none is a number, or none like a time where one is due."""
+    time = "".join(field for field, column in zip(row, columns, strict=False) if column == dataset.time)
+    named = not any(map(_is_number, row)) or (bool(time) and not _has_digit(time))
+    return len(row) == len(columns) and any(row) and named
 
 
 def _is_data(row: Sequence[str], columns: Sequence[str], dataset: Dataset) -> bool:
@@ -159,19 +179,20 @@ def _is_number(word: str) -> bool:
 
 
 def _compact_format(form: Form, cells: Cells, dataset: Dataset) -> str:
-    """The format of times such as 202403011200, digits alone and yet no epoch; empty if they are none."""
+    """The format of times such as 202403011200, digits alone and yet no epoch; empty if most are none."""
     if form.columns.count(dataset.time) > 1:
         return ""
     place = form.columns.index(dataset.time)
-    words = {row[place] for row in cells.get(form.separator, ()) if len(row) == len(form.columns)}
-    digits = [word for word in words if word.isdigit()]
-    time_format = COMPACT_TIMES.get(len(digits[0]), "") if digits else ""
-    return time_format if time_format and all(_is_day(word, time_format) for word in digits) else ""
+    words = (row[place] for row in cells.get(form.separator, ()) if len(row) == len(form.columns))
+    digits = [word for word in words if word.isdecimal()]
+    days = Counter(len(word) for word in digits if _is_day(word, COMPACT_TIMES.get(len(word), "")))
+    ((length, count),) = days.most_common(1) or [(0, 0)]
+    return COMPACT_TIMES[length] if count > len(digits) / 2 else ""
 
 
 def _is_day(word: str, time_format: str) -> bool:
     try:
-        return 1900 <= dt.datetime.strptime(word, time_format).year < 2100
+        return bool(time_format) and 1900 <= dt.datetime.strptime(word, time_format).year < 2100
     except ValueError:
         return False
 

@@ -86,6 +86,26 @@ def test_without_a_header_the_number_of_fields_tells_the_layout(line: str, layou
         assert (form.layout, form.separator, form.banner, form.header) == (layout, separator, 0, "")
 
 
+@pytest.mark.parametrize("slip", ["1709251200,1x,20,5,12,1,7", "1709251200,10,20,5,12,1", "# a remark", ",5"])
+def test_one_odd_line_does_not_tell_the_layout(slip: str) -> None:
+    lines = ["1709251200,10,20,5,12,1,7"] * 40
+    for place in (0, 3, 39):
+        assert sniffed(*lines[:place], slip, *lines[place:]).layout == "kraken"
+
+
+def test_lines_of_another_layout_tell_theirs_where_they_are_the_most() -> None:
+    lines = ["1709251200,10,20,5,12,1,7", *["2024.03.01,00:00,10,20,5,12,0"] * 40]
+    assert sniffed(*lines).layout == "metatrader"
+
+
+@pytest.mark.parametrize("slip", ["2024010103", "20240101 0300", "202413010300", "2024010103000", "x1", ""])
+def test_one_odd_time_does_not_make_dates_epochs(slip: str) -> None:
+    for place in (0, 3, 29):
+        words = [f"2024010{day}{hour:02}00" for day in (1, 2) for hour in range(15)]
+        words[place] = slip
+        assert sniffed(*[f"{word},10,20,5,12,1" for word in words]).time_format == "%Y%m%d%H%M"
+
+
 @pytest.mark.parametrize(
     ("words", "time_format"),
     [
