@@ -53,6 +53,12 @@ function wrap(text, most) {
   }
   return lines;
 }
+const isPlain = part => part && typeof part === "object" && !Array.isArray(part);
+function merge(under, over) {
+  const both = {...under};
+  for (const [name, part] of Object.entries(over)) both[name] = isPlain(part) ? merge(under[name] ?? {}, part) : part;
+  return both;
+}
 function fit(part, room) {
   if (Array.isArray(part)) return part.map(inner => fit(inner, room));
   if (!part || typeof part !== "object") return part;
@@ -65,7 +71,7 @@ async function draw(place) {
   const room = place.clientWidth;
   let spec = JSON.parse(document.getElementById(place.id + "-spec").textContent);
   spec = fit(spec, room);
-  spec.config = vegaEmbed.vega.mergeConfig({}, spec.config ?? {}, looks[dark.matches ? "dark" : "light"]);
+  spec.config = merge(spec.config ?? {}, looks[dark.matches ? "dark" : "light"]);
   if (spec.title?.text) {
     spec.title.text = wrap(spec.title.text, room / 8.5);
     if (spec.title.subtitle) spec.title.subtitle = wrap(spec.title.subtitle, room / 6.3);
