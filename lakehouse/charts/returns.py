@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
@@ -49,7 +51,10 @@ def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
             ],
         )
     )
-    sides = {"left": f"← {beyond['below']:,} beyond", "right": f"{beyond['above']:,} beyond →"}
+    sides: dict[Literal["left", "right"], str] = {
+        "left": f"← {beyond['below']:,} beyond",
+        "right": f"{beyond['above']:,} beyond →",
+    }
     notes = [
         alt.Chart(pl.DataFrame({"text": [text]}))
         .mark_text(align=side, dx=4 if side == "left" else -4, baseline="top")
