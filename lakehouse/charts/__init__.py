@@ -7,7 +7,7 @@ from lakehouse.charts.quality import quality_over_time
 from lakehouse.charts.returns import distribution
 from lakehouse.charts.series import completeness, count_slots
 from lakehouse.charts.tables import files_on_disk, versions_timeline
-from lakehouse.charts.theme import BLUE, CLOCK, GREY, ORANGE, theme
+from lakehouse.charts.theme import BLUE, CLOCK, GREY, ORANGE, look, theme
 
 __all__ = [
     "BLUE",
@@ -23,6 +23,7 @@ __all__ = [
     "distribution",
     "fates",
     "files_on_disk",
+    "look",
     "quality_over_time",
     "rejects",
     "spacing",

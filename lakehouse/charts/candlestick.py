@@ -142,7 +142,7 @@ def _column(
     base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, height: int, axis: alt.Axis | None
 ) -> alt.Chart:
     """The whole height of a bar: it takes the pointer, and lights up under it."""
-    tip = [alt.Tooltip("time:N", title="opens"), *[alt.Tooltip(f"{name}:Q", format=",.8~r") for name in OHLCV]]
+    tip = [alt.Tooltip("time:N", title="opens"), *[alt.Tooltip(f"{name}:Q", format=",.12~r") for name in OHLCV]]
     chart: alt.Chart = base.mark_bar(color="#888888", clip=True).encode(
         _x("open_time", brush, axis),
         alt.X2("end"),

@@ -8,18 +8,22 @@ import polars as pl
 from lakehouse.charts.theme import CHANGES, CLOCK, FALL, RISE, counted, nothing
 
 KINDS = list(CHANGES)
+DAY = 86400
 MAX_UPDATES = 200
 MAX_CELLS, MAX_COLUMNS = 4500, 130
 UNITS = {"1d": "day", "1w": "week", "1mo": "month", "1y": "year"}
 DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 
 
-def changes_map(changes: pl.DataFrame, title: str, *, width: int = 720) -> alt.VConcatChart:
+def changes_map(
+    changes: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 720
+) -> alt.VConcatChart:
     """Draw where in time the changed bars lie: days from left to right, hours of the day upwards.
 
     Args:
         changes: open_time (UTC), change (inserted, updated, deleted); as `Table.diff` gives it.
         title: What is seen, and between which versions.
+        interval_seconds: The bars' length; those of a day or longer have no hour.
         width: In pixels.
 
     Returns:
@@ -32,6 +36,7 @@ def changes_map(changes: pl.DataFrame, title: str, *, width: int = 720) -> alt.V
     days = changes["open_time"].sort()
     begin, end = int(cells["left"].min()), int(cells["right"].max())  # type: ignore[arg-type]
     one_hour = cells["hour"].n_unique() == 1
+    long = (interval_seconds or 0) >= DAY
     clock = None if one_hour else alt.Axis(values=[0, 6, 12, 18, 24], grid=False)
     hours = [cells["hour"][0], cells["hour"][0] + 1] if one_hour else [0, 24]
     panels = []
@@ -46,18 +51,19 @@ def changes_map(changes: pl.DataFrame, title: str, *, width: int = 720) -> alt.V
                     type="utc", domain=[begin, end]
                 ),
                 alt.X2("right"),
-                alt.Y("hour:Q", title=[kind, "(hour, UTC)"], axis=clock).scale(domain=hours),
+                alt.Y("hour:Q", title=kind if long else [kind, "(hour, UTC)"], axis=clock).scale(domain=hours),
                 alt.Y2("next"),
                 alt.Opacity("bars:Q", title=f"bars {kind}", legend=_shades(most, kind)).scale(
                     domain=[0, most], range=[0.25, 1]
                 ),
-                tooltip=["time:N", "hour:Q", "change:N", alt.Tooltip("bars:Q", format=",")],
+                tooltip=["time:N", *([] if long else ["hour:Q"]), "change:N", alt.Tooltip("bars:Q", format=",")],
             )
         )
         panels.append(panel.properties(width=width, height=28 if one_hour else 120))
     counts = [f"{changes.filter(change=kind).height:,} {kind}" for kind in KINDS if kind in cells["change"]]
-    told = f"{', '.join(counts)}; {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}; a cell is an hour"
-    told += "" if unit == "day" else f" of the day in all of a {unit}"
+    told = f"{', '.join(counts)}; {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}; "
+    in_all = "" if unit == "day" else f" of the day in all of a {unit}"
+    told += f"a cell is the {unit} in which a bar opens" if long else f"a cell is an hour{in_all}"
     chart: alt.VConcatChart = alt.vconcat(*panels, spacing=12).resolve_scale(opacity="independent")
     return chart.properties(title=alt.Title(title, subtitle=told))
 
@@ -122,7 +128,7 @@ def _shades(most: int, kind: str) -> alt.Legend:
 def _dumbbells(rows: pl.DataFrame, column: str, width: int) -> alt.VConcatChart:
     width = min(width, max(200, 40 * rows.height))
     colour = alt.condition("datum.rises", alt.value(RISE), alt.value(FALL))
-    sides = [alt.Tooltip(f"{name}:Q", format=",.8~r") for name in ("before", "after")]
+    sides = [alt.Tooltip(f"{name}:Q", format=",.12~r") for name in ("before", "after")]
     base = alt.Chart(rows).encode(
         color=colour,
         tooltip=["open_time:N", *sides, alt.Tooltip("percent:Q", format="+.3~f", title="change (%)")],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
@@ -49,11 +51,14 @@ def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
             ],
         )
     )
-    sides = {"left": f"← {beyond['below']:,} beyond", "right": f"{beyond['above']:,} beyond →"}
+    sides: dict[Literal["left", "right"], str] = {
+        "left": f"← {beyond['below']:,} beyond",
+        "right": f"{beyond['above']:,} beyond →",
+    }
     notes = [
         alt.Chart(pl.DataFrame({"text": [text]}))
-        .mark_text(align="left" if side == "left" else "right", baseline="top")
-        .encode(x=alt.value(4 if side == "left" else width - 4), y=alt.value(4), text="text:N")
+        .mark_text(align=side, dx=4 if side == "left" else -4, baseline="top")
+        .encode(x=alt.value(0 if side == "left" else "width"), y=alt.value(4), text="text:N")
         for side, text in sides.items()
     ]
     return alt.layer(drawn, *notes).properties(width=width, height=260, title=alt.Title(title, subtitle=told))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import altair as alt
 import polars as pl
@@ -103,7 +104,7 @@ def files_on_disk(files: pl.DataFrame, title: str, *, width: int = 720) -> alt.C
     if rows.height < files.height:
         told += f"; {rows.height:,} files of {most.len():,} series are drawn"
     heads = dict(rows.group_by("row", maintain_order=True).first().filter(lane=0).select("row", "series").iter_rows())
-    names = ", ".join(f"{row}: '{name}'" for row, name in heads.items())
+    names = ", ".join(f"{row}: {json.dumps(name)}" for row, name in heads.items())  # a name may hold quotes
     axis = alt.Axis(
         values=list(heads), labelExpr=f"{{{names}}}[datum.value]", labelLimit=240, ticks=False, domain=False
     )

@@ -35,7 +35,19 @@ def theme(dark: bool = False) -> None:
 
 
 @alt.theme.register(NAME, enable=False)
-def _look(dark: bool = False) -> ThemeConfig:
+def _themed(dark: bool = False) -> ThemeConfig:
+    return {"config": look(dark=dark)}
+
+
+def look(*, dark: bool = False) -> Any:
+    """The house's look as the configuration of a Vega-Lite specification.
+
+    Args:
+        dark: Light on dark.
+
+    Returns:
+        The `config` of a specification.
+    """
     ink, paper, faint, lines = (tones[dark] for tones in (INK, PAPER, FAINT, LINES))
     words = {
         "labelFont": FONT,
@@ -69,7 +81,7 @@ def _look(dark: bool = False) -> ThemeConfig:
         "text": {"color": faint, "font": FONT, "fontSize": 11},
         "rule": {"color": faint},
     }
-    return {"config": config}
+    return config
 
 
 def nothing(title: str, width: int) -> alt.Chart:

@@ -13,6 +13,7 @@ from lakehouse.notebooks.run import (
     record,
     run_notebook,
 )
+from lakehouse.notebooks.tables import plain, show_table
 
 __all__ = [
     "CHAPTERS",
@@ -21,9 +22,11 @@ __all__ = [
     "check_parameters",
     "find_notebook",
     "headless",
+    "plain",
     "read_parameters",
     "read_results",
     "record",
     "run_notebook",
+    "show_table",
     "use_charts",
 ]

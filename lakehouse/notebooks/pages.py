@@ -3,26 +3,54 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
+import hashlib
+import html
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import altair as alt
+import bleach  # type: ignore[import-untyped]
 import nbformat
 import vl_convert
+from jinja2 import DictLoader
 from nbconvert import HTMLExporter
-from nbconvert.preprocessors import Preprocessor
-from traitlets.config import Config
 
 from lakehouse.charts import theme
+from lakehouse.notebooks.look import PAGE, POLICY, TEMPLATE, write_script, write_style
 
 HEADLESS = "LAKEHOUSE_HEADLESS"  # set where a notebook is run by a program
 CHART = "application/vnd.lakehouse.chart+json"  # a Vega-Lite specification, for the page
 VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-NOWHERE = {"mathjax_url": "", "require_js_url": "", "jquery_url": "", "mermaid_js_url": ""}  # nothing from a network
-DRAW = """<div id="{place}"></div>
-<script type="module">window.drawChart("#{place}", {spec}, {{actions: false}})</script>"""
+SHAPES = {
+    *(
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "p",
+        "div",
+        "span",
+        "br",
+        "hr",
+        "a",
+        "strong",
+        "em",
+        "b",
+        "i",
+        "del",
+        "small",
+    ),
+    *("ul", "ol", "li", "blockquote", "pre", "code", "table", "thead", "tbody", "tr", "th", "td"),
+}
+KEPT = {"a": ["href"], "*": ["class", "id"]}
+NUMBER = re.compile(r"<td>(?=[-+−]?\d[\d,.]*(e[-+]?\d+)?( ?%)?</td>)")
+LINK = re.compile(r"\[([^\]]+)\]\(([\w.-]+\.ipynb)\)")
 
 
 def use_charts() -> None:
@@ -41,7 +69,7 @@ def use_charts() -> None:
 def write_page(executed: Path) -> Path:
     """Write an executed notebook as one HTML file that opens anywhere, without network.
 
-    The code is left out if the notebook's metadata say `hide_input`.
+    The code is left out if the notebook's metadata say `hide_input`; a cell tagged `lab` is left out in any case.
 
     Args:
         executed: The executed notebook.
@@ -50,32 +78,80 @@ def write_page(executed: Path) -> Path:
         The page, beside it.
     """
     book = nbformat.read(str(executed), as_version=4)  # type: ignore[no-untyped-call]
-    config = Config({"HTMLExporter": {"preprocessors": [_Interactive]}})
     hide = bool(book.metadata.get("hide_input"))
-    if hide:
-        book.cells = [cell for cell in book.cells if cell.cell_type != "code" or cell.outputs]
-    exporter: Any = HTMLExporter(config=config, exclude_input=hide, **NOWHERE)  # type: ignore[no-untyped-call]
-    for name in ("exclude_input_prompt", "exclude_output_prompt"):
-        setattr(exporter, name, hide)
-    text, _ = exporter.from_notebook_node(book, resources={"metadata": {"name": _title(book, executed)}})
+    book.cells = [
+        cell
+        for cell in book.cells
+        if "lab" not in cell.metadata.get("tags", []) and not (hide and cell.cell_type == "code" and not cell.outputs)
+    ]
+    specs = _place_charts(book)
+    _link_to_pages(book, executed.parent)
+    exporter = _exporter(hide)
+    body, _ = exporter.from_notebook_node(book)
+    script = ""
+    if specs:
+        script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+        script += write_script()
     page = executed.with_suffix(".html")
-    page.write_text(text)
+    text = PAGE.format(
+        policy=POLICY.format(hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
+        **{"title": html.escape(_title(book, executed)), "style": write_style(), "body": body, "script": script},
+        **{"specs": "\n".join(specs), "made": html.escape(_made(book))},
+    )
+    page.write_text(text, encoding="utf-8")
     return page
 
 
-class _Interactive(Preprocessor):
-    """Puts a drawing of its specification in the place of each picture, and the library once, before the first."""
+def clean(markup: object) -> str:
+    """Leave nothing of HTML but what gives text a shape.
 
-    def preprocess(self, nb: Any, resources: Any) -> tuple[Any, Any]:
-        charts = [output for cell in nb.cells for output in cell.get("outputs", []) if CHART in output.get("data", {})]
-        for number, output in enumerate(charts):
-            spec = json.dumps(output.data[CHART]).replace("</", r"<\/")
-            html = DRAW.format(place=f"chart-{number}", spec=spec)
-            if number == 0:
-                bundle = vl_convert.javascript_bundle("window.drawChart = vegaEmbed;", vl_version=VEGA_LITE)
-                html = f'<script type="module">{bundle}</script>\n{html}'
-            output.data = {"text/html": html}
-        return nb, resources
+    Args:
+        markup: HTML that may hold anything, since it was made from data.
+
+    Returns:
+        HTML without script, style, picture, form, and link to anything but pages and mail; numbers stand to the right.
+    """
+    text = str(bleach.clean(re.sub(r"(?s)<style\b.*?</style>", "", str(markup)), tags=SHAPES, attributes=KEPT))
+    return NUMBER.sub('<td class="number">', text)
+
+
+def _exporter(hide: bool) -> Any:
+    exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
+        extra_loaders=[DictLoader({"page.html.j2": TEMPLATE})],
+        template_file="page.html.j2",
+        **{"sanitize_html": True, "exclude_anchor_links": True, "exclude_input": hide},
+        **{"exclude_input_prompt": True, "exclude_output_prompt": True},
+    )
+    exporter.register_filter("clean_html", clean)
+    return exporter
+
+
+def _place_charts(book: Any) -> list[str]:
+    """Put an empty place for each picture that carries its specification; return these as blocks of data."""
+    specs: list[str] = []
+    for output in (output for cell in book.cells for output in cell.get("outputs", [])):
+        if spec := output.get("data", {}).get(CHART):
+            name = f"chart-{len(specs)}"
+            output.data = {"text/html": f'<div class="chart" id="{name}"></div>'}
+            specs.append(f'<script type="application/json" id="{name}-spec">{_inert(spec)}</script>')
+    return specs
+
+
+def _inert(spec: object) -> str:
+    """JSON in which HTML finds no mark: `<!--<script>` in a file's name would swallow all that follows."""
+    return json.dumps(spec).replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+
+
+def _link_to_pages(book: Any, folder: Path) -> None:
+    """Let links to notebooks lead to their pages, where there are such, and be plain text elsewhere."""
+
+    def to_page(link: re.Match[str]) -> str:
+        page = Path(link[2]).with_suffix(".html")
+        return f"[{link[1]}]({page})" if (folder / page).is_file() else link[1]
+
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(to_page, cell.source)
 
 
 def _render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -84,5 +160,16 @@ def _render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, A
 
 
 def _title(book: Any, path: Path) -> str:
-    lines = (line for cell in book.cells if cell.cell_type == "markdown" for line in cell.source.splitlines())
-    return next((line.lstrip("# ") for line in lines if line.startswith("# ")), path.stem)
+    """The first heading, in prose or in what a cell shows."""
+    texts = [cell.source for cell in book.cells if cell.cell_type == "markdown"]
+    shown = [
+        output.get("data", {}).get("text/markdown", "") for cell in book.cells for output in cell.get("outputs", [])
+    ]
+    lines = (line for text in [*shown, *texts] for line in text.splitlines())
+    return next((html.unescape(line.lstrip("# ")) for line in lines if line.startswith("# ")), path.stem)
+
+
+def _made(book: Any) -> str:
+    """When the notebook was run; from its copy, so that a page that is made again is the same."""
+    at = book.metadata.get("papermill", {}).get("end_time")
+    return f"Made {dt.datetime.fromisoformat(at).astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC" if at else ""

@@ -34,10 +34,10 @@ def test_headless_charts_are_pictures_that_carry_their_specification(executed: P
 
 def test_a_page_carries_the_library_once_and_asks_nobody(executed: Path) -> None:
     text = write_page(executed).read_text()
-    assert len(re.findall(r"window\.drawChart\s*=", text)) == 1
-    drawn = re.findall(r'window\.drawChart\("#chart-(\d)", (\{.*\}), \{actions: false\}\)</script>', text)
+    assert len(re.findall(r"window\.vegaEmbed\s*=", text)) == 1
+    drawn = re.findall(r'<script type="application/json" id="chart-(\d)-spec">(.*)</script>', text)
     assert [number for number, _ in drawn] == ["0", "1"]
-    assert "</script>" not in drawn[0][1]
+    assert "<" not in drawn[0][1]
     assert "</script>" in str(json.loads(drawn[0][1])["datasets"])
     assert not re.search(r'<(script|link|img)[^>]+(src|href)="http', text)
     assert "<title>A &lt;title&gt;</title>" in text
