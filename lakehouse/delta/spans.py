@@ -69,10 +69,20 @@ def read_files(
         schema: The table's columns and dtypes.
         partition: The columns that it is partitioned by.
     """
-    frames = [pl.LazyFrame(schema=schema)]
-    groups = files.partition_by(partition, as_dict=True) if partition else {(): files}
-    for parts, group in groups.items() if files.height else ():
-        paths = [f"{table.table_uri.rstrip('/')}/{path}" for path in group["path"]]
-        values = {name: pl.lit(str(value)) for name, value in zip(partition, parts, strict=True)}
-        frames.append(pl.scan_parquet(paths, glob=False).with_columns(**values).select(schema.keys()))
-    return pl.concat(frames)
+    if files.is_empty():
+        return pl.LazyFrame(schema=schema)
+    paths = [f"{table.table_uri.rstrip('/')}/{path}" for path in files["path"]]
+    if not partition:
+        return pl.scan_parquet(paths, glob=False).select(schema.keys())
+    parts = files.select(*(pl.col(name).cast(pl.String) for name in partition)).unique()
+    if parts.height == 1:
+        values = {name: pl.lit(value) for name, value in parts.row(0, named=True).items()}
+        return pl.scan_parquet(paths, glob=False).with_columns(**values).select(schema.keys())
+    # One scan of all: a union of a thousand takes minutes. The folders come back decoded in one way or another; the
+    # names in them have no letter to encode, and are never given twice.
+    name = pl.col("_path").str.split("/").list.last()
+    names = files.select(
+        *(pl.col(name).cast(pl.String) for name in partition), _name=pl.col("path").str.split("/").list.last()
+    )
+    rows = pl.scan_parquet(paths, glob=False, include_file_paths="_path").with_columns(_name=name)
+    return rows.join(names.lazy(), on="_name", validate="m:1").select(schema.keys())
