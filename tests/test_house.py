@@ -29,7 +29,7 @@ RIVER = [
     {"flows"},
     {"status"},
     {"layers", "notebooks"},
-    {"bronze"},
+    {"bronze", "download"},
     {"lake"},
     {"recognise", "delta"},
     {"raw"},
