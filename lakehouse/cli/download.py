@@ -1,0 +1,121 @@
+"""`lakehouse download`, and `lakehouse archive`, which stands in for the public one on this machine."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import polars as pl
+from cyclopts import Parameter
+from rich.markup import escape
+
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console
+from lakehouse.cli.printing import print_frame, print_json
+from lakehouse.download import FAULTS, DownloadReport, StandIn, download_wanted, list_archive
+from lakehouse.download import download as bring
+from lakehouse.errors import InputError
+from lakehouse.lake import Lake
+from lakehouse.progress import Bar
+
+Market = Annotated[str, Parameter(help="spot, um (futures in USDT) or cm (futures in coins).")]
+Kind = Annotated[str, Parameter(help="klines; of futures also mark, index, premium.")]
+Intervals = Annotated[
+    list[str] | None, Parameter(name="--interval", help="1s to 1mo, repeatable. Default: 1h.", negative="")
+]
+Address = Annotated[str, Parameter(help="Default: LAKEHOUSE_ARCHIVE_URL, else Binance's public archive.")]
+
+
+@app.command
+def download(
+    *symbols: str,
+    interval: Intervals = None,
+    first: Annotated[str, Parameter(name="--from", help="First month or day. Default: all.")] = "",
+    last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: all.")] = "",
+    market: Market = "spot",
+    kind: Kind = "klines",
+    list_: Annotated[bool, Parameter(name="--list", negative="", help="Show what the archive has.")] = False,
+    dry_run: Annotated[bool, Parameter(negative="", help="Tell files and bytes, fetch nothing.")] = False,
+    parallel: Annotated[int, Parameter(help="Files at a time.")] = 8,
+    archive: Address = "",
+    root: Root = "",
+    json: Json = False,
+) -> int:
+    """Bring klines of Binance's public archive into raw/, each file verified; again costs a listing only.
+
+    Args:
+        symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
+    """
+    if list_:
+        there = list_archive(symbols, interval or (), market=market, kind=kind, archive=archive)
+        if json:
+            print_json(series=there)
+        elif symbols:
+            print_frame(console, there, "In the archive; monthly and daily files state the same bars")
+        else:
+            console.print(", ".join(there["symbol"]), f"\n{there.height:,} symbols; name some to see their spans")
+        return DONE
+    lake = Lake(root or None)
+    with Bar(desc="download") as bar:
+        options = {"archive": archive, "parallel": parallel, "dry_run": dry_run}
+        if symbols:
+            span = {"first": first, "last": last, "market": market, "kind": kind}
+            report = bring(lake, symbols, interval or ["1h"], **span, **options, on_progress=bar.reach)  # type: ignore[arg-type]
+        elif interval or first or last:
+            raise InputError("no symbol was named; without one, raw/download.toml says what, and it alone")
+        else:
+            report = download_wanted(lake, **options, on_progress=bar.reach)  # type: ignore[arg-type]
+    if json:
+        told = {name: getattr(report, name) for name in ("files", "untouched", "notes", "unmet", "seconds")}
+        print_json(**told, size=report.size)
+    else:
+        print_download(lake, report)
+    return DONE if report.complete else INCOMPLETE
+
+
+@app.command
+def archive(
+    *,
+    port: int = 8765,
+    symbol: Annotated[list[str] | None, Parameter(help="Repeatable.", negative="")] = None,
+    interval: Intervals = None,
+    first: Annotated[str, Parameter(name="--from", help="First month.")] = "2024-11",
+    last: Annotated[str, Parameter(name="--to", help="Last month, which is not complete yet.")] = "2025-02",
+    market: Market = "spot",
+    kind: Kind = "klines",
+    fault: Annotated[
+        list[str] | None, Parameter(help=f"Happens to one file each, repeatable: {', '.join(FAULTS)}.", negative="")
+    ] = None,
+) -> int:
+    """Serve an archive of synthetic klines on this machine, to try `lakehouse download` without network."""
+    with StandIn(port) as there:
+        there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind)
+        zips = sorted(key for key in there.files if key.endswith(".zip"))
+        for at, name in enumerate(fault or []):
+            there.fail(zips[at % len(zips)], name)
+        console.print(f"{len(zips):,} synthetic files at {there.url}, until Ctrl-C. In another terminal:")
+        console.print(f"lakehouse download BTCUSDT --archive {there.url}", soft_wrap=True)
+        while True:
+            time.sleep(1)
+
+
+def print_download(lake: Lake, report: DownloadReport) -> None:
+    """Show what a download has done: what is worth a word, then the sums.
+
+    Args:
+        lake: Whose.
+        report: Its account.
+    """
+    told = report.files.filter((pl.col("note") != "") & ~pl.col("verdict").is_in(["verified"]))
+    for row in told.iter_rows(named=True):
+        console.print(f"[bold]{row['verdict']}[/] {escape(row['path'])}: {escape(row['note'])}", soft_wrap=True)
+    for line in (*report.unmet, *report.notes):
+        console.print(escape(line), soft_wrap=True)
+    sums = (
+        report.files.group_by("verdict").agg(files=pl.len(), bytes=pl.col("size").sum()).sort("files", descending=True)
+    )
+    print_frame(console, sums, f"Files of this download, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s")
+    if report.files.is_empty():
+        console.print("Nothing new in the archive.")
+    console.print(f"{report.untouched:,} files were in {escape(lake.uri('raw'))} already, as the archive lists them.")
+    if report.failed.height:
+        console.print("What is not in raw/ now is tried again at the next download.")

@@ -1,0 +1,252 @@
+"""Many files at a time: what is wanted and not here yet is fetched; the rest costs a listing."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from lakehouse.download.archive import Archive, Stopped
+from lakehouse.download.fetch import KEPT, PUBLISHED_BROKEN, fetch, standing, sweep
+from lakehouse.download.wishes import Published, Wish, choose, make_wishes, read_wishes
+from lakehouse.errors import InputError
+from lakehouse.lake import Lake
+
+WANTED = "download.toml"
+PARALLEL = 8
+TO_FETCH = "to fetch"  # the verdict of a dry run
+TICK = 0.2  # seconds between two looks at how far it is
+FAREWELL = 2.0  # seconds that workers get to remove their parts
+FILES: dict[str, pl.DataType] = {
+    **{"path": pl.String(), "size": pl.Int64(), "modified_at": pl.Datetime("us", "UTC")},
+    **dict.fromkeys(("verdict", "note"), pl.String()),
+}
+
+type Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True, slots=True)
+class DownloadReport:
+    """What a download has done.
+
+    Attributes:
+        files: A row for each file that was handled: path below raw/, size, modified_at, verdict, note.
+        untouched: How many files were wanted and here already.
+        notes: What was wanted and never published, in words.
+        unmet: The wishes of which nothing is there, each with what there is.
+        seconds: How long it took.
+    """
+
+    files: pl.DataFrame
+    untouched: int
+    notes: tuple[str, ...]
+    unmet: tuple[str, ...]
+    seconds: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files in `files`."""
+        return int(self.files["size"].sum())
+
+    @property
+    def failed(self) -> pl.DataFrame:
+        """The rows of files that are not in raw/ now."""
+        return self.files.filter(~pl.col("verdict").is_in([*KEPT, TO_FETCH]))
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was wanted and published is in raw/."""
+        return not self.unmet and self.failed.is_empty()
+
+
+def download(
+    lake: Lake,
+    symbols: Sequence[str],
+    intervals: Sequence[str] = ("1h",),
+    *,
+    first: str = "",
+    last: str = "",
+    market: str = "spot",
+    kind: str = "klines",
+    archive: str = "",
+    parallel: int = PARALLEL,
+    dry_run: bool = False,
+    on_progress: Progress | None = None,
+) -> DownloadReport:
+    """Bring klines of the public archive into raw/, each file verified; what is here already is not fetched again.
+
+    Args:
+        lake: Where to; its raw/ must be a folder. The files keep the archive's own tree below it.
+        symbols: Such as BTCUSDT.
+        intervals: Such as 1h; the archive writes months as 1mo.
+        first: First month or day, `2020-01` or `2020-01-15`; empty: from the beginning.
+        last: Last month or day, included; empty: to the end.
+        market: spot, um or cm.
+        kind: klines, or of futures: mark, index, premium.
+        archive: Its address. Default: `LAKEHOUSE_ARCHIVE_URL`, else Binance's public archive.
+        parallel: How many files at a time.
+        dry_run: Only list.
+        on_progress: Called with (bytes done, bytes in all), in the caller's thread.
+
+    Returns:
+        The account. Files that did not stand up to their witnesses are in `failed`; the others are in raw/.
+
+    Raises:
+        InputError: An argument is not usable, or nothing of what was asked for is there: the message says what is.
+        ArchiveError: The archive cannot be reached.
+    """
+    wishes = make_wishes(symbols, intervals, first, last, market, kind)
+    return _download(lake, wishes, archive, parallel, dry_run, on_progress)
+
+
+def download_wanted(
+    lake: Lake,
+    *,
+    archive: str = "",
+    parallel: int = PARALLEL,
+    dry_run: bool = False,
+    on_progress: Progress | None = None,
+) -> DownloadReport:
+    """Bring what the tables `[[download]]` of raw/download.toml name, as `download` does.
+
+    Args:
+        lake: Where to.
+        archive: See `download`.
+        parallel: See `download`.
+        dry_run: See `download`.
+        on_progress: See `download`.
+
+    Raises:
+        InputError: There is no such file, or it cannot be understood.
+        ArchiveError: The archive cannot be reached.
+    """
+    return _download(lake, read_wishes(raw_folder(lake) / WANTED), archive, parallel, dry_run, on_progress)
+
+
+def raw_folder(lake: Lake) -> Path:
+    """The folder raw/ of a lake."""
+    if "://" in lake.root:
+        raise InputError(f"download writes into a folder, and {lake.uri('raw')} is none; download beside it and copy")
+    return Path(lake.uri("raw"))
+
+
+def _download(
+    lake: Lake, wishes: Sequence[Wish], url: str, parallel: int, dry_run: bool, on_progress: Progress | None
+) -> DownloadReport:
+    if parallel < 1:
+        raise InputError(f"parallel is {parallel}; expected 1 or more")
+    began, raw = time.perf_counter(), raw_folder(lake)
+    notes, unmet, wanted = list[str](), list[str](), dict[str, Published]()
+    with Archive(url) as archive:
+        for answer in in_parallel(archive, lambda wish: _try_to_choose(archive, wish), wishes, parallel):
+            if isinstance(answer, str):
+                unmet.append(answer)
+            else:
+                wanted |= {file.entry.key: file for file in answer[0]}
+                notes += answer[1]
+        if unmet and not wanted:
+            raise InputError("\n".join(sorted(unmet)))
+        before = {key: standing(file.entry, raw) for key, file in wanted.items()}
+        rows = [_row(wanted[key], was, "as at the last time") for key, was in before.items() if was == PUBLISHED_BROKEN]
+        todo = [file for key, file in sorted(wanted.items()) if not before[key]]
+        if dry_run:
+            rows += [_row(file, TO_FETCH, "") for file in todo]
+        else:
+            rows += _fetch_all(archive, todo, raw, parallel, on_progress)
+    files = pl.DataFrame(rows, schema=FILES, orient="row").sort("path")
+    untouched = sum(was not in ("", PUBLISHED_BROKEN) for was in before.values())
+    return DownloadReport(files, untouched, tuple(sorted(notes)), tuple(sorted(unmet)), time.perf_counter() - began)
+
+
+def _try_to_choose(archive: Archive, wish: Wish) -> tuple[list[Published], list[str]] | str:
+    try:
+        return choose(archive, wish)
+    except InputError as error:  # the other wishes may be met
+        return str(error)
+
+
+def _row(file: Published, verdict: str, note: str) -> tuple[object, ...]:
+    return file.entry.key, file.entry.size, file.entry.modified_at, verdict, note
+
+
+def _fetch_all(
+    archive: Archive, todo: Sequence[Published], raw: Path, parallel: int, on_progress: Progress | None
+) -> list[tuple[object, ...]]:
+    for folder in {(raw / file.entry.key).parent for file in todo}:
+        sweep(folder)
+    came, total = dict[str, int](), sum(file.entry.size for file in todo)
+
+    def one(file: Published) -> tuple[object, ...]:
+        return _row(file, *fetch(archive, file, raw, lambda size: came.__setitem__(file.entry.key, size)))
+
+    def tell() -> None:
+        if on_progress:
+            on_progress(min(sum(came.copy().values()), total), total)
+
+    rows = list(in_parallel(archive, one, todo, parallel, tell))
+    tell()
+    return rows
+
+
+def in_parallel[A, B](
+    archive: Archive,
+    work: Callable[[A], B],
+    items: Sequence[A],
+    parallel: int,
+    tell: Callable[[], object] = lambda: None,
+) -> Iterator[B]:
+    """Do work in several threads, and give the results as they come.
+
+    The threads are daemons: Ctrl-C must not wait for a transfer that has stalled.
+
+    Args:
+        archive: Told to stop when the caller gives up, or a worker fails.
+        work: What to do with an item.
+        items: What to do it with.
+        parallel: How many at a time.
+        tell: Called now and then, in the caller's thread.
+
+    Raises:
+        Exception: What `work` has raised first.
+    """
+    todo, done = queue.SimpleQueue[A](), queue.SimpleQueue[B | Exception]()
+    for item in items:
+        todo.put(item)
+
+    def labour() -> None:
+        while not archive.stop.is_set():
+            try:
+                done.put(work(todo.get_nowait()))
+            except (queue.Empty, Stopped):
+                return
+            except Exception as error:
+                done.put(error)
+
+    threads = [threading.Thread(target=labour, daemon=True) for _ in range(min(parallel, len(items)))]
+    for thread in threads:
+        thread.start()
+    given, told_at = 0, time.monotonic()
+    try:
+        while given < len(items):
+            if time.monotonic() - told_at > TICK:
+                tell()
+                told_at = time.monotonic()
+            try:
+                result = done.get(timeout=TICK)
+            except queue.Empty:
+                continue
+            if isinstance(result, Exception):
+                raise result
+            given += 1
+            yield result
+    finally:
+        if given < len(items):
+            archive.stop.set()
+        until = time.monotonic() + FAREWELL
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))

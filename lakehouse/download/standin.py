@@ -1,0 +1,225 @@
+"""An archive on this machine, made from synthetic klines: same tree, same listing, and the same faults on demand.
+
+For the tests, and for whoever wants to try a download without network.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import hashlib
+import io
+import tempfile
+import threading
+import zipfile
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape
+
+from lakehouse.download.archive import Entry
+from lakehouse.download.wishes import CHECKSUM, LENGTHS, Wish
+from lakehouse.errors import InputError
+from lakehouse.sample import INTERVALS, write_sample
+
+PUBLISHED = dt.datetime(2025, 3, 3, 8, tzinfo=dt.UTC)
+HOLD = 60.0  # seconds that a stalled transfer stands still
+FAULTS = {
+    "404": "the file is listed and not there",
+    "429": "too many requests, with Retry-After",
+    "503": "slow down, with Retry-After",
+    "cut": "the connection ends in the middle",
+    "short": "half of the bytes, and a header that says so",
+    "flip": "all the bytes, one of them wrong",
+    "stall": "half of the bytes, then silence",
+    "gzip": "sent with Content-Encoding: gzip",
+}
+"""What can happen to a request, see `StandIn.fail`."""
+
+
+class StandIn:
+    """A server on 127.0.0.1 that lists and serves files as the public archive does.
+
+    Args:
+        port: 0 for any that is free.
+        page: Keys and folders in one page of a listing.
+    """
+
+    def __init__(self, port: int = 0, page: int = 1000) -> None:
+        self.files: dict[str, bytes] = {}
+        self.entries: dict[str, Entry] = {}
+        self.page = page
+        self.asked: list[str] = []
+        self._faults: list[tuple[str, str, int]] = []
+        self._lock = threading.Lock()
+        self.closing = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"standin": self}))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> StandIn:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def publish(self, key: str, content: bytes, at: dt.datetime = PUBLISHED, *, checksum: str | None = "good") -> None:
+        """Put a file there, or another content in its place.
+
+        Args:
+            key: Its path.
+            content: Its bytes.
+            at: When.
+            checksum: good, newline (ends with one), stale (of other bytes), or None for no CHECKSUM file.
+        """
+        self._put(key, content, at)
+        if checksum:
+            told = hashlib.sha256(content + b"?" * (checksum == "stale")).hexdigest()
+            line = f"{told}  {key.rpartition('/')[2]}" + "\n" * (checksum == "newline")
+            self._put(key + CHECKSUM, line.encode(), at)
+
+    def _put(self, key: str, content: bytes, at: dt.datetime) -> None:
+        self.files[key] = content
+        self.entries[key] = Entry(key, len(content), hashlib.md5(content, usedforsecurity=False).hexdigest(), at)
+
+    def publish_sample(
+        self,
+        symbols: Sequence[str] = ("BTCUSDT", "ETHUSDT"),
+        intervals: Sequence[str] = ("1h",),
+        first: str = "2024-11",
+        last: str = "2025-02",
+        market: str = "spot",
+        kind: str = "klines",
+    ) -> None:
+        """Publish synthetic klines: all months but the last as monthly files, the last two as daily ones.
+
+        Args:
+            symbols: See `lakehouse.sample.write_sample`.
+            intervals: See there.
+            first: First month.
+            last: Last month, which is not complete yet: its last day is missing.
+            market: spot, um or cm.
+            kind: klines, mark, index or premium.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            paths = write_sample(folder, symbols=symbols, intervals=intervals, first=first, last=last)
+            months = len(paths) // (len(symbols) * len(intervals))
+            for at, path in enumerate(paths):
+                symbol, interval, _ = path.stem.split("-", 2)
+                lines, age = path.read_bytes().splitlines(keepends=True), months - 1 - at % months
+                monthly, daily = (
+                    f"{Wish(symbol, interval, market, kind).folder(length)}{path.stem}" for length in LENGTHS
+                )
+                if age:
+                    self.publish(f"{monthly}.zip", zipped(f"{path.stem}.csv", b"".join(lines)))
+                if age < 2:
+                    bars = 86_400 // INTERVALS[interval]
+                    for day in range(len(lines) // bars - (age == 0)):
+                        part = b"".join(lines[day * bars : (day + 1) * bars])
+                        self.publish(f"{daily}-{day + 1:02d}.zip", zipped(f"{path.stem}-{day + 1:02d}.csv", part))
+
+    def fail(self, pattern: str, fault: str, times: int = 1) -> None:
+        """Let something happen to the next requests.
+
+        Args:
+            pattern: Of keys, or `?` and a pattern of prefixes for requests that list; `*` stands for any letters.
+            fault: One of FAULTS.
+            times: To how many requests.
+        """
+        if fault not in FAULTS:
+            raise InputError(f"fault {fault!r} is not known; the known ones are {', '.join(FAULTS)}")
+        self._faults.append((pattern, fault, times))
+
+    def next_fault(self, asked: str) -> str:
+        """What is to happen to a request."""
+        with self._lock:
+            self.asked.append(asked)
+            for at, (pattern, fault, times) in enumerate(self._faults):
+                if times and fnmatch(asked, pattern):
+                    self._faults[at] = pattern, fault, times - 1
+                    return fault
+        return ""
+
+    def listing(self, prefix: str, marker: str, delimiter: str) -> str:
+        """A page of the list, as S3 writes it."""
+        names = dict[str, str]()  # a key, or the folder that holds it → its XML
+        for key in sorted(key for key in self.entries if key.startswith(prefix)):
+            rest = key.removeprefix(prefix)
+            name = prefix + rest.partition(delimiter)[0] + delimiter if delimiter and delimiter in rest else key
+            if name > marker and name not in names:
+                names[name] = (
+                    _entry_xml(self.entries[key])
+                    if name == key
+                    else (f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>")
+                )
+        shown, more = list(names)[: self.page], len(names) > self.page
+        following = f"<NextMarker>{escape(shown[-1])}</NextMarker>" if more and delimiter else ""
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>data.binance.vision</Name><Prefix>{escape(prefix)}</Prefix><Marker>{escape(marker)}</Marker>"
+            f"{following}<MaxKeys>{self.page}</MaxKeys><IsTruncated>{str(more).lower()}</IsTruncated>"
+            f"{''.join(names[name] for name in shown)}</ListBucketResult>"
+        )
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    """A zip of one file; the same content gives the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr(zipfile.ZipInfo(name, (2025, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _entry_xml(entry: Entry) -> str:
+    return (
+        f"<Contents><Key>{escape(entry.key)}</Key><LastModified>{entry.modified_at:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
+        f"<ETag>&quot;{entry.etag}&quot;</ETag><Size>{entry.size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+    )
+
+
+class _Handler(BaseHTTPRequestHandler):
+    standin: StandIn
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # header and body in one packet
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        key, asked = unquote(url.path).strip("/"), parse_qs(url.query)
+        prefix, marker, delimiter = (asked.get(name, [""])[0] for name in ("prefix", "marker", "delimiter"))
+        fault = self.standin.next_fault(key or f"?{prefix}")
+        body = self.standin.files.get(key) if key else self.standin.listing(prefix, marker, delimiter).encode()
+        if fault in ("429", "503"):
+            self._send(int(fault), b"", {"Retry-After": "1"})
+        elif body is None or fault == "404":
+            self._send(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        elif fault in ("cut", "stall"):
+            self._send(200, body[: len(body) // 2], {"Content-Length": str(len(body))})
+            self.close_connection = True
+            self.wfile.flush()
+            self.standin.closing.wait(HOLD if fault == "stall" else 0)
+        elif fault == "gzip":
+            self._send(200, gzip.compress(body), {"Content-Encoding": "gzip"})
+        else:
+            middle = len(body) // 2
+            changed = {"short": body[:middle], "flip": body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]}
+            self._send(200, changed.get(fault, body))
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | (headers or {})).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
