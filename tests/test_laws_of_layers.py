@@ -13,6 +13,7 @@ from typing import Any
 import oracle_layers
 import polars as pl
 import pytest
+from histories import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from klines import HEADER, START, hours, place
@@ -51,7 +52,7 @@ STEPS = st.lists(
 )
 
 
-@laws(max_examples=25)
+@laws(max_examples=examples(25))
 @given(STEPS)
 def test_layers_equal_a_rebuild_after_any_history(history: Sequence[tuple[str, bytes, int] | str]) -> None:
     """Law 5: files, corrections, gaps filled late, restores and compaction, and refreshes at any moment."""
