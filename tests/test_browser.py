@@ -27,7 +27,10 @@ CHARTS = (
 )
 DRAWN = ".vega-embed:has(.marks)"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM, reason="no chromium here: apt-get install chromium"),
+]
 
 
 @pytest.fixture(scope="module")

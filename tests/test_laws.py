@@ -18,7 +18,7 @@ import polars.selectors as cs
 import pytest
 from deltalake import DeltaTable
 from deltalake.table import TableMerger
-from histories import MODIFIED, ONE_BATCH, START, Step, histories, lines, overlapping_files
+from histories import MODIFIED, ONE_BATCH, START, Step, examples, histories, lines, overlapping_files
 from hypothesis import HealthCheck, example, given, settings
 from oracle import Files, Oracle
 from writers import Writer, deliver, fresh_lake, put, snapshot, write_together
@@ -87,7 +87,7 @@ def versions(lake: Lake) -> list[int]:
 # Law 1
 
 
-@laws(max_examples=30)
+@laws(max_examples=examples(30))
 @given(histories())
 def test_every_line_of_every_file_is_accounted_for(history: History) -> None:
     """Law 1, conservation: read = inserted + updated + unchanged + superseded + rejected, and none is left out."""
@@ -120,7 +120,7 @@ AGREED: History = [
 ]
 
 
-@laws(max_examples=40)
+@laws(max_examples=examples(40))
 @given(histories())
 @example(AGREED)
 def test_the_newest_statement_wins_in_whatever_order_files_arrive(history: History) -> None:
@@ -152,7 +152,7 @@ def test_the_order_of_lines_holds_in_a_cut_file_that_runs_backwards(tmp_path: Pa
 # Law 3
 
 
-@laws(max_examples=20)
+@laws(max_examples=examples(20))
 @given(histories())
 def test_a_run_with_nothing_new_adds_no_version(history: History) -> None:
     """Law 3, for every table, and also if files were touched; the account of such a run is empty."""
@@ -229,10 +229,9 @@ def test_a_run_opens_no_file_that_it_need_not_touch(
 
 # Law 6
 
-KILLS = 50
 
-
-def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("wanted", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(wanted: int, tmp_path: Path) -> None:
     """Law 6: lakes whose every run but the last is killed -9 end as one that was left in peace."""
     files, batch_bytes, chance = overlapping_files(), 20_000, random.Random(6)
     peaceful, oracle = fresh_lake(tmp_path / "peaceful", files), Oracle()
@@ -246,7 +245,7 @@ def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(tmp_path: Path
     expected = tables_of(peaceful)
     kills = midway = torn = 0
     coming = Writer()
-    while kills < KILLS or (not torn and kills < 3 * KILLS):  # on a busy machine the moments fall otherwise
+    while kills < wanted or (not (torn and midway) and kills < 150):  # on a busy machine the moments fall otherwise
         lake = fresh_lake(root := tmp_path / f"killed-{kills}", files)
         before, code = versions(lake), None
         while code is None:
@@ -262,7 +261,7 @@ def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(tmp_path: Path
             torn += not distinct(lake.bronze, "_sha256") <= distinct(lake.ledger, "sha256")
         assert tables_of(lake) == expected
     with coming:
-        assert midway > KILLS / 10  # killed after they had written something, before they had written all
+        assert midway >= wanted / 10  # killed after they had written something, before they had written all
         assert torn  # killed between candles and ledger, where it hurts most; about one in five is
 
 

@@ -14,6 +14,7 @@ import oracle_layers
 import polars as pl
 import pytest
 from deltalake.exceptions import DeltaError
+from histories import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from klines import HEADER, START, bar, hours, place
@@ -54,7 +55,7 @@ STEPS = st.lists(
 )
 
 
-@laws(max_examples=25)
+@laws(max_examples=examples(25))
 @given(STEPS)
 def test_layers_equal_a_rebuild_after_any_history(history: Sequence[tuple[str, bytes, int] | str]) -> None:
     """Law 5: files, corrections, gaps filled late, restores and compaction, and refreshes at any moment."""

@@ -41,7 +41,7 @@ class LakeFlow[**P, R](Flow[P, R]):
         Raises:
             ApiError: The API does not answer, or an embedded one does not start.
         """
-        with _reached_api():
+        with reached_api():
             return super().__call__(*args, **kwargs)
 
 
@@ -51,13 +51,18 @@ def lake_flow[**P, R](**options: Any) -> Callable[[Callable[P, R]], LakeFlow[P, 
 
 
 @contextmanager
-def _reached_api() -> Iterator[None]:
+def reached_api() -> Iterator[str]:
+    """See that there is an API before a flow waits for it in vain; gives its address.
+
+    Raises:
+        ApiError: It does not answer, ceases to inside, or an embedded one does not start.
+    """
     api = get_current_settings().api
     if not api.url:
         api.url = os.environ["PREFECT_API_URL"] = _start_embedded()  # kernels that are started here report there too
     try:
         _see_that_it_answers(api.url)
-        yield
+        yield api.url
     except ParameterTypeError:
         raise
     except (httpx.HTTPError, httpx.InvalidURL, PrefectException) as error:
@@ -90,37 +95,37 @@ def _start_embedded() -> str:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     lifeline, _ = os.pipe()  # our end is never closed
-    log = tempfile.TemporaryFile()  # noqa: SIM115  the server's, as long as it lives
     command = [sys.executable, "-P", str(Path(__file__).with_name("server.py")), str(port), EMBEDDED_HOME]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)},
-        stdin=lifeline,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-    )
-    os.close(lifeline)
-    atexit.register(_stop, process)
-    end = time.monotonic() + get_current_settings().server.ephemeral.startup_timeout_seconds
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}/api", timeout=ANSWER) as client:
-        while not _is_well(client):
-            if process.poll() is not None or time.monotonic() > end:
-                _stop(process)
-                log.seek(0)
-                said = (log.read().decode(errors="replace").strip() or "it says nothing").splitlines()[-1]
-                raise ApiError(f"Prefect's embedded API did not start: {said}; {NEVERTHELESS}")
-            time.sleep(0.1)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)},
+            stdin=lifeline,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+        os.close(lifeline)
+        atexit.register(_stop, process)
+        if not _comes_up(process, f"http://127.0.0.1:{port}/api"):
+            _stop(process)
+            log.seek(0)
+            said = (log.read().decode(errors="replace").strip() or "it says nothing").splitlines()[-1]
+            raise ApiError(f"Prefect's embedded API did not start: {said}; {NEVERTHELESS}")
     _keep_template()
     return f"http://127.0.0.1:{port}/api"
 
 
-def _is_well(client: httpx.Client) -> bool:
-    try:
-        return client.get("/health").is_success
-    except httpx.HTTPError:
-        return False
+def _comes_up(process: subprocess.Popen[bytes], url: str) -> bool:
+    end = time.monotonic() + get_current_settings().server.ephemeral.startup_timeout_seconds
+    with httpx.Client(timeout=ANSWER) as client:
+        while process.poll() is None and time.monotonic() < end:
+            with suppress(httpx.HTTPError):
+                if client.get(f"{url}/health").is_success:
+                    return True
+            time.sleep(0.1)
+    return False
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

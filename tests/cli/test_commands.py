@@ -6,6 +6,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import nbformat
 import pytest
 from klines import hours, place
 
@@ -118,6 +119,20 @@ def test_a_layer_that_cannot_be_written_ends_the_run_in_one_line(
     assert (code, text.splitlines()[-1], "Traceback" in text) == (2, f"error: {error}", False)
 
 
+def test_a_notebook_is_executed_on_the_lake_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "raw").mkdir()
+    sources = ['root: str = ""\nsymbol: str = ""', "from lakehouse.notebooks import record; record(was=symbol + root)"]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    book.cells[0].metadata["tags"] = ["parameters"]
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(book, str(tmp_path / "small.ipynb"))
+    wanted = ("-p", "symbol=BBBUSDT", "--root", tmp_path, "--output", tmp_path / "out.ipynb")
+    code, text = call(capsys, "notebook", tmp_path / "small.ipynb", *wanted)
+    said = text.replace("\n", "")
+    assert (code, f"was BBBUSDT{tmp_path}" in said, (tmp_path / "out.html").as_uri() in said) == (0, True, True)
+
+
+@pytest.mark.slow
 def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

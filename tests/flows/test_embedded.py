@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from klines import hours, place
 
+from lakehouse.errors import ApiError
+from lakehouse.flows import embedded
+
 STOPPED = "stopped; what was committed stands, run again to go on"
 
 
@@ -124,6 +127,15 @@ def test_an_api_that_does_not_answer_is_told_within_seconds(
     assert len(text.splitlines()) == 1
     assert text.startswith(f"error: Prefect's API {url} does not do its work: ")
     assert not (tmp_path / "bronze").exists()
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_server_that_ends_at_once_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    popen = subprocess.Popen
+    code = "import sys; sys.exit('it began\\nno space left on device')"
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", code], **options))
+    with pytest.raises(ApiError, match=r"embedded API did not start: no space left on device; `lakehouse ingest`"):
+        embedded._start_embedded.__wrapped__()
 
 
 def test_settings_that_prefect_cannot_read_are_an_error_without_a_traceback(

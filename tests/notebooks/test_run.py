@@ -26,6 +26,27 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
 FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://", r"\bmkdtemp\b")
 
+RESULTS = {  # what each records, on the example files or a lake of its own
+    "00_quick_tour": {"symbol": "BTCUSDT", "bars": 2199, "read": 4431, "inserted": 3706, "rejected": 5},
+    "01_raw_to_bronze": {"symbol": "BTCUSDT", "bars": 2199, "revisions": 7, "read": 4431, "rejected": 5},
+    "02_explore_bronze": {
+        **{"symbol": "BTCUSDT", "bars": 2199, "gaps": 1, "wildest": "2024-11-13 15:00"},
+        **{"rejected_for": 6, "files": 2, "opened": 1},
+    },
+    "03_time_travel": {  # vacuum removes three deliveries and what two merges made of December
+        **{"symbol": "BTCUSDT", "interval": "1h", "bars": 92 * 24},
+        **{"updated": 12, "restored": 5, "again": 12, "saved": 2, "removed": 5},
+    },
+    "04_silver": {
+        **{"symbol": "BTCUSDT", "interval": "1h", "bars": 92 * 24, "filled": 3, "outliers": 2},
+        **{"corrected": 1 + 3 + 1, "closed": 8, "rebuilt": 0, "version": 3},
+    },
+    "05_gold": {
+        **{"symbol": "BTCUSDT", "completeness": 0.5, "days": 30 + 31 + 31, "months": 3, "fine_days": 31 + 31},
+        **{"partial": 1, "changed": 2 + 1 + 1 + 1},
+    },
+}
+
 
 def cells(path: Path, tag: str = "") -> list[nbformat.NotebookNode]:
     found = nbformat.read(str(path), as_version=4).cells
@@ -62,72 +83,54 @@ def test_tutorials_have_a_frame_and_more_prose_than_code(path: Path) -> None:
     assert 12 <= len(prose.split()) / len(lines) <= 24
 
 
-@pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
+@pytest.mark.slow
 def test_the_quick_tour_runs_headless_and_twice_the_same(
-    symbol: str, lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    parameters = {"symbol": symbol, "source": str(lake / "raw")}
-    results = [
-        read_results(run_notebook("00_quick_tour", parameters, tmp_path / f"{turn}.ipynb"))
-        for turn in range(2 if symbol == "ETHUSDT" else 1)
-    ]
-    bars = {"BTCUSDT": 2199, "ETHUSDT": 744 + 744 + 19}[symbol]
-    for result in results:
-        assert result == {"symbol": symbol, "bars": bars, "read": 4431, "inserted": 3706, "rejected": 5}
+    parameters = {"symbol": "ETHUSDT", "source": str(lake / "raw")}
+    for turn in range(2):
+        result = read_results(run_notebook("00_quick_tour", parameters, tmp_path / f"{turn}.ipynb"))
+        assert result == RESULTS["00_quick_tour"] | {"symbol": "ETHUSDT", "bars": 744 + 744 + 19}
     assert not list(scratch.glob("lakehouse-*"))  # it says that it leaves nothing behind
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 def test_raw_to_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path) -> None:
     first = run_notebook("01_raw_to_bronze", {"root": str(lake)}, tmp_path / "1.ipynb")
     second = run_notebook("01_raw_to_bronze", {"root": str(lake)}, tmp_path / "2.ipynb")
-    expected = {"symbol": "BTCUSDT", "bars": 2199, "revisions": 7, "read": 4431, "rejected": 5}
-    assert read_results(first) == read_results(second) == expected
+    assert read_results(first) == read_results(second) == RESULTS["01_raw_to_bronze"]
     other = run_notebook("01_raw_to_bronze", {"root": str(lake), "symbol": "ETHUSDT"}, tmp_path / "3.ipynb")
     assert read_results(other)["bars"] == 1507
 
 
+@pytest.mark.slow
 def test_explore_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path) -> None:
     few = {"root": str(lake), "symbol": "ETHUSDT", "start": "2025-01-30", "end": "2025-02-01"}
-    runs = [{"root": str(lake)}, few, few]
-    found = [read_results(run_notebook("02_explore_bronze", p, tmp_path / f"{n}.ipynb")) for n, p in enumerate(runs)]
+    found = [read_results(run_notebook("02_explore_bronze", few, tmp_path / f"{turn}.ipynb")) for turn in range(2)]
+    assert found[0] == found[1]
     there = {"rejected_for": 6, "files": 2, "opened": 1}
-    assert found[0] == {"symbol": "BTCUSDT", "bars": 2199, "gaps": 1, "wildest": "2024-11-13 15:00", **there}
-    assert found[1] == found[2]
     assert found[1].items() >= {"symbol": "ETHUSDT", "bars": 24 + 24 + 19, "gaps": 5, **there}.items()
 
 
-@pytest.mark.parametrize(("symbol", "interval", "bars"), [("BTCUSDT", "1h", 2208), ("ETHUSDT", "1d", 92)])
-def test_time_travel_runs_headless_and_twice_the_same(symbol: str, interval: str, bars: int, tmp_path: Path) -> None:
-    parameters = {"symbol": symbol, "interval": interval}
-    results = [
-        read_results(run_notebook("03_time_travel", parameters, tmp_path / f"{turn}.ipynb"))
-        for turn in range(2 if interval == "1d" else 1)
-    ]
-    for result in results:  # vacuum removes three deliveries and what two merges made of December
-        counts = {"updated": 12, "restored": 5, "again": 12, "saved": 2, "removed": 5}
-        assert result == {**parameters, **counts, "bars": bars}
-
-
-@pytest.mark.parametrize(("symbol", "interval", "bars"), [("BTCUSDT", "1h", 92 * 24), ("ETHUSDT", "1d", 92)])
-def test_silver_runs_headless_and_twice_the_same(symbol: str, interval: str, bars: int, tmp_path: Path) -> None:
-    parameters = {"symbol": symbol, "interval": interval}
-    for turn in range(2 if interval == "1d" else 1):
-        result = read_results(run_notebook("04_silver", parameters, tmp_path / f"{turn}.ipynb"))
-        counts = {"filled": 3, "outliers": 2, "corrected": 1 + 3 + 1, "closed": 8, "rebuilt": 0, "version": 3}
-        assert result == {**parameters, "bars": bars, **counts}
-
-
-@pytest.mark.parametrize(("symbol", "coarse", "fine"), [("BTCUSDT", "1h", "15m"), ("ETHUSDT", "4h", "1h")])
-def test_gold_runs_headless_and_twice_the_same(symbol: str, coarse: str, fine: str, tmp_path: Path) -> None:
-    parameters = {"symbol": symbol, "coarse": coarse, "fine": fine}
-    for turn in range(2 if coarse == "4h" else 1):
-        result = read_results(run_notebook("05_gold", parameters, tmp_path / f"{turn}.ipynb"))
-        counts = {"days": 30 + 31 + 31, "months": 3, "fine_days": 31 + 31, "partial": 1, "changed": 2 + 1 + 1 + 1}
-        assert result == {"symbol": symbol, "completeness": 0.5, **counts}
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "parameters", "others"),
+    [
+        ("03_time_travel", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 92}),
+        ("04_silver", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 92}),
+        ("05_gold", {"symbol": "ETHUSDT", "coarse": "4h", "fine": "1h"}, {}),
+    ],
+)
+def test_a_tutorial_runs_headless_and_twice_the_same(
+    name: str, parameters: dict[str, str], others: dict[str, int], tmp_path: Path
+) -> None:
+    expected = RESULTS[name] | others | {key: value for key, value in parameters.items() if key in RESULTS[name]}
+    for turn in range(2):
+        assert read_results(run_notebook(name, parameters, tmp_path / f"{turn}.ipynb")) == expected
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +141,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_notebook("report", {"root": str(folder)}, folder / "report.ipynb")
 
 
-def test_the_report_runs_headless_and_twice_the_same(report: Path, lake: Path, tmp_path: Path) -> None:
+def test_the_report_records_what_it_found(report: Path) -> None:
     found = read_results(report)
     lines = [line for path in sorted((ROOT / "raw").glob("BTCUSDT-1h-*.csv")) for line in path.read_text().splitlines()]
     told = {
@@ -155,6 +158,10 @@ def test_the_report_runs_headless_and_twice_the_same(report: Path, lake: Path, t
         **{"bars": 2199, "missing": 9, "last_close": 80910.06, "change": -0.082813},  # 80910.06 / 88215.41 - 1
         **{"days": 30 + 31 + 31, "complete": round(2199 / 2208, 6)},
     }
+
+
+@pytest.mark.slow
+def test_the_report_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path) -> None:
     december = {"root": str(lake), "symbol": "ETHUSDT", "start": "2024-12-01", "end": "2024-12-31"}
     others = [read_results(run_notebook("report", december, tmp_path / f"{turn}.ipynb")) for turn in (2, 3)]
     assert others[0] == others[1]
@@ -172,21 +179,33 @@ def test_the_report_is_a_small_page_without_code_that_needs_no_network(report: P
     assert not [line for line in code if len(line) > 15 and line in text]
 
 
-def test_a_report_on_what_is_not_there_names_what_is(lake: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        NotebookFailed, match=r"no series DOGEUSDT 1h in .*; there are: BTCUSDT 1h \(binance\), ETHUSDT"
-    ):
-        run_notebook("report", {"root": str(lake), "symbol": "DOGEUSDT"}, tmp_path / "report.ipynb")
-    with pytest.raises(NotebookFailed, match=r"no series BTCUSDT 1h kraken in .*; there are: BTCUSDT 1h \(binance\)"):
-        run_notebook("report", {"root": str(lake), "market": "kraken"}, tmp_path / "report.ipynb")
-    with pytest.raises(NotebookFailed, match="2024-11-01 to 2025-01-31, none from 2026-01-01 to …"):
-        run_notebook("report", {"root": str(lake), "start": "2026-01-01"}, tmp_path / "report.ipynb")
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"symbol": "DOGEUSDT"}, r"no series DOGEUSDT 1h in .*; there are: BTCUSDT 1h \(binance\), ETHUSDT"),
+        pytest.param(
+            {"market": "kraken"},
+            r"no series BTCUSDT 1h kraken in .*; there are: BTCUSDT 1h \(binance\)",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"start": "2026-01-01"}, "2024-11-01 to 2025-01-31, none from 2026-01-01 to …", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_report_on_what_is_not_there_names_what_is(
+    wanted: dict[str, str], message: str, lake: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(NotebookFailed, match=message):
+        run_notebook("report", {"root": str(lake), **wanted}, tmp_path / "report.ipynb")
 
 
 @pytest.mark.usefixtures("prefect_api")
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
-def test_every_solution_passes_its_check_and_a_wrong_answer_does_not(path: Path, lake: Path, tmp_path: Path) -> None:
-    """One run of a copy in which each check is put to the solution, and then to a typical wrong answer."""
+def test_a_tutorial_runs_headless_its_solutions_pass_their_checks_and_wrong_answers_do_not(
+    path: Path, lake: Path, tmp_path: Path
+) -> None:
+    """One run of a copy at whose end each check is put to the solution, and then to a typical wrong answer."""
     book = nbformat.read(str(path), as_version=4)
     exercises, checks, solutions = (cells(path, tag) for tag in ("exercise", "check", "solution"))
     assert len(exercises) == len(checks) == len(solutions) >= 2
@@ -206,6 +225,7 @@ def test_every_solution_passes_its_check_and_a_wrong_answer_does_not(path: Path,
     executed = run_notebook(trial, parameters, tmp_path / "out.ipynb")
     said = "".join(o.get("text", "") for cell in cells(executed) for o in cell.get("outputs", []))
     assert said.count("Right.") == len(exercises)
+    assert read_results(executed) == RESULTS[path.stem]
 
 
 def test_a_misspelt_parameter_is_an_error_that_names_the_nearest() -> None:
