@@ -90,7 +90,8 @@ def test_a_run_that_is_ended_leaves_no_server_and_no_home_behind(
     within_a_minute(lambda: moment(alone))
     (home,) = homes(alone)
     run.send_signal(number)
-    assert (end(run)) == (code, f"{STOPPED}\n" if code > 0 else "")
+    ended, text = end(run)
+    assert (ended, text.endswith(f"{STOPPED}\n")) == (code, code > 0), text
     within_a_minute(lambda: not home.exists() and not servers(home))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import httpx
@@ -19,13 +20,23 @@ from lakehouse.layers.quality import RefreshFailed
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
+def _ask(url: str, question: dict[str, object]) -> list[dict[str, str]]:
+    """Ask the API; it is unavailable for a moment while another process writes to its database."""
+    for _ in range(50):
+        answer = httpx.post(url, json=question)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+            break
+        time.sleep(0.1)
+    return list(answer.raise_for_status().json())
+
+
 def test_the_flow_ingests_and_publishes_its_account(tmp_path: Path, prefect_api: str) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
     report = ingest_bronze(root=str(tmp_path))
     assert (report.inserted, report.complete) == (5, True)
     assert Lake(tmp_path).bronze.scan().collect().height == 5
     keys = ["ingest-progress", "ingest-files", "ingest-summary"]
-    found = httpx.post(f"{prefect_api}/artifacts/filter", json={"artifacts": {"key": {"any_": keys}}}).json()
+    found = _ask(f"{prefect_api}/artifacts/filter", {"artifacts": {"key": {"any_": keys}}})
     assert {artifact["key"]: artifact["type"] for artifact in found} == {
         "ingest-progress": "progress",
         "ingest-files": "table",
