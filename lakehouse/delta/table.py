@@ -48,11 +48,7 @@ class Table:
         return f"Table({self.name!r}, {self.uri!r})"
 
     def exists(self) -> bool:
-        """Whether anything was ever written to it.
-
-        Raises:
-            LakeError: A file stands where its folder must be.
-        """
+        """Whether anything was ever written to it; a LakeError if a file stands where its folder must be."""
         refuse_file(self.uri)
         return DeltaTable.is_deltatable(self.uri)
 
@@ -129,9 +125,8 @@ class Table:
         try:
             return changes.collect()
         except FileNotFoundError as error:
-            raise VersionError(
-                f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
-            ) from error
+            told = f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
+            raise VersionError(told) from error
 
     def at(self, version: int) -> DeltaTable:
         """Open a version as deltalake's own object.
