@@ -57,13 +57,13 @@ def ingest(
     began = time.perf_counter()
     run_id = new_run_id()
     todo = plan(lake, again)
-    remember(lake, todo)
     done, rows = 0, list[dict[str, object]]()
     for batch in read_batches(lake, todo, batch_bytes):
         rows += write_batch(lake, batch, run_id)
         done += batch.size
         if on_progress:
             on_progress(done, todo.size)
+    remember(lake, todo, rows)
     return report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
 
 
