@@ -24,7 +24,7 @@ from lakehouse.status import read_series, read_status
 
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 EPILOGUE = """
-Exit codes: 0 all that was asked for was done; 1 some files did not load (they are named, the others have
+Exit codes: 0 all that was asked for was done; 1 some files did not come or load (they are named, the others have
 loaded), or the data are worse than was asked for; 2 the command could not be carried out; 130 stopped by Ctrl-C, 143
 by a supervisor. Every command takes --help.
 """
@@ -53,6 +53,9 @@ def run(
     root: Root = "",
     batch_mb: BatchMb = 64,
     again: Again = "",
+    download: Annotated[
+        bool, Parameter(negative="", help="First bring what raw/download.toml names from the archive.")
+    ] = False,
     rebuild: Annotated[bool, Parameter(negative="", help="Compute silver and gold as a whole.")] = False,
     max_rejected: Annotated[float, Parameter(help="Largest part of the lines that may be rejected.")] = 1.0,
     min_completeness: Annotated[float, Parameter(help="Smallest part of its grid that a series must have.")] = 0.0,
@@ -73,7 +76,7 @@ def run(
 
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
-        done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail")
+        done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail", download=download)
     except RefreshFailed as failed:
         done, code = failed.report, INCOMPLETE
     print_refresh(console, lake, done)

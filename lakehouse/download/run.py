@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from lakehouse.download.archive import Archive
+from lakehouse.download.archive import Archive, ArchiveError
 from lakehouse.download.fetch import KEPT, PUBLISHED_BROKEN, fetch, standing, sweep
 from lakehouse.download.parallel import PARALLEL, in_parallel
 from lakehouse.download.wishes import Published, Wish, choose, make_wishes, read_wishes
@@ -55,9 +55,14 @@ class DownloadReport:
         return self.files.filter(~pl.col("verdict").is_in([*KEPT, TO_FETCH]))
 
     @property
+    def failures(self) -> tuple[str, ...]:
+        """The wishes and files that raw/ has nothing of, in words."""
+        return (*self.unmet, *(f"{path}: {verdict}, {note}" for path, _, _, verdict, note in self.failed.iter_rows()))
+
+    @property
     def complete(self) -> bool:
         """Whether all that was wanted and published is in raw/."""
-        return not self.unmet and self.failed.is_empty()
+        return not self.failures
 
 
 def download(
@@ -106,6 +111,7 @@ def download_wanted(
     archive: str = "",
     parallel: int = PARALLEL,
     dry_run: bool = False,
+    patient: bool = False,
     on_progress: Progress | None = None,
 ) -> DownloadReport:
     """Bring what the tables `[[download]]` of raw/download.toml name, as `download` does.
@@ -115,13 +121,21 @@ def download_wanted(
         archive: See `download`.
         parallel: See `download`.
         dry_run: See `download`.
+        patient: An archive that cannot be reached, or has nothing of all that, is told in `unmet` of the account: at
+            night the files that are in raw/ already are to be brought to gold nevertheless.
         on_progress: See `download`.
 
     Raises:
         InputError: There is no such file, or it cannot be understood.
         ArchiveError: The archive cannot be reached.
     """
-    return _download(lake, read_wishes(raw_folder(lake) / WANTED), archive, parallel, dry_run, on_progress)
+    wishes, began = read_wishes(raw_folder(lake) / WANTED), time.perf_counter()
+    try:
+        return _download(lake, wishes, archive, parallel, dry_run, on_progress)
+    except (ArchiveError, InputError) as error:
+        if not patient:
+            raise
+        return DownloadReport(pl.DataFrame(schema=FILES), 0, (), (str(error),), time.perf_counter() - began)
 
 
 def raw_folder(lake: Lake) -> Path:
