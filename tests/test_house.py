@@ -128,7 +128,7 @@ def test_every_public_name_has_a_docstring(name: str, thing: object) -> None:
     text = inspect.getdoc(thing) or ""
     assert text, f"{name} has no docstring"
     if inspect.isfunction(thing) and not name.startswith(
-        ("cli.commands.", "cli.download.")
+        ("cli.commands.", "cli.download.", "cli.notebooks.")
     ):  # there the help stands beside the options
         wanted = [p for p in inspect.signature(thing).parameters if p != "cls"]
         if len(wanted) > 2:

@@ -9,35 +9,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lakehouse import Lake, ingest
 from lakehouse.cli.commands import main
-from lakehouse.download import ArchiveError, StandIn, archive, download, download_wanted, list_archive
+from lakehouse.download import ArchiveError, StandIn, download, download_wanted, list_archive
 from lakehouse.download.standin import PUBLISHED, zipped
 from lakehouse.errors import InputError
 
 NOVEMBER = "data/spot/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2024-11.zip"
 LATER = PUBLISHED + dt.timedelta(days=30)
-
-
-@pytest.fixture
-def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    monkeypatch.setattr(archive, "BACK_OFF", 0.01)
-    monkeypatch.setattr(archive, "READ", 1.0)
-    with StandIn(page=7) as standin:
-        monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", standin.url)
-        standin.publish_sample(["BTCUSDT"])
-        yield standin
-
-
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    (tmp_path / "raw").mkdir()
-    return Lake(tmp_path)
 
 
 def raw(lake: Lake, key: str = "") -> Path:
