@@ -29,6 +29,7 @@ def versions(lake: Lake) -> list[int]:
     return [table.version() for table in (lake.bronze, lake.ledger, lake.silver, lake.gaps, lake.gold)]
 
 
+@pytest.mark.slow
 def test_from_an_empty_folder_to_the_report(
     there: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
