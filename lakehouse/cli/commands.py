@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.bronze import ingest as ingest_files
+from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
 from lakehouse.errors import InputError, LakehouseError
 from lakehouse.lake import Lake
@@ -72,7 +73,7 @@ def run(
 
     With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
     """
-    lake, code = Lake(root or None), DONE
+    lake, code = open_lake(root), DONE
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     _demand(0 <= max_rejected <= 1, "--max-rejected", max_rejected, "0 to 1")
     _demand(0 <= min_completeness <= 1, "--min-completeness", min_completeness, "0 to 1")
@@ -104,7 +105,7 @@ def run(
 @app.command
 def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: Json = False) -> int:
     """Bring what is new in raw/ into bronze, without Prefect."""
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     with Bar(desc="ingest") as bar:
         report = ingest_files(lake, batch_bytes=batch_mb * 2**20, again=again, on_progress=bar.reach)
@@ -118,7 +119,7 @@ def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: 
 @app.command
 def status(*, root: Root = "", json: Json = False) -> int:
     """Show the tables, the series, the last runs, the files that wait, and the quarantine by reason."""
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     stands = read_status(lake)
     if json:
         print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
@@ -187,7 +188,7 @@ def report(
 ) -> int:
     """Write the report on one series: a page with charts that opens without network."""
     series = {"symbol": symbol, "interval": interval, "market": market}
-    return _execute("report", {**series, "start": start, "end": end, "root": Lake(root or None).root}, output)
+    return _execute("report", {**series, "start": start, "end": end, "root": open_lake(root).root}, output)
 
 
 @app.command
