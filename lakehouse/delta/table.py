@@ -207,7 +207,7 @@ class Table:
         return base.version()
 
     def optimize(self) -> int:
-        """Join small files, so that reading is fast again; no row changes.
+        """Join small files, rows sorted by key, so that reading is fast again; no row changes.
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
@@ -217,7 +217,7 @@ class Table:
             LakeError: The table cannot be written.
         """
         with writing(self.uri):
-            return guarded(lambda: compact(self.open()))
+            return guarded(lambda: compact(self.open(), self.key, self.partition))
 
     def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
         """Look after the table by the writer that has just committed; see `upkeep.tidy`.
@@ -226,7 +226,7 @@ class Table:
             committed: The version that was written.
             touched: Rows whose partition columns tell where.
         """
-        tidy(committed, self.partition, touched.select(self.partition), self.retention_days)
+        tidy(committed, self.key, self.partition, touched.select(self.partition), self.retention_days)
 
     def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
         """Remove the files that the latest version does not need. Older versions cannot be read then.

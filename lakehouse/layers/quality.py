@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -11,6 +12,9 @@ from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import RefreshReport
 from lakehouse.measures import completeness, spell_part
+
+if TYPE_CHECKING:  # who never downloads need not import HTTP
+    from lakehouse.download import DownloadReport
 
 SERIES = ["market", "symbol", "interval"]
 
@@ -24,12 +28,19 @@ class LakeReport:
         layers: What was done to silver/candles and the three tables of gold.
         quality: See `read_quality`.
         breaches: What is worse than the thresholds, in words.
+        download: What came from the archive before, if that was asked for.
     """
 
     ingest: IngestReport
     layers: tuple[RefreshReport, ...]
     quality: pl.DataFrame
     breaches: tuple[str, ...]
+    download: DownloadReport | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all files loaded, and all that was wanted of the archive came; breaches are not asked."""
+        return not self.ingest.failed.height and (self.download is None or self.download.complete)
 
 
 def read_quality(lake: Lake) -> pl.DataFrame:
@@ -81,7 +92,7 @@ def find_breaches(
 
 
 class RefreshFailed(LakehouseError):
-    """A run from raw/ to gold is done, but files did not load, or what it found is worse than was demanded.
+    """A run from raw/ to gold is done, but files did not come or load, or what it found is worse than was demanded.
 
     Args:
         report: All that was done; `report.ingest.failed` and `report.breaches` are what is wrong.
@@ -92,5 +103,7 @@ class RefreshFailed(LakehouseError):
         self.report = report
 
     def __str__(self) -> str:
-        failed = self.report.ingest.failed.height
-        return "\n".join([*([str(IngestFailed(self.report.ingest))] if failed else []), *self.report.breaches])
+        lines = [str(IngestFailed(self.report.ingest))] if self.report.ingest.failed.height else []
+        return "\n".join(
+            [*(self.report.download.failures if self.report.download else ()), *lines, *self.report.breaches]
+        )
