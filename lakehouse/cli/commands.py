@@ -151,7 +151,14 @@ def _demand(holds: bool, option: str, given: float, expected: str) -> None:
 def execute(
     name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None, *, results: bool = True
 ) -> int:
-    """Execute a notebook and say where its page is."""
+    """Execute a notebook and say where its page is.
+
+    Args:
+        name: The notebook's.
+        parameters: By name.
+        output: Where the executed copy goes; else a folder of its own in `runs/`.
+        results: Whether to print what it recorded.
+    """
     from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
 
     with console.status(f"executing {name}"):
