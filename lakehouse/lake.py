@@ -86,6 +86,18 @@ class Lake:
         return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at", "bronze_version"))
 
     @property
+    def conflicts(self) -> Table:
+        """What files state for a bar and the bar does not show: each set of values once, and where it was stated.
+
+        `_file_won` and `_line_won` tell where the bar's own values come from, and `why` why they stand. Of each series
+        and month the first 1,000 such bars are kept; the ledger counts them all, as `overruled` and `updated`.
+        """
+        schema = {name: dtype for name, dtype in self.dataset.schema.items() if name != "_ingested_at"}
+        schema |= {"_file_won": pl.String(), "_line_won": pl.Int64(), "why": pl.String()}
+        key, uri = (*self.dataset.key, "_file", "_sha256", "_line"), self.uri("bronze", "conflicts")
+        return Table("bronze/conflicts", uri, schema, key, retention_days=self.retention_days)
+
+    @property
     def silver(self) -> Table:
         """Bronze's bars on a regular grid; see `contracts.SilverCandle`."""
         return self._layer("silver/candles", SilverCandle, (*SERIES, "open_time"), self.bronze)
@@ -152,9 +164,13 @@ def _mark_rolled_back(ledger: Table, live: Set[int]) -> None:
 
 
 def _mark(ledger: Table, live: Set[int]) -> None:
-    base = ledger.open()
-    status = pl.when(pl.col("bronze_version").is_in(live)).then(pl.lit("loaded")).otherwise(pl.lit("rolled_back"))
-    rows = pl.scan_delta(base).filter(pl.col("status").is_in(["loaded", "rolled_back"])).select(ledger.schema.keys())
+    base = ledger.open_or_create()  # an older ledger gets the columns that it lacks
+    status = (
+        pl.when(pl.col("withdrawn_version").is_in(live)).then(pl.lit("withdrawn"))
+        .when(pl.col("bronze_version").is_in(live)).then(pl.lit("loaded"))
+        .otherwise(pl.lit("rolled_back"))
+    )  # fmt: skip
+    rows = ledger.read(base).filter(pl.col("status").is_in(["loaded", "rolled_back", "withdrawn"]))
     marked = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
     times = marked["stated_at"]
     changes = Changes(marked.clear(), marked, spans=[Span({}, "stated_at", times.min(), times.max())])

@@ -130,7 +130,7 @@ def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
 def _read(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
     if table.name not in opened:
         return pl.DataFrame(schema=table.schema)
-    return pl.scan_delta(opened[table.name]).select(table.schema.keys()).collect()
+    return table.read(opened[table.name]).collect()
 
 
 def _read_layer(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import io
-from collections.abc import Iterator, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -33,15 +35,17 @@ _SEEN_SCHEMA: dict[str, pl.DataType] = {
     "modified_at": pl.Datetime("us", "UTC"),
     "sha256": pl.String(),
 }
+_Last = tuple[int, dt.datetime, str, dt.datetime, Mapping[str, str | None], str, str | None]  # see `_last_revisions`
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A file to ingest. Later statements win by `stated_at`, then by path, then by line."""
+    """A file to ingest. Statements win by `rank`, then `stated_at`, then path, then line."""
 
     file: RawFile
     stated_at: dt.datetime
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +53,31 @@ class Plan:
     """What a run has to do.
 
     Attributes:
-        pending: Files with a new revision, the oldest statement first.
+        pending: Files with a new revision, or another declaration; the statement that loses to all others first.
         untouched: How many other files there are.
         sources: What raw/sources.toml declares.
+        taken_back: Paths that sources.toml now calls something else, or ignores: what they stated goes first.
+        reranked: Paths to which it now gives another rank, and nothing else.
+        unfinished: Whether a withdrawal was begun and not ended.
         seen: Files of another stat than the ledger knows, and the same bytes; with their sha256.
     """
 
     pending: tuple[Pending, ...]
     untouched: int
     sources: tuple[Declared, ...] = ()
+    taken_back: tuple[str, ...] = ()
+    reranked: tuple[str, ...] = ()
+    unfinished: bool = False
     seen: tuple[tuple[RawFile, str], ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes to read."""
         return sum(pending.file.size for pending in self.pending)
+
+    def rank(self, path: str) -> int:
+        """What sources.toml prefers: the rank of a path."""
+        return declared_for(path, self.sources).rank(path)
 
 
 def plan(lake: Lake, again: str = "") -> Plan:
@@ -86,18 +100,21 @@ def plan(lake: Lake, again: str = "") -> Plan:
     now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
-    files = [file for file in list_files(lake.raw) if not declared_for(file.path, sources).ignore]
+    listed = list_files(lake.raw)
+    changed, reranked = _redeclared(known, {file.path for file in listed}, sources)
+    files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
         raise InputError(
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
         )
     for file in files:
         last = known.get(file.path)
+        rank = declared_for(file.path, sources).rank(file.path)
         if last is None:
-            pending.append(Pending(file, file.modified_at))
+            pending.append(Pending(file, file.modified_at, rank))
             continue
-        size, modified_at, sha256, stated_at = last
-        asked = fnmatchcase(file.path, again)
+        size, modified_at, sha256, stated_at, *_ = last
+        asked = fnmatchcase(file.path, again) or file.path in changed
         known_stat = (file.size, file.modified_at) == (size, modified_at)
         settled = now - file.modified_at > RACY
         if not asked and settled and (known_stat or remembered.get(file.path) == (file.size, file.modified_at, sha256)):
@@ -109,9 +126,41 @@ def plan(lake: Lake, again: str = "") -> Plan:
         # A new revision is newer than the path's older one, whatever the clock says. The same one, read once more, is
         # as new as it was: asking again must not change who wins.
         newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1))
-        pending.append(Pending(file, stated_at if same else newer))
-    pending.sort(key=lambda p: (p.stated_at, p.file.path))
-    return Plan(tuple(pending), len(files) - len(pending), tuple(sources), tuple(seen))
+        pending.append(Pending(file, stated_at if same else newer, rank))
+    pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
+    unfinished = any(status == "withdrawing" for *_, status, _ in known.values())
+    taken_back = tuple(path for path, stands in changed.items() if stands)
+    untouched = len(files) - len(pending)
+    return Plan(tuple(pending), untouched, tuple(sources), taken_back, tuple(reranked), unfinished, tuple(seen))
+
+
+def _redeclared(
+    known: Mapping[str, _Last], there: Set[str], sources: Sequence[Declared]
+) -> tuple[dict[str, bool], list[str]]:
+    """Files of which sources.toml says something else than when they were taken.
+
+    Returns:
+        Those that are in raw/ and are something else now, each with whether something of it stands in the table; and
+        those that have another rank only.
+    """
+    changed, reranked = dict[str, bool](), list[str]()
+    for path, (*_, identity, status, was) in known.items():
+        now = declared_for(path, sources).as_text(path)
+        after: dict[str, str] = json.loads(now)
+        if was is None:  # an older version of this program took it: what it was taken as is all there is
+            differs = any(_folded(after[name]) != _folded(identity[name]) for name in identity if name in after)
+            if path in there and ("ignore" in after or differs):
+                changed[path] = status == "loaded"
+            continue
+        if was == now:
+            continue
+        before: dict[str, str] = json.loads(was)
+        before.pop("rank", None), after.pop("rank", None)
+        if before == after and status == "loaded":
+            reranked.append(path)
+        elif before != after and path in there:
+            changed[path] = status == "loaded"
+    return changed, reranked
 
 
 def remember(lake: Lake, todo: Plan) -> None:
@@ -165,15 +214,20 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
         yield batch
 
 
-def _last_revisions(lake: Lake) -> dict[str, tuple[int, dt.datetime, str, dt.datetime]]:
+def _last_revisions(lake: Lake) -> dict[str, _Last]:
     if not lake.ledger.exists():
         return {}
+    identity = pl.struct("market", "symbol", "interval")
     last = (
         lake.ledger.scan()
         .filter(pl.col("status") != "failed")
         .sort("stated_at", "ingested_at")
         .unique("path", keep="last", maintain_order=True)
-        .select("path", "size", "modified_at", "sha256", "stated_at")
+        .select(*("path", "size", "modified_at", "sha256", "stated_at"), identity, "status", "declared")
         .collect()
     )
-    return {path: (size, modified, sha, stated) for path, size, modified, sha, stated in last.iter_rows()}
+    return {path: tuple(rest) for path, *rest in last.iter_rows()}
+
+
+def _folded(word: str | None) -> str:
+    return re.sub(r"[^a-z0-9]", "", (word or "").lower())

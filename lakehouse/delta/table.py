@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import polars as pl
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Schema
 from deltalake.exceptions import TableNotFoundError
 
 from lakehouse.delta.commits import commit_properties, guarded
@@ -65,7 +65,7 @@ class Table:
     def open_or_create(self) -> DeltaTable:
         """Open the latest version; an empty table is made if there is none."""
         try:
-            return self.open()
+            return self._widened(self.open())
         except VersionError:
             empty = pl.DataFrame(schema=self.schema).to_arrow()
             return OpenedTable.create(
@@ -75,6 +75,20 @@ class Table:
                 partition_by=list(self.partition),
                 configuration=dict(configuration(self.retention_days)),
             )
+
+    def _widened(self, table: DeltaTable) -> DeltaTable:
+        """Give a table of an older lake the columns that it lacks; they are null in its rows."""
+        known = {field.name for field in table.schema().fields}
+        if lacking := {name: dtype for name, dtype in self.schema.items() if name not in known}:
+            table.alter.add_columns(Schema.from_arrow(pl.DataFrame(schema=lacking).to_arrow().schema).fields)
+        return table
+
+    def read(self, opened: DeltaTable) -> pl.LazyFrame:
+        """Read an opened version of this table; columns that it lacks, being older than they are, are null."""
+        rows = pl.scan_delta(opened)
+        known = rows.collect_schema()
+        lacking = {n: pl.lit(None).cast(dtype) for n, dtype in self.schema.items() if n not in known}
+        return rows.with_columns(**lacking).select(self.schema.keys())
 
     def version(self) -> int:
         """The latest version; -1 if there is no table yet."""
@@ -96,7 +110,7 @@ class Table:
         if version is not None and as_of is not None:
             raise VersionError(f"table '{self.name}': give a version or a time, not both")
         wanted = version_at(self.name, self.open(), as_of) if as_of is not None else -1 if version is None else version
-        return pl.scan_delta(self.at(wanted)).select(self.schema.keys())
+        return self.read(self.at(wanted))
 
     def diff(self, before: int, after: int, *, tolerance: float = ROUNDING) -> pl.DataFrame:
         """List what changed between two versions.

@@ -32,9 +32,8 @@ from lakehouse.bronze import (
     IngestReport,
     Plan,
     new_run_id,
-    plan,
+    prepare,
     read_batches,
-    remember,
     report_of,
     write_batch,
 )
@@ -64,11 +63,9 @@ def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
 
 
 @task(name="plan", cache_policy=NO_CACHE)
-def plan_files(lake: Lake, again: str) -> Plan:
-    """Find the file revisions that are new, or asked for."""
-    todo = plan(lake, again)
-    remember(lake, todo)
-    return todo
+def plan_files(lake: Lake, again: str, run_id: str) -> Plan:
+    """Find the file revisions that are new, or asked for; take back what is declared otherwise now."""
+    return prepare(lake, again, run_id)
 
 
 @task(
@@ -80,9 +77,9 @@ def plan_files(lake: Lake, again: str) -> Plan:
     retry_jitter_factor=1,
     retry_condition_fn=_is_conflict,
 )
-def write_one(lake: Lake, batch: Batch, run_id: str, label: str) -> list[dict[str, object]]:
+def write_one(lake: Lake, batch: Batch, run_id: str, todo: Plan, label: str) -> list[dict[str, object]]:
     """Write one batch; tried again only if other writers kept coming first."""
-    return write_batch(lake, batch, run_id)
+    return write_batch(lake, batch, run_id, todo)
 
 
 @lake_flow(name="ingest-bronze", flow_run_name="ingest {root}")
@@ -103,7 +100,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
     log = get_run_logger()
     began, run_id = time.perf_counter(), new_run_id()
     lake = Lake(root or None)
-    todo = plan_files(lake, again)
+    todo = plan_files(lake, again, run_id)
     log.info(
         "%s: %d files to read, %.1f MB; %d have nothing new",
         lake.root,
@@ -130,7 +127,7 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
     with Bar(total=todo.size, desc="ingest") as bar, logging_redirect_tqdm():
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
             label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
-            done = write_one(lake, batch, run_id, label)
+            done = write_one(lake, batch, run_id, todo, label)
             rows += done
             bar.update(batch.size)
             done_bytes += batch.size
