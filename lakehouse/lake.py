@@ -72,7 +72,7 @@ class Lake:
     def bronze(self) -> Table:
         """The rows that raw/ states; see `contracts.Candle`."""
         name, schema = f"bronze/{self.dataset.name}", self.dataset.schema
-        uri, on_restore = self.uri(*name.split("/")), partial(_mark_rolled_back, self.ledger)
+        uri, on_restore = self.uri(*name.split("/")), partial(_follow_restore, self)
         return Table(name, uri, schema, self.dataset.key, self.dataset.partition, None, on_restore, self.retention_days)
 
     @property
@@ -150,17 +150,34 @@ def _resolve(root: str) -> str:
     raise LakeError(f"no raw/ folder in {here} or above it; go into a lake, or set LAKEHOUSE_ROOT or give a root")
 
 
-def _mark_rolled_back(ledger: Table, live: Set[int]) -> None:
-    """Mark each revision as loaded or rolled back.
+def _follow_restore(lake: Lake, live: Set[int]) -> None:
+    """Mark each revision as loaded, rolled back or withdrawn, and let bronze/conflicts go back as well.
 
     A commit is made in any case: a writer that is about to enter a revision then meets it, and looks again.
 
     Args:
-        ledger: The ledger.
+        lake: The lake.
         live: The versions of bronze whose commits it holds, see `history.live_versions`.
     """
-    if ledger.exists():
-        guarded(lambda: _mark(ledger, live))
+    if lake.ledger.exists():
+        guarded(lambda: _mark(lake.ledger, live))
+    if lake.conflicts.exists():
+        guarded(lambda: _restore_conflicts(lake.conflicts, max(live), lake.bronze.version()))
+
+
+def _restore_conflicts(table: Table, version: int, now: int) -> None:
+    """Bring conflicts to what they were at a version of the candles. Each commit notes on which it was decided."""
+    base, decided_on = table.open(), "lakehouse.bronze"
+    notes = {c["version"]: int(c[decided_on]) for c in base.history() if decided_on in c}
+    rows = table.read(base).collect()
+    if (then := max((v for v, on in notes.items() if on < version), default=0)) == base.version():
+        return
+    old = table.read(table.at(then)).collect()
+    come, gone = old.join(rows, on=table.key, how="anti"), rows.join(old, on=table.key, how="anti")
+    told = [*table.key, "_file_won", "_line_won", "why"]
+    updated = old.join(rows, on=table.key, how="semi").join(rows, on=told, how="anti")
+    notes_now: dict[str, str | int] = {"bronze": now, "operation": "RESTORE"}
+    commit(base, table.key, Changes(come, updated, gone), guards=[table.guard()], notes=notes_now)
 
 
 def _mark(ledger: Table, live: Set[int]) -> None:

@@ -86,8 +86,9 @@ def check(lake: Lake, declared: dict[str, dict[str, Any]]) -> None:
     assert len(seen) == len(held)
     now = {(key, tuple(row[name] for name in names)) for key, row in rows.items()}
     assert not seen & now
+    assert told - now <= seen
     if not gone:
-        assert seen <= told - now
+        assert seen <= told
 
 
 def play(history: list[tuple[str, Any]], root: Path) -> None:

@@ -164,7 +164,7 @@ def _settle_anew(lake: Lake, group: pl.DataFrame, sources: Sequence[Declared], r
     notes: dict[str, str | int] = {"run": run_id, "files": group["path"].n_unique()}
     notes["operation"] = "WITHDRAW" if gone else "PREFER"
     spans = [Span(dict(zip(dataset.partition, part, strict=True)), dataset.time, low, high) for part in touched]
-    keep_conflicts(lake, settled, plan.rank, notes, paths, spans)
+    keep_conflicts(lake, settled, plan.rank, {**notes, "bronze": base.version()}, paths, spans)
     inserted, updated, deleted = (pl.concat([empty, *f]) for f in (settled.inserted, settled.updated, settled.deleted))
     guards = [table.guard(*partition) for partition in touched]
     changes = Changes(inserted, updated, deleted, settled.spans)
