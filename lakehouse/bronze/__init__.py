@@ -1,8 +1,7 @@
 """Statements → candles: which files are new, which statement wins, and what became of every line."""
 
-from lakehouse.bronze.account import IngestFailed, IngestReport, new_run_id, report_of
+from lakehouse.bronze.account import MAX_CONFLICTS, IngestFailed, IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import Batch, read_batches
-from lakehouse.bronze.conflicts import MAX_CONFLICTS
 from lakehouse.bronze.ingest import ingest, prepare, write_batch
 from lakehouse.bronze.plan import Plan, plan
 from lakehouse.bronze.withdraw import withdraw

@@ -13,6 +13,7 @@ from lakehouse.contracts import COUNTS, Revision
 from lakehouse.errors import LakehouseError
 from lakehouse.raw import RawFile
 
+MAX_CONFLICTS = 0.5  # of the bars that two files share: what is more than a correction
 DEFERRED = "deferred"  # in a report only: written to while it was read, so left for the next run
 
 
@@ -124,12 +125,16 @@ class IngestReport:
 
     @property
     def contradicting(self) -> pl.DataFrame:
-        """The files that have loaded and say other things of most bars than another path does; `note` names it."""
-        return self.files.filter(pl.col("contradicts").is_not_null())
+        """The files that say other things of most bars that they share with another path; `note` names it."""
+        return self.contradicting_more_than(MAX_CONFLICTS)
+
+    def contradicting_more_than(self, part: float) -> pl.DataFrame:
+        """The files that say other things of more than this part of the bars that they share with another path."""
+        return self.files.filter(pl.col("contradicts") > part)
 
     @property
     def complete(self) -> bool:
-        """Whether all that lay in raw/ has been taken: no file failed, none was deferred."""
+        """Whether all that lay in raw/ has been taken: no file failed, none was deferred; contradictions are apart."""
         return self.files.filter(pl.col("status").is_in(["failed", DEFERRED])).is_empty()
 
     def _sum(self, name: str) -> int:

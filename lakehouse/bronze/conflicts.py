@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import polars as pl
 
-from lakehouse.bronze.account import Account
+from lakehouse.bronze.account import MAX_CONFLICTS, Account
 from lakehouse.bronze.settle import WHERE, Settled
 from lakehouse.dataset import Dataset
 from lakehouse.delta import Changes, Span, commit, read_spans
@@ -18,7 +18,6 @@ from lakehouse.lake import Lake
 
 KEPT = 1_000  # bars of a series and month; two whole files that contradict each other would fill the table
 MANY = 30  # bars on which two files differ that are more than a correction, however long the files are
-MAX_CONFLICTS = 0.5  # of the bars that two files share
 
 
 def keep_conflicts(
@@ -111,18 +110,21 @@ def judge_pairs(
     """
     examples = pl.concat(settled.contested) if settled.contested else pl.DataFrame()
     by_path = {account.file.path: account for account in accounts.values()}
-    for (path, other), counts in settled.pairs.items():
+    for (path, other), counts in sorted(settled.pairs.items(), key=lambda pair: pair[1][1]):
         account = by_path[path]
-        before = account.pairs.get(other, (0, 0))
-        bars, differ = account.pairs[other] = (before[0] + counts[0], before[1] + counts[1])
+        known = account.pairs.get(other, (0, 0))
+        bars, differ = account.pairs[other] = (known[0] + counts[0], known[1] + counts[1])
         if not differ or rank(path) != rank(other):
             continue
         whole = max(account.counts["read"], known_bars(other))
         share = differ / bars
-        loud = share > MAX_CONFLICTS and (differ >= MANY or 2 * bars >= whole)
-        if loud:
-            account.contradicts = max(account.contradicts or 0.0, share)
-        account.note = _tell((path, other), (bars, differ), examples, dataset, loud=loud)
+        many = differ >= MANY or 2 * bars >= whole
+        loud = many and share > MAX_CONFLICTS
+        before = account.contradicts or 0.0
+        if many:
+            account.contradicts = max(before, share)
+        if loud or before <= MAX_CONFLICTS:  # of several others the note names the worst
+            account.note = _tell((path, other), (bars, differ), examples, dataset, loud=loud)
 
 
 def _tell(

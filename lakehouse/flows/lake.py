@@ -27,6 +27,7 @@ from pydantic import Field
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lakehouse.bronze import (
+    MAX_CONFLICTS,
     Batch,
     IngestFailed,
     IngestReport,
@@ -168,6 +169,7 @@ def refresh_lake(
     min_completeness: Annotated[
         float, Field(ge=0, le=1, description="Bars of each series, as a part of its grid.")
     ] = 0.0,
+    max_conflicts: Part = MAX_CONFLICTS,
     on_breach: Literal["warn", "fail"] = "warn",
 ) -> LakeReport:
     """Bring raw/ to gold: ingest, silver, gold; then hold the quality against thresholds.
@@ -179,6 +181,7 @@ def refresh_lake(
         rebuild: Compute silver and gold as a whole, not just what has changed.
         max_rejected: More rejected lines than this part of those read are a breach.
         min_completeness: Fewer bars than this part of a series' grid are a breach.
+        max_conflicts: Two paths that differ on more than this part of the bars which they share are a breach.
         on_breach: Whether a breach is a warning, or makes the flow fail when all is done.
 
     Returns:
@@ -195,7 +198,7 @@ def refresh_lake(
         account = error.report
     layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
     quality = read_quality(lake)
-    breaches = find_breaches(account, quality, max_rejected, min_completeness)
+    breaches = find_breaches(account, quality, max_rejected, min_completeness, max_conflicts)
     lines = [*map(str, layers), *(f"breach: {breach}" for breach in breaches)]
     create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "Nothing to refresh.", key="refresh-summary")
     create_table_artifact(quality.to_dicts(), key="lake-quality", description="Bars, gaps and flags of each series")

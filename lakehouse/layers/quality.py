@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from lakehouse.bronze import IngestFailed, IngestReport
+from lakehouse.bronze import MAX_CONFLICTS, IngestFailed, IngestReport
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import RefreshReport
@@ -54,7 +54,11 @@ def read_quality(lake: Lake) -> pl.DataFrame:
 
 
 def find_breaches(
-    account: IngestReport, quality: pl.DataFrame, max_rejected: float, min_completeness: float
+    account: IngestReport,
+    quality: pl.DataFrame,
+    max_rejected: float,
+    min_completeness: float,
+    max_conflicts: float = MAX_CONFLICTS,
 ) -> list[str]:
     """Hold a run against thresholds.
 
@@ -63,6 +67,7 @@ def find_breaches(
         quality: See `read_quality`.
         max_rejected: The largest part of the lines read that may be rejected.
         min_completeness: The smallest part of its grid that each series must have.
+        max_conflicts: The largest part of the bars that two paths share of which they may say different things.
 
     Returns:
         A sentence for each breach.
@@ -75,6 +80,9 @@ def find_breaches(
     for row in quality.filter(pl.col("completeness") < min_completeness).iter_rows(named=True):
         name = " ".join(row[column] for column in SERIES)
         found.append(f"{name} is {row['completeness']:.2%} complete; at least {min_completeness:.2%} was asked for")
+    for path, part in account.contradicting_more_than(max_conflicts).select("path", "contradicts").iter_rows():
+        told = f"{path} differs from another file on {part:.1%} of the bars that both state"
+        found.append(f"{told}; at most {max_conflicts:.1%} was asked for. `lakehouse conflicts` shows them")
     return found
 
 
