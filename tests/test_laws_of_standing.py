@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import shutil
 import tempfile
+import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from histories import MODIFIED, examples, lines
+import pytest
+from histories import MODIFIED, examples, lines, overlapping_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import Revision, Statement, read_lines
-from writers import fresh_lake, put
+from writers import Writer, deliver, fresh_lake, put
 
-from lakehouse import Lake, ingest
-from lakehouse.bronze import withdraw
+from lakehouse import Lake, ingest, withdraw
 from lakehouse.errors import InputError
 
 laws = partial(settings, deadline=None, suppress_health_check=list(HealthCheck))
@@ -133,3 +137,88 @@ def test_bronze_is_a_function_of_what_stands(history: list[tuple[str, Any]]) -> 
     """Law 9, after each step of a history; and a run with nothing new adds no version."""
     with tempfile.TemporaryDirectory() as folder:
         play(history, Path(folder, "lake"))
+
+
+def state(lake: Lake) -> tuple[Any, ...]:
+    """What must not depend on how the lake came to be."""
+    names = ["symbol", "open_time", "open", "volume"]
+    rows = lake.bronze.scan().select(*names, "_file", "_line").sort("symbol", "open_time").collect().rows()
+    said = lake.conflicts.scan().select(names).sort(names).collect().rows() if lake.conflicts.exists() else []
+    ledger = lake.ledger.scan().filter(status="loaded").select("path").sort("path").collect().rows()
+    return rows, said, ledger
+
+
+@pytest.mark.parametrize("wanted", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_withdrawal_that_is_killed_at_any_moment_is_ended_by_the_next_run(wanted: int, tmp_path: Path) -> None:
+    """Law 6: the ledger says what was begun; the run that follows ends it, or it never was."""
+    files, chance, pattern = overlapping_files(), random.Random(9), "*-fixed*"
+    whole = fresh_lake(tmp_path / "whole", files)
+    ingest(whole)
+    before = state(whole)
+    began = time.perf_counter()
+    withdraw(Lake(shutil.copytree(tmp_path / "whole", tmp_path / "after")), pattern)
+    seconds, after = time.perf_counter() - began, state(Lake(tmp_path / "after"))
+    kept = {path: file for path, file in files.items() if "-fixed" not in path}
+    fresh = fresh_lake(tmp_path / "fresh", kept)
+    ingest(fresh)
+    assert after == state(fresh)
+    kills, ended, coming = 0, set[bool](), Writer()
+    while kills < wanted or (len(ended) < 2 and kills < 60):
+        root = Path(shutil.copytree(tmp_path / "whole", tmp_path / f"killed-{kills}"))
+        with coming as writer:
+            writer.ready().begin(root, 0, back=pattern)
+            coming = Writer()
+            killed = writer.end(chance.uniform(0, seconds)) is None
+        kills += killed
+        lake = Lake(root)
+        ingest(lake)
+        assert not lake.ledger.scan().filter(status="withdrawing").collect().height
+        found = state(lake)
+        assert found in (before, after)
+        ended.add(found == after)
+        shutil.rmtree(root)
+    with coming:
+        assert ended == {True, False}
+
+
+def test_a_withdrawal_beside_a_writer_ends_as_one_after_the_other(tmp_path: Path) -> None:
+    """Law 7: one process takes files back while another loads files that those confirm and overrule."""
+    files = overlapping_files()
+    first = {path: file for path, file in files.items() if "-2" not in path}
+    rest = {path: file for path, file in files.items() if path not in first}
+    fresh = fresh_lake(tmp_path / "fresh", {path: file for path, file in files.items() if "-1-fixed" not in path})
+    ingest(fresh)
+    lake = fresh_lake(tmp_path / "shared", first)
+    ingest(lake)
+    with Writer() as one, Writer() as other:
+        one.ready(), other.ready()
+        deliver(tmp_path / "shared", rest)
+        one.begin(tmp_path / "shared", 10_000)
+        other.begin(tmp_path / "shared", 0, back="*-1-fixed*")
+        assert (one.end(), other.end()) == (0, 0)
+    ingest(lake)
+    assert state(lake) == state(fresh)
+
+
+def test_what_rests_on_a_file_that_is_taken_back_meanwhile_is_decided_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Law 7: a late line loses against a file that confirmed the bar; before it is entered, that one is withdrawn."""
+    names = [f"binance/BTCUSDT-1h-{name}.csv" for name in ("a", "late", "z")]
+    lake = fresh_lake(tmp_path, {names[0]: (lines([1]), MODIFIED)})
+    ingest(lake)
+    deliver(tmp_path, {names[2]: (lines([1]), MODIFIED + 9)})
+    ingest(lake)
+    deliver(tmp_path, {names[1]: (lines([1], salt=7), MODIFIED + 5)})
+    module = import_module("lakehouse.bronze.ingest")
+    enter = module._write_ledger
+
+    def enter_late(*args: Any) -> Any:
+        monkeypatch.setattr(module, "_write_ledger", enter)
+        withdraw(Lake(tmp_path), names[2])
+        return enter(*args)
+
+    monkeypatch.setattr(module, "_write_ledger", enter_late)
+    report = ingest(lake)
+    assert (report.updated, report.overruled) == (1, 0)
+    assert lake.bronze.scan().collect()["volume"].to_list() == [7.0]
