@@ -33,7 +33,7 @@ class Writer:
         return self
 
     def begin(self, root: Path, batch_bytes: int, inbox: Path | str = "", back: str = "") -> None:
-        """Let it ingest root; or each file of `inbox`, moved into raw/ one by one; or take `back` what is like a pattern."""
+        """Let it ingest root; or each file of `inbox`, moved into raw/ one by one; or take `back` a pattern."""
         print(root, batch_bytes, inbox, back, sep="\t", file=self.process.stdin, flush=True)
 
     def end(self, seconds: float = 120) -> int | None:
