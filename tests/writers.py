@@ -78,7 +78,7 @@ def write_together(root: Path, batch_bytes: int, inboxes: Sequence[Path | str]) 
             writer.ready()
         for writer, inbox in zip(writers, inboxes, strict=True):
             writer.begin(root, batch_bytes, inbox)
-        assert [writer.end() for writer in writers] == [0] * len(writers)
+        assert [writer.end(600) for writer in writers] == [0] * len(writers)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from lakehouse.bronze.account import MAX_CONFLICTS, IngestFailed, IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import Batch, read_batches
 from lakehouse.bronze.ingest import ingest, prepare, write_batch
-from lakehouse.bronze.plan import Plan, plan
+from lakehouse.bronze.plan import Plan, plan, remember
 from lakehouse.bronze.withdraw import withdraw
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "plan",
     "prepare",
     "read_batches",
+    "remember",
     "report_of",
     "withdraw",
     "write_batch",

@@ -17,7 +17,7 @@ from lakehouse.bronze.settle import Partition
 from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
-from lakehouse.raw import Block, FileChanged, hash_file
+from lakehouse.raw import Block, FileChanged, RawFile, hash_file
 from lakehouse.recognise import BLOCK_BYTES, Opened, declared_for, open_file
 
 BATCH_BYTES = 64 * 2**20
@@ -121,7 +121,7 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             except FileRefused as error:
                 batch.forget(account)
                 account.status, account.error = "failed", str(error)
-                account.sha256 = account.sha256 or _hash_if_readable(lake, item.file.path)
+                account.sha256 = account.sha256 or item.sha256 or _hash_if_readable(lake, item.file)
             except FileChanged:
                 batch.forget(account)
                 account.status, account.error = DEFERRED, "written to while it was read; the next run takes it"
@@ -148,9 +148,9 @@ def _open(
             yield before
 
 
-def _hash_if_readable(lake: Lake, path: str) -> str:
+def _hash_if_readable(lake: Lake, file: RawFile) -> str:
     try:
-        return hash_file(lake.raw, path)
+        return "" if file.problem else hash_file(lake.raw, file.path)
     except (OSError, BaseError):
         return ""
 

@@ -68,6 +68,7 @@ def ingest(
         done += batch.size
         if on_progress:
             on_progress(done, todo.size)
+    remember(lake, todo, rows)
     return report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
 
 
@@ -83,7 +84,6 @@ def prepare(lake: Lake, again: str, run_id: str) -> Plan:
         What is to be read.
     """
     todo = plan(lake, again)
-    remember(lake, todo)
     if todo.taken_back or todo.unfinished or todo.reranked:
         with writing(lake.root):
             if todo.taken_back:

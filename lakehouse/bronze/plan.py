@@ -2,19 +2,22 @@
 
 The ledger tells what a file's stat was when it was taken. A file whose stat has changed and whose bytes have not (a
 copy, a checkout, a `touch`) is nothing new and adds no version to any table, so what was hashed in vain is remembered
-beside the tables, in `bronze/seen.parquet`. That is a cache: without it the same files are hashed once more.
+beside the tables, in `bronze/seen.parquet`. That is a cache: without it the same files are hashed once more. Large
+files that were refused stand there too: they fail at every run, but are not unpacked for it while nothing has changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import io
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import obstore
 import polars as pl
@@ -23,8 +26,8 @@ from obstore.exceptions import BaseError
 from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.raw import RawFile, hash_file, list_files
-from lakehouse.recognise import Declared, declared_for, load_sources
+from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_files
+from lakehouse.recognise import Declared, declared_for, how_redeclared, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 BATCH_FILES = 500
@@ -34,17 +37,49 @@ _SEEN_SCHEMA: dict[str, pl.DataType] = {
     "size": pl.Int64(),
     "modified_at": pl.Datetime("us", "UTC"),
     "sha256": pl.String(),
+    "refused": pl.String(),
+    "rules": pl.String(),
 }
-_Last = tuple[int, dt.datetime, str, dt.datetime, Mapping[str, str | None], str, str | None]  # see `_last_revisions`
+LARGE = 2**20  # bytes, packed: to refuse what is smaller once more costs nothing
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
+
+
+class _Last(NamedTuple):
+    """What the ledger says of a path: of its last revision that did not fail."""
+
+    size: int
+    modified_at: dt.datetime | None
+    sha256: str
+    stated_at: dt.datetime | None
+    identity: Mapping[str, str | None]
+    status: str
+    declared: str | None
+
+
+_NEVER = _Last(-1, None, "", None, {}, "", None)
+
+
+class _Seen(NamedTuple):
+    """What was read in vain: it was nothing new, or `refused` tells why it did not load, and `rules` by what."""
+
+    path: str
+    size: int
+    modified_at: dt.datetime
+    sha256: str
+    refused: str = ""
+    rules: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A file to ingest. Statements win by `rank`, then `stated_at`, then path, then line."""
+    """A file to ingest. Statements win by `rank`, then `stated_at`, then path, then line.
+
+    One that is refused unread, as it was before, has its `problem` and comes with its hash.
+    """
 
     file: RawFile
     stated_at: dt.datetime
+    sha256: str = ""
     rank: int = 0
 
 
@@ -101,86 +136,69 @@ def plan(lake: Lake, again: str = "") -> Plan:
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
     listed = list_files(lake.raw)
-    changed, reranked = _redeclared(known, {file.path for file in listed}, sources)
+    how = {path: how_redeclared(path, sources, row.declared, row.identity) for path, row in known.items()}
+    changed = {path for path in how if how[path] == "other"} & {file.path for file in listed}
+    reranked = [path for path in how if how[path] == "rank" and known[path].status == "loaded"]
     files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
         raise InputError(
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
         )
     for file in files:
-        last = known.get(file.path)
         rank = declared_for(file.path, sources).rank(file.path)
-        if last is None:
-            pending.append(Pending(file, file.modified_at, rank))
-            continue
-        size, modified_at, sha256, stated_at, *_ = last
         asked = fnmatchcase(file.path, again) or file.path in changed
+        size, modified_at, sha256, stated_at, *_ = known.get(file.path, _NEVER)
         known_stat = (file.size, file.modified_at) == (size, modified_at)
-        settled = now - file.modified_at > RACY
-        if not asked and settled and (known_stat or remembered.get(file.path) == (file.size, file.modified_at, sha256)):
-            continue
-        same = _sha256(lake, file) == sha256
-        if same and not asked:
-            seen += [(file, sha256)] if settled and not known_stat else []
+        trusted = now - file.modified_at > RACY and not asked  # the stat tells all
+        held = remembered.get(file.path)
+        if not trusted or (held and (held.size, held.modified_at) != (file.size, file.modified_at)):
+            held = None
+        if trusted and sha256 and (known_stat or (held and held.sha256 == sha256)):
             continue
         # A new revision is newer than the path's older one, whatever the clock says. The same one, read once more, is
         # as new as it was: asking again must not change who wins.
-        newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1))
-        pending.append(Pending(file, stated_at if same else newer, rank))
+        newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1)) if stated_at else file.modified_at
+        if held and held.refused and held.rules == _rules(lake, file.path, sources):
+            pending.append(Pending(replace(file, problem=held.refused), newer, held.sha256))
+        elif not (stated_at and _sha256(lake, file) == sha256):
+            pending.append(Pending(file, newer, rank=rank))
+        elif asked:
+            pending.append(Pending(file, stated_at, rank=rank))
+        elif trusted:
+            seen.append((file, sha256))
     pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
-    unfinished = any(status == "withdrawing" for *_, status, _ in known.values())
-    taken_back = tuple(path for path, stands in changed.items() if stands)
+    begun = any(row.status == "withdrawing" for row in known.values())
+    back = tuple(path for path in sorted(changed) if known[path].status == "loaded")
     untouched = len(files) - len(pending)
-    return Plan(tuple(pending), untouched, tuple(sources), taken_back, tuple(reranked), unfinished, tuple(seen))
+    return Plan(tuple(pending), untouched, tuple(sources), back, tuple(reranked), begun, tuple(seen))
 
 
-def _redeclared(
-    known: Mapping[str, _Last], there: Set[str], sources: Sequence[Declared]
-) -> tuple[dict[str, bool], list[str]]:
-    """Files of which sources.toml says something else than when they were taken.
-
-    Returns:
-        Those that are in raw/ and are something else now, each with whether something of it stands in the table; and
-        those that have another rank only.
-    """
-    changed, reranked = dict[str, bool](), list[str]()
-    for path, (*_, identity, status, was) in known.items():
-        now = declared_for(path, sources).as_text(path)
-        after: dict[str, str] = json.loads(now)
-        if was is None:  # an older version of this program took it: what it was taken as is all there is
-            differs = any(_folded(after[name]) != _folded(identity[name]) for name in identity if name in after)
-            if path in there and ("ignore" in after or differs):
-                changed[path] = status == "loaded"
-            continue
-        if was == now:
-            continue
-        before: dict[str, str] = json.loads(was)
-        before.pop("rank", None), after.pop("rank", None)
-        if before == after and status == "loaded":
-            reranked.append(path)
-        elif before != after and path in there:
-            changed[path] = status == "loaded"
-    return changed, reranked
-
-
-def remember(lake: Lake, todo: Plan) -> None:
-    """Keep what was hashed and found to be nothing new, so that the next run need not hash it.
+def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what need not be read again: what was found to be nothing new, and what is large and was refused.
 
     Args:
         lake: The lake.
-        todo: The plan that found it.
+        todo: The plan that has been carried out.
+        done: The rows of the ledger that it led to.
     """
-    if not todo.seen or not lake.ledger.exists():
+    held = _read_seen(lake)
+    found = {file.path: _Seen(file.path, file.size, file.modified_at, sha256) for file, sha256 in todo.seen}
+    for row in done:
+        settled = row["ingested_at"] - row["modified_at"] > RACY
+        # What the system refused, it may give the next time.
+        if row["status"] == "failed" and row["size"] >= LARGE and settled and not row["error"].startswith(UNREADABLE):
+            told = {name: row[name] for name in ("path", "size", "modified_at", "sha256")}
+            rules = _rules(lake, row["path"], todo.sources)
+            found[row["path"]] = _Seen(**told, refused=row["error"], rules=rules)
+    if found.items() <= held.items() or not lake.ledger.exists():
         return
-    rows = {path: (path, *rest) for path, rest in _read_seen(lake).items()}
-    rows |= {file.path: (file.path, file.size, file.modified_at, sha256) for file, sha256 in todo.seen}
     buffer = io.BytesIO()
-    pl.DataFrame([*rows.values()], schema=_SEEN_SCHEMA, orient="row").write_parquet(buffer)
-    with contextlib.suppress(BaseError, OSError):  # a lake that cannot be written to hashes again, as it did before
+    pl.DataFrame([*(held | found).values()], schema=_SEEN_SCHEMA, orient="row").write_parquet(buffer)
+    with contextlib.suppress(BaseError, OSError):  # a lake that cannot be written to reads again, as it did before
         obstore.put(open_store(lake.uri("bronze")), SEEN, buffer.getvalue())
 
 
-def _read_seen(lake: Lake) -> dict[str, tuple[int, dt.datetime, str]]:
+def _read_seen(lake: Lake) -> dict[str, _Seen]:
     if not lake.ledger.exists():
         return {}
     try:
@@ -188,7 +206,20 @@ def _read_seen(lake: Lake) -> dict[str, tuple[int, dt.datetime, str]]:
         rows = pl.read_parquet(io.BytesIO(bytes(held))).select(*_SEEN_SCHEMA).iter_rows()
     except (BaseError, OSError, pl.exceptions.PolarsError):  # none yet, or not ours: it is a cache
         return {}
-    return {path: (size, modified_at, sha256) for path, size, modified_at, sha256 in rows}
+    return {row[0]: _Seen(*row) for row in rows}
+
+
+def _rules(lake: Lake, path: str, sources: Sequence[Declared]) -> str:
+    """A digest of all that says whether a file is refused, but the file: our code, what is wanted, what is declared."""
+    dataset = lake.dataset
+    wanted = (dataset.name, dataset.synonyms, dataset.positional, dataset.refusals, declared_for(path, sources))
+    return hashlib.sha256(f"{_code()} {wanted}".encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    return hashlib.sha256(code).hexdigest()
 
 
 def _sha256(lake: Lake, file: RawFile) -> str:
@@ -214,7 +245,7 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
         yield batch
 
 
-def _last_revisions(lake: Lake) -> dict[str, _Last]:
+def _last_revisions(lake: Lake) -> Mapping[str, _Last]:
     if not lake.ledger.exists():
         return {}
     identity = pl.struct("market", "symbol", "interval")
@@ -226,8 +257,4 @@ def _last_revisions(lake: Lake) -> dict[str, _Last]:
         .select(*("path", "size", "modified_at", "sha256", "stated_at"), identity, "status", "declared")
         .collect()
     )
-    return {path: tuple(rest) for path, *rest in last.iter_rows()}
-
-
-def _folded(word: str | None) -> str:
-    return re.sub(r"[^a-z0-9]", "", (word or "").lower())
+    return {path: _Last(*rest) for path, *rest in last.iter_rows()}

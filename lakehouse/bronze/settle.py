@@ -55,20 +55,19 @@ class Settled:
         for rows, number in statements["_file_number"].rle().struct.unnest().iter_rows():
             self.counts[number, outcome] += rows
 
-    def meet(self, both: pl.DataFrame, dataset: Dataset, old: str = "_won") -> None:
+    def meet(self, both: pl.DataFrame, dataset: Dataset) -> None:
         """Count how often files agree, and keep what they say where they do not.
 
         Args:
-            both: Statements, `_differs`, and what they are held against, its columns with the suffix `old`.
+            both: Statements and, with `_won`, what they are held against; `_differs`; and `_lost`, whether they lost.
             dataset: Whose.
-            old: Which of the two lost says `_lost`, true for the one without the suffix.
         """
-        counts = both.group_by("_file", f"_file{old}").agg(pl.len(), pl.col("_differs").sum())
-        for path, other, bars, differ in counts.filter(pl.col("_file") != pl.col(f"_file{old}")).iter_rows():
+        counts = both.group_by("_file", "_file_won").agg(pl.len(), pl.col("_differs").sum())
+        for path, other, bars, differ in counts.filter(pl.col("_file") != pl.col("_file_won")).iter_rows():
             known = self.pairs.get((path, other), (0, 0))
             self.pairs[path, other] = (known[0] + bars, known[1] + differ)
         columns = [*dataset.values, *WHERE]
-        for lost, here, there in ((True, "", old), (False, old, "")):
+        for lost, here, there in ((True, "", "_won"), (False, "_won", "")):
             frame = both.filter("_differs", pl.col("_lost") == lost)
             if frame.height:
                 mine = [pl.col(f"{name}{here}").alias(name) for name in columns]
@@ -106,7 +105,7 @@ def settle(
         gone = taken_back.get(partition)
         frames = [frame for frame in statements.get(partition, []) if frame.height]
         if not frames:
-            _delete(gone, None, where, dataset, settled)
+            _delete(gone, where, dataset, settled)
             continue
         winners, losers = _newest(frames, dataset)
         here = stats.filter([pl.col(name) == value for name, value in where.items()])
@@ -123,9 +122,8 @@ def settle(
         if losers.height:
             _judge(losers, standing, dataset, settled)
         if gone is not None:
-            won = pl.col(*dataset.values, *WHERE).name.suffix("_won")
-            settled.standing.append(standing.select(*dataset.key, won))
-        _delete(gone, winners, where, dataset, settled)
+            settled.standing.append(_as_won(standing, dataset))
+            _delete(gone.join(winners, on=dataset.key, how="anti"), where, dataset, settled)
     return settled
 
 
@@ -144,30 +142,24 @@ def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset) -> tuple[pl.DataFr
 
 def _judge(losers: pl.DataFrame, standing: pl.DataFrame, dataset: Dataset, settled: Settled) -> None:
     """Tell those of a batch that lost and agreed with what stands from those that said something else."""
-    won = standing.select(*dataset.key, pl.col(*dataset.values, *WHERE).name.suffix("_won"))
-    both = losers.join(won, on=dataset.key, how="left", maintain_order="left")
+    both = losers.join(_as_won(standing, dataset), on=dataset.key, how="left", maintain_order="left")
     both = both.with_columns(_differs=_differs(dataset, "_won"), _lost=pl.lit(True))
     settled.count("overruled", both.filter("_differs"))
     settled.count("superseded", both.filter(~pl.col("_differs")))
     settled.meet(both, dataset)
 
 
+def _as_won(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    return rows.select(*dataset.key, pl.col(*dataset.values, *WHERE).name.suffix("_won"))
+
+
 def _differs(dataset: Dataset, suffix: str) -> pl.Expr:
     return pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}{suffix}")) for name in dataset.values)
 
 
-def _delete(
-    gone: pl.DataFrame | None,
-    winners: pl.DataFrame | None,
-    where: Mapping[str, str],
-    dataset: Dataset,
-    settled: Settled,
-) -> None:
+def _delete(rows: pl.DataFrame | None, where: Mapping[str, str], dataset: Dataset, settled: Settled) -> None:
     """What was taken back, and nobody else states, goes."""
-    if gone is None or gone.is_empty():
-        return
-    rows = gone if winners is None else gone.join(winners, on=dataset.key, how="anti")
-    if rows.height:
+    if rows is not None and rows.height:
         settled.deleted.append(rows)
         times = rows[dataset.time]
         settled.spans.append(Span(where, dataset.time, times.min(), times.max()))
@@ -200,8 +192,7 @@ def _compare(
     gone: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """Hold statements against the rows that the table has in the same places; returns what stands in them then."""
-    before = old.select(*dataset.key, pl.exclude(dataset.key).name.suffix("_won"))
-    both = winners.join(before, on=dataset.key, how="left", maintain_order="left")
+    both = winners.join(_as_won(old, dataset), on=dataset.key, how="left", maintain_order="left")
     both = both.with_columns(_differs=_differs(dataset, "_won"), **_ranks(both, rank))
     same_file = (pl.col("_file") == pl.col("_file_won")) & (pl.col("_modified_at") == pl.col("_modified_at_won"))
     same_line = pl.col("_line") == pl.col("_line_won")
@@ -234,18 +225,15 @@ def _compare(
     for (name,), frame in judged.partition_by("_outcome", as_dict=True).items():
         settled.count(str(name), frame)
         rows = frame.select(dataset.schema.keys())
-        if name == "inserted" and gone is not None:  # in the place of what was taken back, or really new
-            updated = rows.join(gone, on=dataset.key, how="semi", maintain_order="left")
-            settled.inserted.append(rows.join(gone, on=dataset.key, how="anti", maintain_order="left"))
-        elif name == "inserted":
+        updated = rows if name == "updated" else rows.clear()
+        if name == "inserted":
+            if gone is not None:  # what comes in the place of a row that was taken back updates it
+                updated = rows.join(gone, on=dataset.key, how="semi", maintain_order="left")
+                rows = rows.join(gone, on=dataset.key, how="anti", maintain_order="left")
             settled.inserted.append(rows)
-            continue
-        elif name == "updated":
-            updated = rows
-        else:
-            continue
-        settled.updated.append(updated)
-        settled.spans += _narrowed(spans, updated[dataset.time])
+        if updated.height:
+            settled.updated.append(updated)
+            settled.spans += _narrowed(spans, updated[dataset.time])
     stays = pl.col("_outcome").is_in(["overruled", "superseded", "unchanged"])
     final = [pl.when(stays).then(f"{name}_won").otherwise(name).alias(name) for name in (*dataset.values, *WHERE)]
     return judged.select(*dataset.key, *final)

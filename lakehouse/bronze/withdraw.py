@@ -184,7 +184,7 @@ def _read_standing(
         (path, sha): at for path, sha, at in near.sort("stated_at").select("path", "sha256", "stated_at").iter_rows()
     }
     newest = {path: at for (path, _), at in stated.items()}
-    pending = [Pending(f, newest[f.path], plan.rank(f.path)) for f in list_files(lake.raw) if f.path in newest]
+    pending = [Pending(f, newest[f.path], rank=plan.rank(f.path)) for f in list_files(lake.raw) if f.path in newest]
     pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
     todo = Plan(tuple(pending), 0, plan.sources)
     for batch in read_batches(lake, todo):

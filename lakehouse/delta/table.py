@@ -7,15 +7,15 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import polars as pl
-from deltalake import DeltaTable, Schema
+from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from lakehouse.delta.commits import commit_properties, guarded
 from lakehouse.delta.diff import ROUNDING, diff_versions
-from lakehouse.delta.failures import writing
+from lakehouse.delta.failures import refuse_file, writing
 from lakehouse.delta.history import live_versions, read_versions, version_at
 from lakehouse.delta.spans import file_stats
-from lakehouse.delta.stores import OpenedTable, open_version
+from lakehouse.delta.stores import OpenedTable, open_version, read_columns, widen
 from lakehouse.delta.upkeep import compact, configuration, remove_unused, tidy
 from lakehouse.errors import VersionError
 
@@ -48,7 +48,8 @@ class Table:
         return f"Table({self.name!r}, {self.uri!r})"
 
     def exists(self) -> bool:
-        """Whether anything was ever written to it."""
+        """Whether anything was ever written to it; a LakeError if a file stands where its folder must be."""
+        refuse_file(self.uri)
         return DeltaTable.is_deltatable(self.uri)
 
     def open(self) -> DeltaTable:
@@ -56,7 +57,9 @@ class Table:
 
         Raises:
             VersionError: There is no table yet.
+            LakeError: A file stands where its folder must be.
         """
+        refuse_file(self.uri)
         try:
             return OpenedTable(self.uri)
         except TableNotFoundError as error:
@@ -65,7 +68,7 @@ class Table:
     def open_or_create(self) -> DeltaTable:
         """Open the latest version; an empty table is made if there is none."""
         try:
-            return self._widened(self.open())
+            return widen(self.open(), self.schema)
         except VersionError:
             empty = pl.DataFrame(schema=self.schema).to_arrow()
             return OpenedTable.create(
@@ -76,19 +79,9 @@ class Table:
                 configuration=dict(configuration(self.retention_days)),
             )
 
-    def _widened(self, table: DeltaTable) -> DeltaTable:
-        """Give a table of an older lake the columns that it lacks; they are null in its rows."""
-        known = {field.name for field in table.schema().fields}
-        if lacking := {name: dtype for name, dtype in self.schema.items() if name not in known}:
-            table.alter.add_columns(Schema.from_arrow(pl.DataFrame(schema=lacking).to_arrow().schema).fields)
-        return table
-
     def read(self, opened: DeltaTable) -> pl.LazyFrame:
         """Read an opened version of this table; columns that it lacks, being older than they are, are null."""
-        rows = pl.scan_delta(opened)
-        known = rows.collect_schema()
-        lacking = {n: pl.lit(None).cast(dtype) for n, dtype in self.schema.items() if n not in known}
-        return rows.with_columns(**lacking).select(self.schema.keys())
+        return read_columns(opened, self.schema)
 
     def version(self) -> int:
         """The latest version; -1 if there is no table yet."""
@@ -136,9 +129,8 @@ class Table:
         try:
             return changes.collect()
         except FileNotFoundError as error:
-            raise VersionError(
-                f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
-            ) from error
+            told = f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
+            raise VersionError(told) from error
 
     def at(self, version: int) -> DeltaTable:
         """Open a version as deltalake's own object.
@@ -221,7 +213,7 @@ class Table:
         return base.version()
 
     def optimize(self) -> int:
-        """Join small files, so that reading is fast again; no row changes.
+        """Join small files, rows sorted by key, so that reading is fast again; no row changes.
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
@@ -231,7 +223,7 @@ class Table:
             LakeError: The table cannot be written.
         """
         with writing(self.uri):
-            return guarded(lambda: compact(self.open()))
+            return guarded(lambda: compact(self.open(), self.key, self.partition))
 
     def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
         """Look after the table by the writer that has just committed; see `upkeep.tidy`.
@@ -240,7 +232,7 @@ class Table:
             committed: The version that was written.
             touched: Rows whose partition columns tell where.
         """
-        tidy(committed, self.partition, touched.select(self.partition), self.retention_days)
+        tidy(committed, self.key, self.partition, touched.select(self.partition), self.retention_days)
 
     def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
         """Remove the files that the latest version does not need. Older versions cannot be read then.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -114,6 +115,28 @@ def _read_time(word: pl.Expr, time_format: str, zone: str) -> dt.datetime | None
 def declared_for(path: str, sources: Sequence[Declared]) -> Declared:
     """Find the first declaration whose glob matches a path; an empty one if none does."""
     return next((s for s in sources if fnmatch.fnmatchcase(path, s.glob)), Declared())
+
+
+def how_redeclared(path: str, sources: Sequence[Declared], was: str | None, identity: Mapping[str, str | None]) -> str:
+    """Tell whether the declarations now say something else of a file than when it was taken.
+
+    Args:
+        path: The file.
+        sources: What is declared now.
+        was: `Declared.as_text` of then; None if an older version of this program took it, which did not write it down.
+        identity: The market, symbol and interval that it was taken as, which then have to do.
+
+    Returns:
+        "other" if it is to be read in another way or ignored, "rank" if its rank alone has changed, else "".
+    """
+    now: dict[str, Any] = json.loads(declared_for(path, sources).as_text(path))
+    if was is None:
+        folded = {name: re.sub(r"[^a-z0-9]", "", (word or "").lower()) for name, word in identity.items()}
+        said = {name: re.sub(r"[^a-z0-9]", "", str(now.get(name, "")).lower()) for name in identity}
+        return "other" if now.get("ignore") or any(said[n] and said[n] != folded[n] for n in folded) else ""
+    before: dict[str, Any] = json.loads(was)
+    ranks = before.pop("rank", 0), now.pop("rank", 0)
+    return "other" if before != now else "rank" if ranks[0] != ranks[1] else ""
 
 
 def load_sources(store: ObjectStore) -> list[Declared]:
