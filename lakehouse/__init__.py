@@ -9,9 +9,11 @@ lake.bronze.versions()             # what happened, when, by which run
 refresh_silver(lake)               # a regular grid, gaps and outliers flagged; costs what has changed
 refresh_gold(lake)                 # days, weeks and months
 lake.quarantine.scan().collect()   # the lines that were rejected, and why
+lake.conflicts.scan().collect()    # what files say otherwise than the table, and why the table's values stand
+withdraw(lake, "2024/*")           # take back what some files stated
 """
 
-from lakehouse.bronze import IngestReport, ingest
+from lakehouse.bronze import IngestReport, ingest, withdraw
 from lakehouse.delta import Table
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
@@ -26,4 +28,5 @@ __all__ = [
     "ingest",
     "refresh_gold",
     "refresh_silver",
+    "withdraw",
 ]

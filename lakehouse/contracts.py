@@ -85,7 +85,7 @@ class Revision(dy.Schema):
 
     A revision stands here once, or once more each time it was rolled back and taken again.
 
-    Law 1: read = inserted + updated + unchanged + superseded + rejected.
+    Law 1: read = inserted + updated + unchanged + superseded + overruled + rejected.
     """
 
     path = dy.String()  # below raw/
@@ -103,11 +103,18 @@ class Revision(dy.Schema):
     inserted = dy.Int64()
     updated = dy.Int64()
     unchanged = dy.Int64()
-    superseded = dy.Int64()
+    superseded = dy.Int64()  # lost against a newer statement that says the same
+    overruled = dy.Int64()  # lost against a newer statement that says something else
     rejected = dy.Int64()
     skipped = dy.Int64()  # header, banner and blank lines; not in `read`
-    status = dy.String(check=lambda c: c.is_in(["loaded", "empty", "failed", "rolled_back"]))
+    status = dy.String(
+        check=lambda c: c.is_in(["loaded", "empty", "failed", "rolled_back", "withdrawing", "withdrawn"])
+    )
     error = dy.String(nullable=True)
+    note = dy.String(nullable=True)  # what was decided and cannot be proved
+    contradicts = dy.Float64(nullable=True)  # the part of the bars it shares with another path on which both disagree
+    declared = dy.String(nullable=True)  # what sources.toml said of it, as JSON; null if nobody wrote it down
+    withdrawn_version = dy.Int64(nullable=True)  # of bronze, after all that it stated was taken back
     bronze_version = dy.Int64(nullable=True)  # the table's version after the file
     run_id = dy.String()
     ingested_at = _time()
@@ -165,7 +172,7 @@ class GoldBar(dy.Schema):
     outliers = dy.Int64(min=0)
 
 
-COUNTS = ("read", "inserted", "updated", "unchanged", "superseded", "rejected")
+COUNTS = ("read", "inserted", "updated", "unchanged", "superseded", "overruled", "rejected")
 PROVENANCE = tuple(Provenance.column_names())
 
 

@@ -72,7 +72,7 @@ class Lake:
     def bronze(self) -> Table:
         """The rows that raw/ states; see `contracts.Candle`."""
         name, schema = f"bronze/{self.dataset.name}", self.dataset.schema
-        uri, on_restore = self.uri(*name.split("/")), partial(_mark_rolled_back, self.ledger)
+        uri, on_restore = self.uri(*name.split("/")), partial(_follow_restore, self)
         return Table(name, uri, schema, self.dataset.key, self.dataset.partition, None, on_restore, self.retention_days)
 
     @property
@@ -84,6 +84,18 @@ class Lake:
     def ledger(self) -> Table:
         """One row for each file revision that was handled; see `contracts.Revision`."""
         return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at", "bronze_version"))
+
+    @property
+    def conflicts(self) -> Table:
+        """What files state for a bar and the bar does not show: each set of values once, and where it was stated.
+
+        `_file_won` and `_line_won` tell where the bar's own values come from, and `why` why they stand. Of each series
+        and month the first 1,000 such bars are kept; the ledger counts them all, as `overruled` and `updated`.
+        """
+        schema = {name: dtype for name, dtype in self.dataset.schema.items() if name != "_ingested_at"}
+        schema |= {"_file_won": pl.String(), "_line_won": pl.Int64(), "why": pl.String()}
+        key, uri = (*self.dataset.key, "_file", "_sha256", "_line"), self.uri("bronze", "conflicts")
+        return Table("bronze/conflicts", uri, schema, key, retention_days=self.retention_days)
 
     @property
     def silver(self) -> Table:
@@ -141,23 +153,44 @@ def _resolve(root: str) -> str:
     )
 
 
-def _mark_rolled_back(ledger: Table, live: Set[int]) -> None:
-    """Mark each revision as loaded or rolled back.
+def _follow_restore(lake: Lake, live: Set[int]) -> None:
+    """Mark each revision as loaded, rolled back or withdrawn, and let bronze/conflicts go back as well.
 
     A commit is made in any case: a writer that is about to enter a revision then meets it, and looks again.
 
     Args:
-        ledger: The ledger.
+        lake: The lake.
         live: The versions of bronze whose commits it holds, see `history.live_versions`.
     """
-    if ledger.exists():
-        guarded(lambda: _mark(ledger, live))
+    if lake.ledger.exists():
+        guarded(lambda: _mark(lake.ledger, live))
+    if lake.conflicts.exists():
+        guarded(lambda: _restore_conflicts(lake.conflicts, max(live), lake.bronze.version()))
+
+
+def _restore_conflicts(table: Table, version: int, now: int) -> None:
+    """Bring conflicts to what they were at a version of the candles. Each commit notes on which it was decided."""
+    base, decided_on = table.open(), "lakehouse.bronze"
+    notes = {c["version"]: int(c[decided_on]) for c in base.history() if decided_on in c}
+    rows = table.read(base).collect()
+    if (then := max((v for v, on in notes.items() if on < version), default=0)) == base.version():
+        return
+    old = table.read(table.at(then)).collect()
+    come, gone = old.join(rows, on=table.key, how="anti"), rows.join(old, on=table.key, how="anti")
+    told = [*table.key, "_file_won", "_line_won", "why"]
+    updated = old.join(rows, on=table.key, how="semi").join(rows, on=told, how="anti")
+    notes_now: dict[str, str | int] = {"bronze": now, "operation": "RESTORE"}
+    commit(base, table.key, Changes(come, updated, gone), guards=[table.guard()], notes=notes_now)
 
 
 def _mark(ledger: Table, live: Set[int]) -> None:
-    base = ledger.open()
-    status = pl.when(pl.col("bronze_version").is_in(live)).then(pl.lit("loaded")).otherwise(pl.lit("rolled_back"))
-    rows = pl.scan_delta(base).filter(pl.col("status").is_in(["loaded", "rolled_back"])).select(ledger.schema.keys())
+    base = ledger.open_or_create()  # an older ledger gets the columns that it lacks
+    status = (
+        pl.when(pl.col("withdrawn_version").is_in(live)).then(pl.lit("withdrawn"))
+        .when(pl.col("bronze_version").is_in(live)).then(pl.lit("loaded"))
+        .otherwise(pl.lit("rolled_back"))
+    )  # fmt: skip
+    rows = ledger.read(base).filter(pl.col("status").is_in(["loaded", "rolled_back", "withdrawn"]))
     marked = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
     times = marked["stated_at"]
     changes = Changes(marked.clear(), marked, spans=[Span({}, "stated_at", times.min(), times.max())])

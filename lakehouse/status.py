@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 from deltalake import DeltaTable
 
-from lakehouse.bronze import plan
+from lakehouse.bronze import MAX_CONFLICTS, plan
 from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
 from lakehouse.errors import InputError
@@ -28,6 +28,8 @@ class Status:
         runs: run_id, at (Datetime, UTC), files, the counts of law 1 (Int64), failed; the latest first, five at most.
         failed: path, error: files whose last handling failed and that are still there.
         rolled_back: path, ingested_at (Datetime, UTC): files that a restore of bronze has undone.
+        withdrawn: path, ingested_at (Datetime, UTC): files of which all that they stated was taken back.
+        contradicting: path, contradicts (the part of the bars shared with another path that differ), note.
         waiting: path, size (Int64), modified_at (Datetime, UTC): what the next run would read.
         reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
     """
@@ -38,6 +40,8 @@ class Status:
     runs: pl.DataFrame
     failed: pl.DataFrame
     rolled_back: pl.DataFrame
+    withdrawn: pl.DataFrame
+    contradicting: pl.DataFrame
     waiting: pl.DataFrame
     reasons: pl.DataFrame
 
@@ -53,7 +57,8 @@ def read_status(lake: Lake) -> Status:
     """
     pending = [p.file for p in plan(lake).pending]
     layers = (lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly)
-    opened = {t.name: t.open() for t in (lake.bronze, lake.quarantine, lake.ledger, *layers) if t.exists()}
+    bronze = (lake.bronze, lake.quarantine, lake.ledger, lake.conflicts)
+    opened = {t.name: t.open() for t in (*bronze, *layers) if t.exists()}
     handled = _read(lake.ledger, opened)
     order = ["stated_at", pl.col("status") != "rolled_back", "ingested_at"]
     latest = handled.sort(order).unique("path", keep="last", maintain_order=True)
@@ -83,12 +88,16 @@ def read_status(lake: Lake) -> Status:
         .sort("lines", "reason", descending=[True, False])
     )
     tables = [_read_table(t, opened) for t in (lake.bronze, lake.quarantine, lake.ledger)]
-    tables += [_read_table(t, opened) for t in layers if t.name in opened]
+    tables += [_read_table(t, opened) for t in (lake.conflicts, *layers) if t.name in opened]
     rolled_back = undone.select("path", "ingested_at")
+    withdrawn = latest.filter(status="withdrawn").select("path", "ingested_at")
+    contradicting = latest.filter(pl.col("contradicts") > MAX_CONFLICTS, status="loaded")
+    contradicting = contradicting.select("path", "contradicts", "note")
     consumed = pl.concat([_read_layer(t, opened) for t in layers if t is not layers[1]])
     errors = failed.select("path", "error")
     series = _read_series(lake, opened.get(lake.bronze.name))
-    return Status(pl.concat(tables), consumed, series, runs, errors, rolled_back, waiting, reasons)
+    told = (rolled_back, withdrawn, contradicting, waiting, reasons)
+    return Status(pl.concat(tables), consumed, series, runs, errors, *told)
 
 
 def read_series(lake: Lake) -> pl.DataFrame:
@@ -131,7 +140,7 @@ def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
 def _read(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
     if table.name not in opened:
         return pl.DataFrame(schema=table.schema)
-    return pl.scan_delta(opened[table.name]).select(table.schema.keys()).collect()
+    return table.read(opened[table.name]).collect()
 
 
 def _read_layer(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:

@@ -75,10 +75,10 @@ class Oracle:
         present = {(path, r.sha256) for path, r in last.items() if path in raw and _sha256(raw[path][0]) == r.sha256}
         for key, claims in told.items():
             claims.sort(key=lambda claim: claim[0].order)
-            for _, revision in claims[:-1]:
-                revision.counts["superseded"] += 1
             newest, revision = claims[-1]
             revision.counts[self._settle(newest, present)] += 1
+            for lost, its in claims[:-1]:
+                its.counts["superseded" if lost.values == self.rows[key].values else "overruled"] += 1
             self.stated[key] += [statement for statement, _ in claims]
         self.ledger += pending
         return pending
@@ -89,12 +89,12 @@ class Oracle:
             self.rows[new.key] = new
             return "inserted"
         if new.order < row.order:
-            return "superseded"
+            return "superseded" if new.values == row.values else "overruled"
         if new.values == row.values:
             return "unchanged"
         # What confirmed the row since counts too, as long as its file is still there to be read.
         if any(s.order > new.order for s in self.stated[new.key] if (s.order[1], s.sha256) in present):
-            return "superseded"
+            return "overruled"
         self.rows[new.key] = new
         return "updated"
 

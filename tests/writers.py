@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from lakehouse import Lake, ingest
+from lakehouse import Lake, ingest, withdraw
 
 
 class Writer:
@@ -32,9 +32,9 @@ class Writer:
         assert self.process.stdout.readline() == "ready\n"
         return self
 
-    def begin(self, root: Path, batch_bytes: int, inbox: Path | str = "") -> None:
-        """Let it ingest root; or each file of `inbox`, which it moves into raw/, one after the other."""
-        print(root, batch_bytes, inbox, sep="\t", file=self.process.stdin, flush=True)
+    def begin(self, root: Path, batch_bytes: int, inbox: Path | str = "", back: str = "") -> None:
+        """Let it ingest root; or each file of `inbox`, moved into raw/ one by one; or take `back` a pattern."""
+        print(root, batch_bytes, inbox, back, sep="\t", file=self.process.stdin, flush=True)
 
     def end(self, seconds: float = 600) -> int | None:
         """Wait until it is done; returns its exit code, None if it is still at work."""
@@ -83,8 +83,10 @@ def write_together(root: Path, batch_bytes: int, inboxes: Sequence[Path | str]) 
 
 def main() -> None:
     print("ready", flush=True)
-    root, batch_bytes, inbox = sys.stdin.readline().rstrip("\n").split("\t")
-    if not inbox:
+    root, batch_bytes, inbox, back = sys.stdin.readline().rstrip("\n").split("\t")
+    if back:
+        withdraw(Lake(root), back)
+    elif not inbox:
         ingest(Lake(root), batch_bytes=int(batch_bytes))
     for path in sorted(Path(inbox, "raw").rglob("*.csv")) if inbox else []:
         target = Path(root, "raw", path.relative_to(Path(inbox, "raw")))

@@ -1,11 +1,13 @@
 """Statements → candles: which files are new, which statement wins, and what became of every line."""
 
-from lakehouse.bronze.account import IngestFailed, IngestReport, report_of
+from lakehouse.bronze.account import MAX_CONFLICTS, IngestFailed, IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import Batch, read_batches
-from lakehouse.bronze.ingest import ingest, new_run_id, write_batch
+from lakehouse.bronze.ingest import ingest, prepare, write_batch
 from lakehouse.bronze.plan import Plan, plan, remember
+from lakehouse.bronze.withdraw import withdraw
 
 __all__ = [
+    "MAX_CONFLICTS",
     "Batch",
     "IngestFailed",
     "IngestReport",
@@ -13,8 +15,10 @@ __all__ = [
     "ingest",
     "new_run_id",
     "plan",
+    "prepare",
     "read_batches",
     "remember",
     "report_of",
+    "withdraw",
     "write_batch",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from lakehouse.contracts import COUNTS, Revision
 from lakehouse.errors import LakehouseError
 from lakehouse.raw import RawFile
 
+MAX_CONFLICTS = 0.5  # of the bars that two files share: what is more than a correction
 DEFERRED = "deferred"  # in a report only: written to while it was read, so left for the next run
 
 
@@ -31,15 +33,16 @@ class Account:
     last: dt.datetime | None = None
     status: str = "loaded"
     error: str | None = None
+    declared: str | None = None  # what sources.toml says of it
     counts: Counter[str] = field(default_factory=Counter)
+    pairs: dict[str, tuple[int, int]] = field(default_factory=dict)  # other path → bars of both, and those that differ
+    note: str | None = None
+    contradicts: float | None = None
     versions: set[int] = field(default_factory=set)  # of bronze, after each part of the file
 
     def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
         """The file as a row of the ledger; see `contracts.Revision`."""
-        counted = {
-            name: self.counts[name]
-            for name in ("read", "inserted", "updated", "unchanged", "superseded", "rejected", "skipped")
-        }
+        counted = {name: self.counts[name] for name in (*COUNTS, "skipped")}
         return {
             **{"path": self.file.path, "sha256": self.sha256, "size": self.file.size},
             **{"modified_at": self.file.modified_at, "stated_at": self.stated_at},
@@ -48,6 +51,12 @@ class Account:
             **{"first_open_time": self.first, "last_open_time": self.last},
             **counted,
             **{"status": self.status, "error": self.error, "bronze_version": max(self.versions)},
+            **{
+                "withdrawn_version": None,
+                "note": self.note,
+                "contradicts": self.contradicts,
+                "declared": self.declared,
+            },
             **{"run_id": run_id, "ingested_at": ingested_at},
         }
 
@@ -76,7 +85,7 @@ class IngestReport:
 
     @property
     def read(self) -> int:
-        """Data lines read: the sum of the five counts that follow."""
+        """Data lines read: the sum of the six counts that follow."""
         return self._sum("read")
 
     @property
@@ -96,8 +105,13 @@ class IngestReport:
 
     @property
     def superseded(self) -> int:
-        """Statements that lost against a newer one."""
+        """Statements that lost against a newer one which says the same."""
         return self._sum("superseded")
+
+    @property
+    def overruled(self) -> int:
+        """Statements that lost against a newer one which says something else."""
+        return self._sum("overruled")
 
     @property
     def rejected(self) -> int:
@@ -110,12 +124,26 @@ class IngestReport:
         return self.files.filter(pl.col("status") == "failed")
 
     @property
+    def contradicting(self) -> pl.DataFrame:
+        """The files that say other things of most bars that they share with another path; `note` names it."""
+        return self.contradicting_more_than(MAX_CONFLICTS)
+
+    def contradicting_more_than(self, part: float) -> pl.DataFrame:
+        """The files that say other things of more than this part of the bars that they share with another path."""
+        return self.files.filter(pl.col("contradicts") > part)
+
+    @property
     def complete(self) -> bool:
-        """Whether all that lay in raw/ has been taken: no file failed, none was deferred."""
+        """Whether all that lay in raw/ has been taken: no file failed, none was deferred; contradictions are apart."""
         return self.files.filter(pl.col("status").is_in(["failed", DEFERRED])).is_empty()
 
     def _sum(self, name: str) -> int:
         return int(self.files[name].sum())
+
+
+def new_run_id() -> str:
+    """A name for a run that sorts by time: `20250301T120000-1a2b3c`."""
+    return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 def report_of(rows: list[dict[str, object]], untouched: int, run_id: str, seconds: float) -> IngestReport:

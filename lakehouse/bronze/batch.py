@@ -104,7 +104,8 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
     for group in groups(todo.pending, batch_bytes):
         batch, held = Batch(), 0
         for item, opening in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
-            account = Account(item.file, item.stated_at, number)
+            declared = declared_for(item.file.path, todo.sources).as_text(item.file.path)
+            account = Account(item.file, item.stated_at, number, declared=declared)
             number += 1
             try:
                 opened = opening.result()

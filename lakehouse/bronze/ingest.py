@@ -1,7 +1,8 @@
 """raw/ into bronze: read what is new, settle which statements win, write it, keep the account.
 
-Order of writes: quarantine, candles, ledger; then upkeep. Each is idempotent by key, so a run that was killed between
-any two is healed by doing its files again; and that is what the next run does, because the ledger lacks them.
+Order of writes: quarantine, conflicts, candles, ledger; then upkeep. Each is idempotent by key, so a run that was
+killed between any two is healed by doing its files again, as the next run does: the ledger lacks them. Conflicts come
+before candles because what a row said before it is updated is nowhere else afterwards.
 """
 
 from __future__ import annotations
@@ -9,21 +10,25 @@ from __future__ import annotations
 import datetime as dt
 import json
 import time
-import uuid
+from collections import Counter
 from collections.abc import Callable
 
 import polars as pl
 from deltalake import DeltaTable
 
-from lakehouse.bronze.account import DEFERRED, Account, IngestReport, report_of
+from lakehouse.bronze.account import DEFERRED, Account, IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import BATCH_BYTES, Batch, read_batches
+from lakehouse.bronze.conflicts import judge_pairs, keep_conflicts
 from lakehouse.bronze.late import confirmed_by_newer
-from lakehouse.bronze.plan import plan, remember
-from lakehouse.bronze.settle import settle
+from lakehouse.bronze.plan import Plan, plan, remember
+from lakehouse.bronze.settle import Settled, settle
+from lakehouse.bronze.withdraw import TO_BE_STATED_ANEW, WITHDRAWALS, begin, finish, rerank
 from lakehouse.delta import Changes, Span, commit, guarded, live_versions, read_spans, writing
 from lakehouse.lake import Lake
 
-OUTCOMES = ("inserted", "updated", "unchanged", "superseded")
+OUTCOMES = ("inserted", "updated", "unchanged", "superseded", "overruled")
+AHEAD = dt.timedelta(hours=1)  # a clock may be wrong by so much; a file dated later silences its corrections
+BETWEEN = "a withdrawal came in between; the next run takes it"
 
 
 def ingest(
@@ -56,10 +61,10 @@ def ingest(
     """
     began = time.perf_counter()
     run_id = new_run_id()
-    todo = plan(lake, again)
+    todo = prepare(lake, again, run_id)
     done, rows = 0, list[dict[str, object]]()
     for batch in read_batches(lake, todo, batch_bytes):
-        rows += write_batch(lake, batch, run_id)
+        rows += write_batch(lake, batch, run_id, todo)
         done += batch.size
         if on_progress:
             on_progress(done, todo.size)
@@ -67,18 +72,37 @@ def ingest(
     return report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
 
 
-def new_run_id() -> str:
-    """A name for a run that sorts by time: `20250301T120000-1a2b3c`."""
-    return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+def prepare(lake: Lake, again: str, run_id: str) -> Plan:
+    """Plan a run; and take back, or weigh anew, what sources.toml now says something else of.
+
+    Args:
+        lake: The lake.
+        again: See `ingest`.
+        run_id: The run's name.
+
+    Returns:
+        What is to be read.
+    """
+    todo = plan(lake, again)
+    if todo.taken_back or todo.unfinished or todo.reranked:
+        with writing(lake.root):
+            if todo.taken_back:
+                begin(lake, dict.fromkeys(todo.taken_back, TO_BE_STATED_ANEW), run_id)
+            if todo.taken_back or todo.unfinished:
+                finish(lake, todo.sources, run_id)
+            if todo.reranked:
+                rerank(lake, todo.reranked, todo.sources, run_id)
+    return todo
 
 
-def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]]:
-    """Write one batch: quarantine, candles, ledger.
+def write_batch(lake: Lake, batch: Batch, run_id: str, todo: Plan) -> list[dict[str, object]]:
+    """Write one batch: quarantine, conflicts, candles, ledger.
 
     Args:
         lake: The lake.
         batch: What was read.
         run_id: The run's name, for the ledger and the commits.
+        todo: The plan of the run.
 
     Returns:
         A row of the ledger for each file that is finished with this batch.
@@ -89,14 +113,32 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
     """
     with writing(lake.root):
         guarded(lambda: _write_rejected(lake, batch, run_id))
-        outcomes, bronze = guarded(lambda: _write_statements(lake, batch, run_id))
-        _keep_account(batch, outcomes, bronze)
-        done = guarded(lambda: _write_ledger(lake, batch, bronze, run_id))
+        while (written := _write_and_enter(lake, batch, run_id, todo)) is None:
+            pass
+        done, bronze = written
         # Upkeep comes last: were it killed half-way, the batch has all the same been entered.
         if batch.statements:
             partitions = pl.DataFrame([*batch.statements], schema=lake.bronze.partition, orient="row")
             lake.bronze.tidy(bronze, partitions)
     return done
+
+
+def _write_and_enter(
+    lake: Lake, batch: Batch, run_id: str, todo: Plan
+) -> tuple[list[dict[str, object]], DeltaTable] | None:
+    """Write candles and ledger; None if files on which the decision may rest were taken back in between."""
+    withdrawals = _withdrawals(lake.ledger.open_or_create())
+    before = {n: (Counter(a.counts), set(a.versions), dict(a.pairs)) for n, a in batch.accounts.items()}
+    settled, bronze = guarded(lambda: _write_statements(lake, batch, run_id, todo))
+    _keep_account(lake, batch, settled, bronze, todo)
+    done = guarded(lambda: _write_ledger(lake, batch, bronze, run_id, withdrawals))
+    if done is not None:
+        return done, bronze
+    for number, account in batch.accounts.items():
+        account.counts, account.versions, account.pairs = before[number]
+        if account.versions and account.status == "loaded":  # its parts before this one have gone by
+            account.status, account.error = DEFERRED, BETWEEN
+    return None
 
 
 def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
@@ -113,13 +155,19 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
     table.tidy(base, new)
 
 
-def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple[int, str], int], DeltaTable]:
+def _withdrawals(ledger: DeltaTable) -> int:
+    return ledger.transaction_version(WITHDRAWALS) or 0
+
+
+def _write_statements(lake: Lake, batch: Batch, run_id: str, todo: Plan) -> tuple[Settled, DeltaTable]:
     statements = {key: frames for key, frames in batch.statements.items() if frames}
     table = lake.bronze
     base = table.open_or_create()
     if not statements:
-        return {}, base
-    settled = settle(base, statements, lake.dataset, lambda rows: confirmed_by_newer(lake, rows, base))
+        return Settled(), base
+    settled = settle(
+        base, statements, lake.dataset, lambda rows: confirmed_by_newer(lake, rows, base, todo.rank), todo.rank
+    )
     empty = pl.DataFrame(schema=table.schema)
     guards = [table.guard(*partition) for partition in statements]
     notes: dict[str, str | int] = {"run": run_id, "files": len(batch.accounts)}
@@ -128,24 +176,42 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
         notes["agreed"] = json.dumps([(a.file.path, a.sha256, a.stated_at.isoformat()) for a in confirming])
     inserted, updated = (pl.concat([empty, *frames]) for frames in (settled.inserted, settled.updated))
     changes = Changes(inserted, updated, spans=settled.spans)
+    keep_conflicts(lake, settled, todo.rank, {"run": run_id, "files": len(batch.accounts), "bronze": base.version()})
     commit(base, table.key, changes, guards=guards, notes=notes, even_empty=bool(settled.confirming))
-    return dict(settled.counts), base
+    return settled, base
 
 
-def _keep_account(batch: Batch, outcomes: dict[tuple[int, str], int], bronze: DeltaTable) -> None:
-    for (number, name), count in [*batch.counts.items(), *outcomes.items()]:
+def _keep_account(lake: Lake, batch: Batch, settled: Settled, bronze: DeltaTable, todo: Plan) -> None:
+    for (number, name), count in [*batch.counts.items(), *settled.counts.items()]:
         batch.accounts[number].counts[name] += count
     for account in batch.accounts.values():
+        if account.file.modified_at > batch.read_at + AHEAD:
+            account.note = f"its time, {account.file.modified_at:%Y-%m-%d %H:%M} UTC, is in the future: what is stated "
+            account.note += "until then loses against it; set the file's time right and ask for it `--again`"
+    judge_pairs(batch.accounts, settled, lake.dataset, todo.rank, lambda path: _bars(lake, path))
+    for account in batch.accounts.values():
         account.versions.add(bronze.version())
-        settled = sum(account.counts[name] for name in (*OUTCOMES, "rejected"))
-        if account.counts["read"] != settled:  # law 1
-            raise AssertionError(f"{account.file.path}: {account.counts['read']} lines read, {settled} accounted for")
+        total = sum(account.counts[name] for name in (*OUTCOMES, "rejected"))
+        if account.counts["read"] != total:  # law 1
+            raise AssertionError(f"{account.file.path}: {account.counts['read']} lines read, {total} accounted for")
 
 
-def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> list[dict[str, object]]:
-    """Enter the files that are finished; returns their rows, those of deferred files too, which are not entered."""
+def _bars(lake: Lake, path: str) -> int:
+    """How many lines a path of the ledger has."""
+    return int(lake.ledger.scan().filter(pl.col("path") == path).select(pl.col("read").max()).collect().item() or 0)
+
+
+def _write_ledger(
+    lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str, withdrawals: int
+) -> list[dict[str, object]] | None:
+    """Enter the files that are finished; returns their rows, those of deferred files too, which are not entered.
+
+    None, and nothing is entered, if files were taken back since so many withdrawals had been begun.
+    """
     table = lake.ledger
     base = table.open_or_create()
+    if _withdrawals(base) != withdrawals:
+        return None
     bronze.update_incremental()
     for account in batch.finished:
         if account.status == "loaded" and _undone(account, bronze):
@@ -156,10 +222,11 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
         return done
     times = rows["stated_at"]
     known = read_spans(base, [Span({}, "stated_at", times.min(), times.max())]).select(table.schema.keys()).collect()
-    # A revision stands once in the ledger, but for one that was rolled back and asked for again: that is another event,
-    # since a later restore may undo the one and not the other. What failed, and is told differently now, is told anew.
+    # A revision stands once in the ledger, but for one that was rolled back or withdrawn and came again: that is
+    # another event, since a later restore may undo the one and not the other. What failed, and is told differently
+    # now, is told anew.
     revision = ["path", "sha256", "stated_at"]
-    entered = known.filter(~pl.col("status").is_in(["failed", "rolled_back"]))
+    entered = known.filter(~pl.col("status").is_in(["failed", "rolled_back", "withdrawn"]))
     new = rows.join(entered, on=revision, how="anti", maintain_order="left")
     failed = known.filter(pl.col("status") == "failed")
     known_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)

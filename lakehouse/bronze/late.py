@@ -9,7 +9,7 @@ as a writer is between its candles and its ledger; mostly there are none.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import polars as pl
 from deltalake import DeltaTable
@@ -22,7 +22,9 @@ from lakehouse.raw import FileChanged, stat
 from lakehouse.recognise import declared_for, load_sources, open_file
 
 
-def confirmed_by_newer(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> pl.DataFrame:
+def confirmed_by_newer(
+    lake: Lake, rows: pl.DataFrame, base: DeltaTable, rank: Callable[[str], int] = lambda path: 0
+) -> pl.DataFrame:
     """Find the rows that lose against a newer statement which the table does not show.
 
     Args:
@@ -30,6 +32,7 @@ def confirmed_by_newer(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> pl.D
         rows: Statements that would change the table: its columns and `_line_order`, negative where a file runs
             backwards.
         base: The opened table.
+        rank: What sources.toml prefers: the rank of a path.
 
     Returns:
         The keys of those that lose against a file that is in the ledger or in the table's log, or against an earlier
@@ -37,9 +40,14 @@ def confirmed_by_newer(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> pl.D
     """
     key = list(lake.dataset.key)
     lost = [rows.select(key).clear()]
-    for path, sha256, stated_at in _newer_files(lake, rows, base):
+    ranks = {path: rank(path) for path in rows["_file"].unique()}
+    its_rank = pl.col("_file").replace_strict(ranks, return_dtype=pl.Int64)
+    for path, sha256, stated_at in _other_files(lake, rows, base):
         same_time = (pl.col("_modified_at") == stated_at) & (pl.col("_file") < pl.lit(path))
-        older = rows.filter((pl.col("_modified_at") < stated_at) | same_time).select(key)
+        earlier = (its_rank == rank(path)) & ((pl.col("_modified_at") < stated_at) | same_time)
+        older = rows.filter((its_rank < rank(path)) | earlier).select(key)
+        if older.is_empty():
+            continue
         lost += [older.join(states, on=key, how="semi") for states in _read_states(lake, path, sha256, stated_at)]
     backwards = rows.filter(pl.col("_line_order") < 0)
     for path, sha256, stated_at in backwards.select("_file", "_sha256", "_modified_at").unique().iter_rows():
@@ -61,13 +69,12 @@ def _read_states(lake: Lake, path: str, sha256: str, stated_at: dt.datetime) -> 
         return  # gone from raw/, or a later revision, which will have its own say
 
 
-def _newer_files(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> Iterator[tuple[str, str, dt.datetime]]:
+def _other_files(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> Iterator[tuple[str, str, dt.datetime]]:
     time, revision = lake.dataset.time, ["path", "sha256", "stated_at"]
-    newer = pl.col("stated_at") >= rows["_modified_at"].min()
     meets = pl.col("first_open_time") <= rows[time].max(), pl.col("last_open_time") >= rows[time].min()
     ledger = lake.ledger.scan() if lake.ledger.exists() else pl.LazyFrame(schema=lake.ledger.schema)
-    entered = ledger.filter(newer).select(*revision, _meets=pl.all_horizontal(pl.col("status") == "loaded", *meets))
+    entered = ledger.select(*revision, _meets=pl.all_horizontal(pl.col("status") == "loaded", *meets))
     known = entered.collect()
-    unknown = agreements(base).filter(newer).join(known, on=revision, how="anti")
+    unknown = agreements(base).join(known, on=revision, how="anti")
     files = pl.concat([known.filter("_meets").select(revision), unknown])
     yield from files.sort("stated_at").unique("path", keep="last").iter_rows()

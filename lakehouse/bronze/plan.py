@@ -27,7 +27,7 @@ from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_files
-from lakehouse.recognise import Declared, declared_for, load_sources
+from lakehouse.recognise import Declared, declared_for, how_redeclared, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 BATCH_FILES = 500
@@ -44,6 +44,21 @@ LARGE = 2**20  # bytes, packed: to refuse what is smaller once more costs nothin
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
+class _Last(NamedTuple):
+    """What the ledger says of a path: of its last revision that did not fail."""
+
+    size: int
+    modified_at: dt.datetime | None
+    sha256: str
+    stated_at: dt.datetime | None
+    identity: Mapping[str, str | None]
+    status: str
+    declared: str | None
+
+
+_NEVER = _Last(-1, None, "", None, {}, "", None)
+
+
 class _Seen(NamedTuple):
     """What was read in vain: it was nothing new, or `refused` tells why it did not load, and `rules` by what."""
 
@@ -57,7 +72,7 @@ class _Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A file to ingest. Later statements win by `stated_at`, then by path, then by line.
+    """A file to ingest. Statements win by `rank`, then `stated_at`, then path, then line.
 
     One that is refused unread, as it was before, has its `problem` and comes with its hash.
     """
@@ -65,6 +80,7 @@ class Pending:
     file: RawFile
     stated_at: dt.datetime
     sha256: str = ""
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,21 +88,31 @@ class Plan:
     """What a run has to do.
 
     Attributes:
-        pending: Files with a new revision, the oldest statement first.
+        pending: Files with a new revision, or another declaration; the statement that loses to all others first.
         untouched: How many other files there are.
         sources: What raw/sources.toml declares.
+        taken_back: Paths that sources.toml now calls something else, or ignores: what they stated goes first.
+        reranked: Paths to which it now gives another rank, and nothing else.
+        unfinished: Whether a withdrawal was begun and not ended.
         seen: Files of another stat than the ledger knows, and the same bytes; with their sha256.
     """
 
     pending: tuple[Pending, ...]
     untouched: int
     sources: tuple[Declared, ...] = ()
+    taken_back: tuple[str, ...] = ()
+    reranked: tuple[str, ...] = ()
+    unfinished: bool = False
     seen: tuple[tuple[RawFile, str], ...] = ()
 
     @property
     def size(self) -> int:
         """Bytes to read."""
         return sum(pending.file.size for pending in self.pending)
+
+    def rank(self, path: str) -> int:
+        """What sources.toml prefers: the rank of a path."""
+        return declared_for(path, self.sources).rank(path)
 
 
 def plan(lake: Lake, again: str = "") -> Plan:
@@ -109,15 +135,21 @@ def plan(lake: Lake, again: str = "") -> Plan:
     now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
-    files = [file for file in list_files(lake.raw) if not declared_for(file.path, sources).ignore]
+    listed = list_files(lake.raw)
+    how = {path: how_redeclared(path, sources, row.declared, row.identity) for path, row in known.items()}
+    changed = {path for path in how if how[path] == "other"} & {file.path for file in listed}
+    reranked = [path for path in how if how[path] == "rank" and known[path].status == "loaded"]
+    files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
         raise InputError(
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
         )
     for file in files:
-        size, modified_at, sha256, stated_at = known.get(file.path, (-1, file.modified_at, "", None))
+        rank = declared_for(file.path, sources).rank(file.path)
+        asked = fnmatchcase(file.path, again) or file.path in changed
+        size, modified_at, sha256, stated_at, *_ = known.get(file.path, _NEVER)
         known_stat = (file.size, file.modified_at) == (size, modified_at)
-        trusted = now - file.modified_at > RACY and not fnmatchcase(file.path, again)  # the stat tells all
+        trusted = now - file.modified_at > RACY and not asked  # the stat tells all
         held = remembered.get(file.path)
         if not trusted or (held and (held.size, held.modified_at) != (file.size, file.modified_at)):
             held = None
@@ -129,13 +161,16 @@ def plan(lake: Lake, again: str = "") -> Plan:
         if held and held.refused and held.rules == _rules(lake, file.path, sources):
             pending.append(Pending(replace(file, problem=held.refused), newer, held.sha256))
         elif not (stated_at and _sha256(lake, file) == sha256):
-            pending.append(Pending(file, newer))
-        elif fnmatchcase(file.path, again):
-            pending.append(Pending(file, stated_at))
+            pending.append(Pending(file, newer, rank=rank))
+        elif asked:
+            pending.append(Pending(file, stated_at, rank=rank))
         elif trusted:
             seen.append((file, sha256))
-    pending.sort(key=lambda p: (p.stated_at, p.file.path))
-    return Plan(tuple(pending), len(files) - len(pending), tuple(sources), tuple(seen))
+    pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
+    begun = any(row.status == "withdrawing" for row in known.values())
+    back = tuple(path for path in sorted(changed) if known[path].status == "loaded")
+    untouched = len(files) - len(pending)
+    return Plan(tuple(pending), untouched, tuple(sources), back, tuple(reranked), begun, tuple(seen))
 
 
 def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
@@ -210,15 +245,16 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
         yield batch
 
 
-def _last_revisions(lake: Lake) -> Mapping[str, tuple[int, dt.datetime, str, dt.datetime | None]]:
+def _last_revisions(lake: Lake) -> Mapping[str, _Last]:
     if not lake.ledger.exists():
         return {}
+    identity = pl.struct("market", "symbol", "interval")
     last = (
         lake.ledger.scan()
         .filter(pl.col("status") != "failed")
         .sort("stated_at", "ingested_at")
         .unique("path", keep="last", maintain_order=True)
-        .select("path", "size", "modified_at", "sha256", "stated_at")
+        .select(*("path", "size", "modified_at", "sha256", "stated_at"), identity, "status", "declared")
         .collect()
     )
-    return {path: (size, modified, sha, stated) for path, size, modified, sha, stated in last.iter_rows()}
+    return {path: _Last(*rest) for path, *rest in last.iter_rows()}

@@ -1,4 +1,7 @@
-"""Law 2, newest statement wins: what a batch of statements changes in a table, decided before anything is written."""
+"""Law 2, newest statement wins: what a batch of statements changes in a table, decided before anything is written.
+
+A statement is newer by its file's declared rank, then by when it was stated, by path, and by line.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import polars as pl
 from deltalake import DeltaTable
@@ -15,6 +19,7 @@ from lakehouse.delta import Span, file_stats, read_spans
 
 Partition = tuple[str, ...]
 MAX_SPANS = 64  # of one partition; more are joined with their neighbours
+WHERE = ("_file", "_line", "_sha256", "_modified_at")  # it was stated
 
 
 @dataclass(slots=True)
@@ -24,22 +29,50 @@ class Settled:
     Attributes:
         inserted: Rows with new keys, sorted by partition and time.
         updated: Rows with known keys and new values.
-        spans: Where the updated rows lie.
+        deleted: Rows that were taken back, and that no other statement replaces.
+        spans: Where the updated and deleted rows lie.
         confirming: Files of which a newer statement agreed with a row, by number. That writes nothing, yet an older
             statement that comes before the ledger knows of it must not miss it: so it is committed, without a row.
         counts: What became of each statement: (file number, outcome) → rows.
+        pairs: (path, other path) → bars that both state, and of how many of them they say different things.
+        contested: Where statements differ: columns of the key, `values` and `WHERE`, of the statement that lost, and
+            the same with `_won` of the one that stands.
+        standing: The key, and those with `_won`, of all that stands where rows were taken back.
     """
 
     inserted: list[pl.DataFrame] = field(default_factory=list)
     updated: list[pl.DataFrame] = field(default_factory=list)
+    deleted: list[pl.DataFrame] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     confirming: set[int] = field(default_factory=set)
+    pairs: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    contested: list[pl.DataFrame] = field(default_factory=list)
+    standing: list[pl.DataFrame] = field(default_factory=list)
 
     def count(self, outcome: str, statements: pl.DataFrame) -> None:
         """Add statements of one outcome."""
         for rows, number in statements["_file_number"].rle().struct.unnest().iter_rows():
             self.counts[number, outcome] += rows
+
+    def meet(self, both: pl.DataFrame, dataset: Dataset) -> None:
+        """Count how often files agree, and keep what they say where they do not.
+
+        Args:
+            both: Statements and, with `_won`, what they are held against; `_differs`; and `_lost`, whether they lost.
+            dataset: Whose.
+        """
+        counts = both.group_by("_file", "_file_won").agg(pl.len(), pl.col("_differs").sum())
+        for path, other, bars, differ in counts.filter(pl.col("_file") != pl.col("_file_won")).iter_rows():
+            known = self.pairs.get((path, other), (0, 0))
+            self.pairs[path, other] = (known[0] + bars, known[1] + differ)
+        columns = [*dataset.values, *WHERE]
+        for lost, here, there in ((True, "", "_won"), (False, "_won", "")):
+            frame = both.filter("_differs", pl.col("_lost") == lost)
+            if frame.height:
+                mine = [pl.col(f"{name}{here}").alias(name) for name in columns]
+                won = [pl.col(f"{name}{there}").alias(f"{name}_won") for name in columns]
+                self.contested.append(frame.select(*dataset.key, *mine, *won))
 
 
 def settle(
@@ -47,6 +80,8 @@ def settle(
     statements: Mapping[Partition, Sequence[pl.DataFrame]],
     dataset: Dataset,
     confirmed_by_newer: Callable[[pl.DataFrame], pl.DataFrame],
+    rank: Callable[[str], int] = lambda path: 0,
+    taken_back: Mapping[Partition, pl.DataFrame] = MappingProxyType({}),
 ) -> Settled:
     """Decide what each statement does to the table. Nothing is written.
 
@@ -57,38 +92,77 @@ def settle(
         dataset: Whose key, time and values.
         confirmed_by_newer: Given rows that would change the table, returns the keys of those that a newer file, already
             loaded, states too: their row shows an older statement only because the newer one agreed with it.
+        rank: What sources.toml prefers: the rank of a path.
+        taken_back: By partition, rows of the table that count for nothing any more.
 
     Returns:
         The rows to write and the account of all statements.
     """
     settled = Settled()
     stats = file_stats(base, dataset.partition)
-    for partition, frames in sorted(statements.items()):
-        winners = _newest(frames, dataset, settled)
+    for partition in sorted({*statements, *taken_back}):
         where = dict(zip(dataset.partition, partition, strict=True))
+        gone = taken_back.get(partition)
+        frames = [frame for frame in statements.get(partition, []) if frame.height]
+        if not frames:
+            _delete(gone, where, dataset, settled)
+            continue
+        winners, losers = _newest(frames, dataset)
         here = stats.filter([pl.col(name) == value for name, value in where.items()])
         spans = _overlaps(here, winners[dataset.time], where, dataset.time)
-        if not spans:
+        if spans:
+            before = read_spans(base, spans).select(*dataset.key, *dataset.values, *WHERE).collect()
+            if gone is not None:
+                before = before.join(gone, on=dataset.key, how="anti")
+            standing = _compare(winners, before, spans, dataset, settled, confirmed_by_newer, rank, gone)
+        else:
             settled.count("inserted", winners)
             settled.inserted.append(winners.select(dataset.schema.keys()))
-            continue
-        before = read_spans(base, spans).select(*dataset.key, *dataset.values, "_file", "_line", "_modified_at")
-        _compare(winners, before.collect(), spans, dataset, settled, confirmed_by_newer)
+            standing = winners
+        if losers.height:
+            _judge(losers, standing, dataset, settled)
+        if gone is not None:
+            settled.standing.append(_as_won(standing, dataset))
+            _delete(gone.join(winners, on=dataset.key, how="anti"), where, dataset, settled)
     return settled
 
 
-def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset, settled: Settled) -> pl.DataFrame:
-    """Keep the newest statement of each key, sorted by time; the others are superseded."""
+def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The newest statement of each key, sorted by time; and the others."""
     rest = [name for name in dataset.key if name not in dataset.partition]
     time = dataset.time
-    rows = pl.concat(sorted((f for f in frames if f.height), key=lambda f: f[time][0]))
+    rows = pl.concat(sorted(frames, key=lambda f: f[time][0]))
     if rest == [time] and (rows[time].diff(null_behavior="drop") > dt.timedelta(0)).all():
-        return rows
+        return rows, rows.clear()
     rows = rows.sort(*rest, "_file_number", "_line_order")
     lost = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in rest).fill_null(False)
     rows = rows.with_columns(_lost=lost)
-    settled.count("superseded", rows.filter("_lost"))
-    return rows.filter(~pl.col("_lost")).drop("_lost").sort(time)
+    return rows.filter(~pl.col("_lost")).drop("_lost").sort(time), rows.filter("_lost").drop("_lost")
+
+
+def _judge(losers: pl.DataFrame, standing: pl.DataFrame, dataset: Dataset, settled: Settled) -> None:
+    """Tell those of a batch that lost and agreed with what stands from those that said something else."""
+    both = losers.join(_as_won(standing, dataset), on=dataset.key, how="left", maintain_order="left")
+    both = both.with_columns(_differs=_differs(dataset, "_won"), _lost=pl.lit(True))
+    settled.count("overruled", both.filter("_differs"))
+    settled.count("superseded", both.filter(~pl.col("_differs")))
+    settled.meet(both, dataset)
+
+
+def _as_won(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    return rows.select(*dataset.key, pl.col(*dataset.values, *WHERE).name.suffix("_won"))
+
+
+def _differs(dataset: Dataset, suffix: str) -> pl.Expr:
+    return pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}{suffix}")) for name in dataset.values)
+
+
+def _delete(rows: pl.DataFrame | None, where: Mapping[str, str], dataset: Dataset, settled: Settled) -> None:
+    """What was taken back, and nobody else states, goes."""
+    if rows is not None and rows.height:
+        settled.deleted.append(rows)
+        times = rows[dataset.time]
+        settled.spans.append(Span(where, dataset.time, times.min(), times.max()))
 
 
 def _overlaps(stats: pl.DataFrame, times: pl.Series, where: Mapping[str, str], time: str) -> list[Span]:
@@ -114,42 +188,66 @@ def _compare(
     dataset: Dataset,
     settled: Settled,
     confirmed_by_newer: Callable[[pl.DataFrame], pl.DataFrame],
-) -> None:
-    """Hold statements against the rows that the table has in the same places."""
-    before = old.select(*dataset.key, pl.exclude(dataset.key).name.suffix("_old"))
-    both = winners.join(before, on=dataset.key, how="left", maintain_order="left")
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in dataset.values)
-    same_file = (pl.col("_file") == pl.col("_file_old")) & (pl.col("_modified_at") == pl.col("_modified_at_old"))
-    same_line = pl.col("_line") == pl.col("_line_old")
+    rank: Callable[[str], int],
+    gone: pl.DataFrame | None,
+) -> pl.DataFrame:
+    """Hold statements against the rows that the table has in the same places; returns what stands in them then."""
+    both = winners.join(_as_won(old, dataset), on=dataset.key, how="left", maintain_order="left")
+    both = both.with_columns(_differs=_differs(dataset, "_won"), **_ranks(both, rank))
+    same_file = (pl.col("_file") == pl.col("_file_won")) & (pl.col("_modified_at") == pl.col("_modified_at_won"))
+    same_line = pl.col("_line") == pl.col("_line_won")
     sign = pl.col("_line_order").sign()  # -1 in a file that runs backwards
     newer = (
         pl.when(same_file)
-        .then(pl.col("_line") * sign >= pl.col("_line_old") * sign)
-        .when(pl.col("_modified_at") == pl.col("_modified_at_old"))
-        .then(pl.col("_file") > pl.col("_file_old"))
-        .otherwise(pl.col("_modified_at") > pl.col("_modified_at_old"))
+        .then(pl.col("_line") * sign >= pl.col("_line_won") * sign)
+        .when(pl.col("_rank") != pl.col("_rank_won"))
+        .then(pl.col("_rank") > pl.col("_rank_won"))
+        .when(pl.col("_modified_at") == pl.col("_modified_at_won"))
+        .then(pl.col("_file") > pl.col("_file_won"))
+        .otherwise(pl.col("_modified_at") > pl.col("_modified_at_won"))
     )
     outcome = (
-        pl.when(pl.col("_file_old").is_null()).then(pl.lit("inserted"))
+        pl.when(pl.col("_file_won").is_null()).then(pl.lit("inserted"))
+        .when(~newer, "_differs").then(pl.lit("overruled"))
         .when(~newer).then(pl.lit("superseded"))
-        .when(differs).then(pl.lit("updated"))
+        .when("_differs").then(pl.lit("updated"))
         .otherwise(pl.lit("unchanged"))
     )  # fmt: skip
     judged = both.with_columns(_outcome=outcome)
     changes = judged.filter(pl.col("_outcome") == "updated")
     if changes.height:
-        late = confirmed_by_newer(changes).select(dataset.key).unique().with_columns(_late=pl.lit("superseded"))
+        late = confirmed_by_newer(changes).select(dataset.key).unique().with_columns(_late=pl.lit("overruled"))
         judged = judged.join(late, on=dataset.key, how="left", maintain_order="left")
         judged = judged.with_columns(_outcome=pl.coalesce("_late", "_outcome"))
+    judged = judged.with_columns(_lost=pl.col("_outcome") == "overruled")
     settled.confirming |= set(judged.filter(~(same_file & same_line), _outcome="unchanged")["_file_number"].unique())
+    settled.meet(judged.filter(pl.col("_file_won").is_not_null()), dataset)
     for (name,), frame in judged.partition_by("_outcome", as_dict=True).items():
         settled.count(str(name), frame)
         rows = frame.select(dataset.schema.keys())
+        updated = rows if name == "updated" else rows.clear()
         if name == "inserted":
+            if gone is not None:  # what comes in the place of a row that was taken back updates it
+                updated = rows.join(gone, on=dataset.key, how="semi", maintain_order="left")
+                rows = rows.join(gone, on=dataset.key, how="anti", maintain_order="left")
             settled.inserted.append(rows)
-        elif name == "updated":
-            settled.updated.append(rows)
-            settled.spans += _narrowed(spans, rows[dataset.time])
+        if updated.height:
+            settled.updated.append(updated)
+            settled.spans += _narrowed(spans, updated[dataset.time])
+    stays = pl.col("_outcome").is_in(["overruled", "superseded", "unchanged"])
+    final = [pl.when(stays).then(f"{name}_won").otherwise(name).alias(name) for name in (*dataset.values, *WHERE)]
+    return judged.select(*dataset.key, *final)
+
+
+def _ranks(both: pl.DataFrame, rank: Callable[[str], int]) -> dict[str, pl.Expr]:
+    paths = pl.concat([both["_file"].unique(), both["_file_won"].unique()]).drop_nulls().unique()
+    ranks = {path: rank(path) for path in paths}
+    if not any(ranks.values()):  # nobody prefers anything: no column to compute
+        return {"_rank": pl.lit(0), "_rank_won": pl.lit(0)}
+    told = {
+        name: pl.col(name).replace_strict(ranks, default=0, return_dtype=pl.Int64) for name in ("_file", "_file_won")
+    }
+    return {"_rank": told["_file"], "_rank_won": told["_file_won"]}
 
 
 def _narrowed(spans: Sequence[Span], times: pl.Series) -> list[Span]:

@@ -13,6 +13,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.markup import escape
 
+from lakehouse.bronze import MAX_CONFLICTS
 from lakehouse.bronze import ingest as ingest_files
 from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
@@ -46,6 +47,8 @@ Again = Annotated[
     str, Parameter(help="Pattern of paths to read once more: what was rolled back, for example '2024/*'.")
 ]
 
+MaxConflicts = Annotated[float, Parameter(help="Largest part of the bars two files share on which they may differ.")]
+
 
 @app.command
 def run(
@@ -59,6 +62,7 @@ def run(
     rebuild: Annotated[bool, Parameter(negative="", help="Compute silver and gold as a whole.")] = False,
     max_rejected: Annotated[float, Parameter(help="Largest part of the lines that may be rejected.")] = 1.0,
     min_completeness: Annotated[float, Parameter(help="Smallest part of its grid that a series must have.")] = 0.0,
+    max_conflicts: MaxConflicts = MAX_CONFLICTS,
     page: Annotated[bool, Parameter(negative="--no-report", name="--report", help="Execute the report.")] = True,
 ) -> int:
     """Do the main job with the Prefect flow: raw/ to bronze, silver and gold, then execute the report.
@@ -67,14 +71,14 @@ def run(
     """
     lake, code = open_lake(root), DONE
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
-    _demand(0 <= max_rejected <= 1, "--max-rejected", max_rejected, "0 to 1")
-    _demand(0 <= min_completeness <= 1, "--min-completeness", min_completeness, "0 to 1")
+    limits = {"max_rejected": max_rejected, "min_completeness": min_completeness, "max_conflicts": max_conflicts}
+    for name, part in limits.items():
+        _demand(0 <= part <= 1, f"--{name.replace('_', '-')}", part, "0 to 1")
     try:
         from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
     except ValueError as error:  # its settings are read then
         raise InputError(f"Prefect's settings: {' '.join(str(error).split())}") from error
 
-    limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
         done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail", download=download)
     except RefreshFailed as failed:
@@ -95,17 +99,26 @@ def run(
 
 
 @app.command
-def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: Json = False) -> int:
+def ingest(
+    *,
+    root: Root = "",
+    batch_mb: BatchMb = 64,
+    again: Again = "",
+    max_conflicts: MaxConflicts = MAX_CONFLICTS,
+    json: Json = False,
+) -> int:
     """Bring what is new in raw/ into bronze, without Prefect."""
     lake = open_lake(root, quiet=json)
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
+    _demand(0 <= max_conflicts <= 1, "--max-conflicts", max_conflicts, "0 to 1")
     with Bar(desc="ingest") as bar:
         report = ingest_files(lake, batch_bytes=batch_mb * 2**20, again=again, on_progress=bar.reach)
     if json:
         print_json(files=report.files, untouched=report.untouched, run_id=report.run_id, seconds=report.seconds)
     else:
         print_report(console, lake, report)
-    return DONE if report.complete else INCOMPLETE
+    agreed = report.contradicting_more_than(max_conflicts).is_empty()
+    return DONE if report.complete and agreed else INCOMPLETE
 
 
 @app.command

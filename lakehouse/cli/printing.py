@@ -23,7 +23,21 @@ from lakehouse.status import Status
 FILES_SHOWN = 20
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
-FOLDED = ("path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation")
+FOLDED = (
+    "path",
+    "error",
+    "reason",
+    "note",
+    "market",
+    "series",
+    "values",
+    "stated_by",
+    "operation",
+    "loses to",
+    "says",
+    "by",
+    "stands",
+)
 
 
 def print_json(**values: object) -> None:
@@ -129,7 +143,12 @@ def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:
 
 
 def print_failures(console: Console, report: IngestReport) -> None:
-    """Name the files that did not load, each with its reason, and what to do."""
+    """Name the files that did not load or contradict others, each with its reason, and what to do."""
+    notes = report.files.filter(pl.col("note").is_not_null()).sort("contradicts", descending=True, nulls_last=True)
+    for path, note in notes.select("path", "note").head(FILES_SHOWN).iter_rows():
+        console.print(f"[bold yellow]look at[/] [bold]{escape(path)}[/]: {escape(note)}")
+    if notes.height > FILES_SHOWN:
+        console.print(f"… and {notes.height - FILES_SHOWN:,} more; `lakehouse conflicts` has them bar by bar")
     for row in report.files.filter(pl.col("error").is_not_null()).iter_rows(named=True):
         console.print(f"[bold red]{row['status']}[/] [bold]{escape(row['path'])}[/]: {escape(row['error'])}")
     if report.failed.height:
@@ -154,6 +173,8 @@ def print_status(console: Console, lake: Lake, status: Status) -> None:
     print_frame(console, status.reasons, "Quarantine by reason")
     print_frame(console, status.waiting, "Waiting in raw/ for the next run")
     print_frame(console, status.rolled_back, "Rolled back, until they change or `lakehouse ingest --again PATTERN`")
+    print_frame(console, status.withdrawn, "Withdrawn, until they change or `lakehouse ingest --again PATTERN`")
+    print_frame(console, status.contradicting, "Files that contradict others; `lakehouse conflicts` shows the bars")
     print_frame(console, status.failed, "Failed, and tried again at every run")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 import obstore
-from deltalake import DeltaTable
+import polars as pl
+from deltalake import DeltaTable, Schema
 from deltalake.exceptions import DeltaError
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
@@ -79,3 +81,19 @@ def _missing_files(uri: str, old: DeltaTable, latest: DeltaTable) -> int:
         return 0
     there = {str(found["path"]) for chunk in obstore.list(open_store(uri)) for found in chunk}
     return sum(unquote(path) not in there for path in wanted)
+
+
+def widen(table: DeltaTable, schema: Mapping[str, pl.DataType]) -> DeltaTable:
+    """Give a table of an older lake the columns of a schema that it lacks; they are null in its rows."""
+    known = {field.name for field in table.schema().fields}
+    if lacking := {name: dtype for name, dtype in schema.items() if name not in known}:
+        table.alter.add_columns(Schema.from_arrow(pl.DataFrame(schema=lacking).to_arrow().schema).fields)
+    return table
+
+
+def read_columns(table: DeltaTable, schema: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Read the columns of a schema; those that an opened version is too old to have are null."""
+    rows = pl.scan_delta(table)
+    known = rows.collect_schema()
+    lacking = {name: pl.lit(None).cast(dtype) for name, dtype in schema.items() if name not in known}
+    return rows.with_columns(**lacking).select(schema.keys())

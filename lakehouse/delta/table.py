@@ -15,7 +15,7 @@ from lakehouse.delta.diff import ROUNDING, diff_versions
 from lakehouse.delta.failures import refuse_file, writing
 from lakehouse.delta.history import live_versions, read_versions, version_at
 from lakehouse.delta.spans import file_stats
-from lakehouse.delta.stores import OpenedTable, open_version
+from lakehouse.delta.stores import OpenedTable, open_version, read_columns, widen
 from lakehouse.delta.upkeep import compact, configuration, remove_unused, tidy
 from lakehouse.errors import VersionError
 
@@ -68,7 +68,7 @@ class Table:
     def open_or_create(self) -> DeltaTable:
         """Open the latest version; an empty table is made if there is none."""
         try:
-            return self.open()
+            return widen(self.open(), self.schema)
         except VersionError:
             empty = pl.DataFrame(schema=self.schema).to_arrow()
             return OpenedTable.create(
@@ -78,6 +78,10 @@ class Table:
                 partition_by=list(self.partition),
                 configuration=dict(configuration(self.retention_days)),
             )
+
+    def read(self, opened: DeltaTable) -> pl.LazyFrame:
+        """Read an opened version of this table; columns that it lacks, being older than they are, are null."""
+        return read_columns(opened, self.schema)
 
     def version(self) -> int:
         """The latest version; -1 if there is no table yet."""
@@ -99,7 +103,7 @@ class Table:
         if version is not None and as_of is not None:
             raise VersionError(f"table '{self.name}': give a version or a time, not both")
         wanted = version_at(self.name, self.open(), as_of) if as_of is not None else -1 if version is None else version
-        return pl.scan_delta(self.at(wanted)).select(self.schema.keys())
+        return self.read(self.at(wanted))
 
     def diff(self, before: int, after: int, *, tolerance: float = ROUNDING) -> pl.DataFrame:
         """List what changed between two versions.

@@ -27,12 +27,13 @@ from pydantic import Field
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lakehouse.bronze import (
+    MAX_CONFLICTS,
     Batch,
     IngestFailed,
     IngestReport,
     Plan,
     new_run_id,
-    plan,
+    prepare,
     read_batches,
     remember,
     report_of,
@@ -65,9 +66,9 @@ def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
 
 
 @task(name="plan", cache_policy=NO_CACHE)
-def plan_files(lake: Lake, again: str) -> Plan:
-    """Find the file revisions that are new, or asked for."""
-    return plan(lake, again)
+def plan_files(lake: Lake, again: str, run_id: str) -> Plan:
+    """Find the file revisions that are new, or asked for; take back what is declared otherwise now."""
+    return prepare(lake, again, run_id)
 
 
 @task(
@@ -79,9 +80,9 @@ def plan_files(lake: Lake, again: str) -> Plan:
     retry_jitter_factor=1,
     retry_condition_fn=_is_conflict,
 )
-def write_one(lake: Lake, batch: Batch, run_id: str, label: str) -> list[dict[str, object]]:
+def write_one(lake: Lake, batch: Batch, run_id: str, todo: Plan, label: str) -> list[dict[str, object]]:
     """Write one batch; tried again only if other writers kept coming first."""
-    return write_batch(lake, batch, run_id)
+    return write_batch(lake, batch, run_id, todo)
 
 
 @lake_flow(name="ingest-bronze", flow_run_name="ingest {root}")
@@ -102,7 +103,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
     log = get_run_logger()
     began, run_id = time.perf_counter(), new_run_id()
     lake = Lake(root or None)
-    todo = plan_files(lake, again)
+    todo = plan_files(lake, again, run_id)
     log.info(
         "%s: %d files to read, %.1f MB; %d have nothing new",
         lake.root,
@@ -132,7 +133,7 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
         # A task for each batch, not for each file: it costs as much as a small file does.
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
             label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
-            done = write_one(lake, batch, run_id, label)
+            done = write_one(lake, batch, run_id, todo, label)
             rows += done
             bar.update(batch.size)
             done_bytes += batch.size
@@ -180,6 +181,7 @@ def refresh_lake(
     min_completeness: Annotated[
         float, Field(ge=0, le=1, description="Bars of each series, as a part of its grid.")
     ] = 0.0,
+    max_conflicts: Part = MAX_CONFLICTS,
     on_breach: Literal["warn", "fail"] = "warn",
     download: bool = False,
 ) -> LakeReport:
@@ -192,6 +194,7 @@ def refresh_lake(
         rebuild: Compute silver and gold as a whole, not just what has changed.
         max_rejected: More rejected lines than this part of those read are a breach.
         min_completeness: Fewer bars than this part of a series' grid are a breach.
+        max_conflicts: Two paths that differ on more than this part of the bars which they share are a breach.
         on_breach: Whether a breach is a warning, or makes the flow fail when all is done.
         download: Bring what raw/download.toml names from the public archive before.
 
@@ -212,7 +215,7 @@ def refresh_lake(
     # Files that failed do not stop what loaded: gold is as new as it can be, and the run fails at its end.
     layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
     quality = read_quality(lake)
-    breaches = find_breaches(account, quality, max_rejected, min_completeness)
+    breaches = find_breaches(account, quality, max_rejected, min_completeness, max_conflicts)
     missed = fetched.failures if fetched else ()
     lines = [*map(str, layers), *(f"breach: {breach}" for breach in breaches), *(f"missed: {line}" for line in missed)]
     create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "Nothing to refresh.", key="refresh-summary")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from lakehouse.bronze import IngestFailed, IngestReport
+from lakehouse.bronze import MAX_CONFLICTS, IngestFailed, IngestReport
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import RefreshReport
@@ -67,7 +67,11 @@ def read_quality(lake: Lake) -> pl.DataFrame:
 
 
 def find_breaches(
-    account: IngestReport, quality: pl.DataFrame, max_rejected: float, min_completeness: float
+    account: IngestReport,
+    quality: pl.DataFrame,
+    max_rejected: float,
+    min_completeness: float,
+    max_conflicts: float = MAX_CONFLICTS,
 ) -> list[str]:
     """Hold a run against thresholds.
 
@@ -76,6 +80,7 @@ def find_breaches(
         quality: See `read_quality`.
         max_rejected: The largest part of the lines read that may be rejected.
         min_completeness: The smallest part of its grid that each series must have.
+        max_conflicts: The largest part of the bars that two paths share of which they may say different things.
 
     Returns:
         A sentence for each breach.
@@ -89,6 +94,9 @@ def find_breaches(
         name = " ".join(row[column] for column in SERIES)
         told = f"{name} is {spell_part(row['completeness'])} complete"
         found.append(f"{told}; at least {spell_part(min_completeness)} was asked for")
+    for path, part in account.contradicting_more_than(max_conflicts).select("path", "contradicts").iter_rows():
+        told = f"{path} differs from another file on {spell_part(part)} of the bars that both state"
+        found.append(f"{told}; at most {spell_part(max_conflicts)} was asked for. `lakehouse conflicts` shows them")
     return found
 
 

@@ -4,7 +4,7 @@ from lakehouse.recognise.identity import recognise, refuse_foreign, tell_interva
 from lakehouse.recognise.layouts import CANDLES
 from lakehouse.recognise.names import COINS, MONEY, normal_symbol
 from lakehouse.recognise.opened import BLOCK_BYTES, Opened, open_file
-from lakehouse.recognise.sources import Declared, declared_for, load_sources, read_sources
+from lakehouse.recognise.sources import Declared, declared_for, how_redeclared, load_sources, read_sources
 
 __all__ = [
     "BLOCK_BYTES",
@@ -14,6 +14,7 @@ __all__ = [
     "Declared",
     "Opened",
     "declared_for",
+    "how_redeclared",
     "load_sources",
     "normal_symbol",
     "open_file",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -32,6 +33,20 @@ class Declared:
     time_format: str = ""
     columns: tuple[str, ...] = ()
     ignore: bool = False
+    prefer: int | tuple[str, ...] = 0  # a rank, the higher wins; or globs, the first most preferred
+
+    def rank(self, path: str) -> int:
+        """The rank of one of its files: it wins over files of a lower one, whatever their times."""
+        if isinstance(self.prefer, int):
+            return self.prefer
+        places = (len(self.prefer) - n for n, glob in enumerate(self.prefer) if fnmatch.fnmatchcase(path, glob))
+        return next(places, 0)
+
+    def as_text(self, path: str) -> str:
+        """What it says of one of its files, for the ledger: equal texts mean that nothing has changed."""
+        said = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        said = {name: value for name, value in said.items() if name not in ("glob", "prefer")}
+        return json.dumps(said | ({"rank": rank} if (rank := self.rank(path)) else {}), sort_keys=True)
 
 
 def read_sources(text: str) -> list[Declared]:
@@ -39,7 +54,7 @@ def read_sources(text: str) -> list[Declared]:
 
     Args:
         text: A TOML document with an array of tables `source`; each needs `glob`, and may give
-            `market`, `symbol`, `interval`, `time_zone`, `time_format`, `columns`, `ignore`.
+            `market`, `symbol`, `interval`, `time_zone`, `time_format`, `columns`, `ignore`, `prefer`.
 
     Returns:
         The declarations in their order; the first glob that matches a file wins.
@@ -61,6 +76,11 @@ def read_sources(text: str) -> list[Declared]:
 def _declared(entry: Mapping[str, Any]) -> Declared:
     known = {field.name: type(field.default) for field in fields(Declared)}
     for name, value in entry.items():
+        if name == "prefer":
+            globs = isinstance(value, list) and all(isinstance(glob, str) for glob in value)
+            if isinstance(value, bool) or not (globs or isinstance(value, int)):
+                raise ValueError(f"'prefer' is {value!r}; expected a whole number, the higher wins, or a list of globs")
+            continue
         if name not in known:
             raise ValueError(f"unknown key '{name}'; known are {', '.join(known)}")
         words = isinstance(value, list) and all(isinstance(word, str) for word in value)
@@ -69,7 +89,8 @@ def _declared(entry: Mapping[str, Any]) -> Declared:
             raise ValueError(f"'{name}' is {value!r}; expected {kind}")
     if "glob" not in entry:
         raise ValueError("an entry has no 'glob', which says which files it is about")
-    declared = Declared(**{**entry, "columns": tuple(entry.get("columns", ()))})
+    listed: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+    declared = Declared(**listed)
     if declared.interval and declared.interval not in INTERVALS:
         raise ValueError(f"interval '{declared.interval}'; expected one of {', '.join(INTERVALS)}")
     if _read_time(pl.lit("2024-03-14"), "%Y-%m-%d", declared.time_zone) is None:
@@ -94,6 +115,28 @@ def _read_time(word: pl.Expr, time_format: str, zone: str) -> dt.datetime | None
 def declared_for(path: str, sources: Sequence[Declared]) -> Declared:
     """Find the first declaration whose glob matches a path; an empty one if none does."""
     return next((s for s in sources if fnmatch.fnmatchcase(path, s.glob)), Declared())
+
+
+def how_redeclared(path: str, sources: Sequence[Declared], was: str | None, identity: Mapping[str, str | None]) -> str:
+    """Tell whether the declarations now say something else of a file than when it was taken.
+
+    Args:
+        path: The file.
+        sources: What is declared now.
+        was: `Declared.as_text` of then; None if an older version of this program took it, which did not write it down.
+        identity: The market, symbol and interval that it was taken as, which then have to do.
+
+    Returns:
+        "other" if it is to be read in another way or ignored, "rank" if its rank alone has changed, else "".
+    """
+    now: dict[str, Any] = json.loads(declared_for(path, sources).as_text(path))
+    if was is None:
+        folded = {name: re.sub(r"[^a-z0-9]", "", (word or "").lower()) for name, word in identity.items()}
+        said = {name: re.sub(r"[^a-z0-9]", "", str(now.get(name, "")).lower()) for name in identity}
+        return "other" if now.get("ignore") or any(said[n] and said[n] != folded[n] for n in folded) else ""
+    before: dict[str, Any] = json.loads(was)
+    ranks = before.pop("rank", 0), now.pop("rank", 0)
+    return "other" if before != now else "rank" if ranks[0] != ranks[1] else ""
 
 
 def load_sources(store: ObjectStore) -> list[Declared]:

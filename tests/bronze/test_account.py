@@ -27,7 +27,7 @@ def report(*accounts: Account) -> IngestReport:
 def test_a_row_of_the_ledger_tells_all_that_its_contract_asks() -> None:
     row = account(read=4, inserted=3, rejected=1, skipped=2).row("run", START)
     assert sorted(row) == sorted(Revision.column_names())
-    assert [row[name] for name in (*COUNTS, "skipped")] == [4, 3, 0, 0, 0, 1, 2]
+    assert [row[name] for name in (*COUNTS, "skipped")] == [4, 3, 0, 0, 0, 0, 1, 2]
     assert (row["path"], row["size"], row["modified_at"], row["stated_at"]) == ("A.csv", 100, START, LATER)
     assert Revision.validate(pl.DataFrame([row], schema=Revision.create_empty().schema)).height == 1
 
@@ -47,17 +47,19 @@ def test_the_symbol_is_told_only_if_there_is_just_one(symbols: set[str], told: s
 
 def test_each_sum_adds_its_own_count_of_all_files() -> None:
     made = report(
-        account("A.csv", read=31, inserted=1, updated=2, unchanged=4, superseded=8, rejected=16, skipped=5),
-        account("B.csv", read=310, inserted=10, updated=20, unchanged=40, superseded=80, rejected=160),
+        account(
+            "A.csv", read=34, inserted=1, updated=2, unchanged=4, superseded=8, overruled=3, rejected=16, skipped=5
+        ),
+        account("B.csv", read=340, inserted=10, updated=20, unchanged=40, superseded=80, overruled=30, rejected=160),
     )
-    assert [getattr(made, name) for name in COUNTS] == [341, 11, 22, 44, 88, 176]
-    assert made.read == made.inserted + made.updated + made.unchanged + made.superseded + made.rejected
+    assert [getattr(made, name) for name in COUNTS] == [374, 11, 22, 44, 88, 33, 176]
+    assert made.read == made.inserted + made.updated + made.unchanged + made.superseded + made.overruled + made.rejected
     assert made.files["path"].to_list() == ["A.csv", "B.csv"]
 
 
 def test_a_run_with_nothing_to_do_is_complete_and_its_sums_are_zero() -> None:
     made = report()
-    assert [getattr(made, name) for name in COUNTS] == [0] * 6
+    assert [getattr(made, name) for name in COUNTS] == [0] * 7
     assert (made.complete, made.failed.height, made.untouched, made.seconds) == (True, 0, 2, 0.5)
     assert made.files.schema == Revision.create_empty().schema
 

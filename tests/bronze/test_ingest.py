@@ -38,7 +38,7 @@ def test_a_late_older_file_overwrites_nothing_and_deletes_nothing(tmp_path: Path
     lake = Lake(tmp_path)
     ingest(lake)
     place(tmp_path, "AAAUSDT_1h_old.csv", hours(1, 3, close=8.0), at=0)
-    assert counts(lake) == {"read": 3, "inserted": 1, "superseded": 2}
+    assert counts(lake) == {"read": 3, "inserted": 1, "overruled": 2}
     assert closes(lake) == [12.0, 12.0, 12.0, 8.0]
 
 
@@ -48,7 +48,7 @@ def test_a_newer_file_that_only_agreed_still_wins_against_a_late_one(tmp_path: P
     lake = Lake(tmp_path)
     ingest(lake, batch_bytes=100)
     place(tmp_path, "AAAUSDT_1h_late.csv", hours(0, 2, close=8.0), at=10)
-    assert counts(lake) == {"read": 3, "updated": 1, "superseded": 2}
+    assert counts(lake) == {"read": 3, "updated": 1, "overruled": 2}
     assert closes(lake) == [12.0, 12.0, 8.0]
 
 
@@ -56,7 +56,7 @@ def test_in_a_file_that_runs_backwards_the_earlier_line_is_the_newer(tmp_path: P
     lines = [bar(2), bar(1, close=12.0), bar(1, close=8.0), bar(0)]
     place(tmp_path, "AAAUSDT_1h.csv", lines)
     lake = Lake(tmp_path)
-    assert counts(lake) == {"read": 4, "inserted": 3, "superseded": 1}
+    assert counts(lake) == {"read": 4, "inserted": 3, "overruled": 1}
     assert closes(lake) == [10.0, 12.0, 10.0]
 
 

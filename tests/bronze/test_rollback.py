@@ -62,7 +62,7 @@ def test_what_was_rolled_back_stays_away_until_it_changes_or_is_asked_for(lake: 
     assert (report.updated, report.inserted) == (1, 1)
     assert closes(lake) == OLD | {4: 12.0, 5: 10.0, 9: 10.0, 10: 10.0}
     report = ingest(lake, again="*")
-    assert (report.unchanged, report.superseded) == (8, 1)  # hour 4 is stated twice
+    assert (report.unchanged, report.overruled) == (8, 1)  # hour 4 is stated twice
     assert set(statuses(lake).values()) == {"loaded"}
 
 
@@ -101,7 +101,7 @@ def test_a_restore_between_candles_and_ledger_is_seen(tmp_path: Path, monkeypatc
         lake.bronze.restore(1)
 
     monkeypatch.setattr(module, "_keep_account", then_restore)
-    (row,) = write_batch(lake, batch, "run")
+    (row,) = write_batch(lake, batch, "run", plan(lake))
     assert row["status"] == "rolled_back"
     assert statuses(lake)["AAAUSDT_1h_new.csv"] == "rolled_back"
     assert closes(lake) == OLD

@@ -45,7 +45,7 @@ def test_of_one_key_in_a_batch_the_newest_statement_is_kept(tmp_path: Path) -> N
     (tmp_path / "raw").mkdir()
     base = Lake(tmp_path).bronze.open_or_create()
     done = settled(base, statements(12.0, 0, 1, number=1), statements(11.0, 0, 2, number=0))
-    assert done.counts == {(0, "superseded"): 2, (1, "inserted"): 2, (0, "inserted"): 1}
+    assert done.counts == {(0, "overruled"): 2, (1, "inserted"): 2, (0, "inserted"): 1}
     assert done.inserted[0]["close"].to_list() == [12.0, 12.0, 11.0]
 
 
@@ -57,4 +57,4 @@ def test_each_statement_meets_its_row_and_spans_hold_only_what_changes(tmp_path:
     (span,) = done.spans
     assert (span.low, span.high, done.confirming) == (START.replace(hour=2), START.replace(hour=2), {0})
     older = settled(lake.bronze.open(), statements(12.0, 2, 4, after=-MINUTE))
-    assert older.counts == {(0, "superseded"): 2, (0, "inserted"): 1}
+    assert older.counts == {(0, "superseded"): 1, (0, "overruled"): 1, (0, "inserted"): 1}

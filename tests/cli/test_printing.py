@@ -43,9 +43,9 @@ def test_a_report_gives_the_sums_and_only_the_counts_that_are_not_zero(tmp_path:
     place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 3), bar(3, close=12.0), bar(4, volume=-1.0)])
     title, head, row, total = (line.split() for line in ingested(tmp_path).splitlines() if line.strip(" ─"))
     assert title == ["Files", "of", "this", "run", "(1)"]
-    assert head == ["path", "series", "read", "inserted", "superseded", "rejected"]
+    assert head == ["path", "series", "read", "inserted", "overruled", "rejected"]
     assert row == ["AAAUSDT_1h.csv", "default", "AAAUSDT", "1h", "6", "4", "1", "1"]
-    assert " ".join(total).startswith("6 lines read = 4 inserted + 1 superseded + 1 rejected, in ")
+    assert " ".join(total).startswith("6 lines read = 4 inserted + 1 overruled + 1 rejected, in ")
 
 
 def test_a_run_with_nothing_new_is_one_line(tmp_path: Path) -> None:
