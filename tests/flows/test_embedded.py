@@ -73,7 +73,7 @@ def servers(home: Path) -> list[Path]:
     ("number", "moment", "code"),
     [
         (signal.SIGINT, homes, 130),  # Prefect is being imported
-        (signal.SIGTERM, at_work, 143),  # its server is coming up
+        pytest.param(signal.SIGTERM, at_work, 143, marks=pytest.mark.slow),  # its server is coming up
         (getattr(signal, "SIGKILL", signal.SIGTERM), at_work, -9),
     ],
     ids=["Ctrl-C", "terminated", "killed"],
@@ -108,7 +108,7 @@ def test_what_others_have_spoilt_does_not_matter_to_the_embedded_api(tmp_path: P
     assert homes(alone) == []
 
 
-@pytest.mark.parametrize("told_by", ["environment", "profile"])
+@pytest.mark.parametrize("told_by", ["environment", pytest.param("profile", marks=pytest.mark.slow)])
 def test_an_api_that_does_not_answer_is_told_within_seconds(
     told_by: str, tmp_path: Path, alone: dict[str, str]
 ) -> None:
