@@ -7,6 +7,8 @@ import histories
 import pytest
 
 LONGEST = ("notebooks/test_run.py", "test_browser.py", "test_laws.py", "flows/", "test_laws_of_layers.py")
+# Prefect reads it when the first test module imports it, which is before ours do; a busy machine takes more than 20.
+os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from lakehouse.flows.embedded import lake_flow  # before Prefect
 
 # isort: split
 import itertools
+import re
 import time
 from contextvars import Context
 from pathlib import Path
@@ -65,7 +66,7 @@ def run_notebooks(
     folder = output or f"runs/{new_run_id()}-{Path(name).stem}"
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with headless(), pool as runner:
-        labels = ["-".join(map(str, parameters.values())) or Path(name).stem for parameters in combinations]
+        labels = name_runs([[*map(str, parameters.values())] or [Path(name).stem] for parameters in combinations])
         told = [
             {"name": name, "parameters": parameters, "folder": folder, "label": label}
             for label, parameters in zip(labels, combinations, strict=True)
@@ -89,3 +90,21 @@ def run_notebooks(
         error = BatchFailed(runs)
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
     return runs
+
+
+def name_runs(words: list[list[str]]) -> list[str]:
+    """Name runs by the values of their parameters, as names of files.
+
+    Args:
+        words: The values of each run.
+
+    Returns:
+        A name for each: none leads out of its folder, and no two are equal, not even where a system folds cases.
+    """
+    names = dict[str, str]()  # folded → as it is written
+    for run in words:
+        base = ("-".join(re.sub(r"[^\w.]+", "-", word).strip("-.") for word in run).strip("-") or "run")[:80]
+        turns = itertools.chain([base], (f"{base}-{turn}" for turn in itertools.count(2)))
+        name = next(name for name in turns if name.casefold() not in names)
+        names[name.casefold()] = name
+    return [*names.values()]

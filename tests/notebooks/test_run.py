@@ -17,7 +17,7 @@ import papermill
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 
-from lakehouse.cli.commands import lab
+from lakehouse.cli.notebooks import lab
 from lakehouse.errors import InputError, NotebookFailed
 from lakehouse.notebooks.run import read_results, run_notebook
 
