@@ -105,7 +105,7 @@ def test_run_goes_from_raw_to_a_page_and_names_what_did_not_load(
     assert (code, "5 lines read = 5 inserted" in text, "silver/candles" in text) == (0, True, True)
     (page,) = tmp_path.glob("runs/*-report/*.html")
     assert page.as_uri() in text.replace("\n", "")
-    assert "BBBUSDT 1h" in page.read_text()
+    assert "BBBUSDT 1h" in page.read_text(encoding="utf-8")
     place(tmp_path, "CCC.csv", ["<html>"], header=False)
     code, text = call(capsys, "run", "--root", tmp_path, "--no-report")
     assert (code, "HTML or XML saved as .csv" in text, "Page:" in text) == (1, True, False)

@@ -63,7 +63,7 @@ def servers(home: Path) -> list[Path]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found += [path] if str(home) in path.read_text() else []
+            found += [path] if str(home) in path.read_text(encoding="utf-8") else []
         except OSError:  # it has ended
             continue
     return found
@@ -100,7 +100,7 @@ def test_what_others_have_spoilt_does_not_matter_to_the_embedded_api(tmp_path: P
     spoilt = tmp_path / "spoilt"
     spoilt.mkdir()
     (spoilt / "prefect.db").write_bytes(b"no database" * 99)
-    (spoilt / "profiles.toml").write_text("= broken")
+    (spoilt / "profiles.toml").write_text("= broken", encoding="utf-8")
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
     code, text = end(begin(tmp_path, alone | proxies | {"PREFECT_HOME": str(spoilt), "HOME": "/dev/null/nobody"}))
     assert (code, "5 lines read = 5 inserted" in text, "Traceback" in text) == (0, True, False), text
