@@ -21,7 +21,7 @@ def place(root: Path, name: str, lines: Iterable[str], *, at: int = 0, header: b
     """Put a file below root/raw, modified `at` seconds after START."""
     path = root / "raw" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*([HEADER] if header else []), *lines]) + "\n")
+    path.write_text("\n".join([*([HEADER] if header else []), *lines]) + "\n", encoding="utf-8", newline="\n")
     stamp = START.timestamp() + at
     os.utime(path, (stamp, stamp))
     return path

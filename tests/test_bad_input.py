@@ -318,7 +318,8 @@ def test_a_market_or_symbol_that_would_be_read_as_something_else_is_refused(name
     word = json.dumps(name)
     (tmp_path / "raw" / "sources.toml").write_text(
         f'[[source]]\nglob = "fine/declared.csv"\nsymbol = {word}\n'
-        f'[[source]]\nglob = "fine/CCC_1h.csv"\nmarket = "there"\ncolumns = {columns}\n'
+        f'[[source]]\nglob = "fine/CCC_1h.csv"\nmarket = "there"\ncolumns = {columns}\n',
+        encoding="utf-8",
     )
     lake = Lake(tmp_path)
     errors = dict(ingest(lake).failed.select("path", "error").iter_rows())
@@ -341,7 +342,7 @@ def test_a_file_that_grows_while_it_is_read_is_left_for_the_next_run(tmp_path: P
     lake = Lake(tmp_path)
     (file,) = list_files(lake.raw)
     opened = open_file(lake.raw, file, lake.dataset, Declared(), {}, BATCH_BYTES)
-    with path.open("a") as grows:
+    with path.open("a", encoding="utf-8") as grows:
         grows.write(bar(10) + "\n")
     with pytest.raises(FileChanged):
         list(opened.blocks)

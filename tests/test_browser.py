@@ -83,7 +83,7 @@ def lab(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     command += ["--no-browser", "--allow-root", f"--port={port}"]
     places = {f"JUPYTER_{name}_DIR": str(home / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     env = {**os.environ, **places, "JUPYTER_TOKEN": "secret", "PREFECT_API_URL": prefect_api}
-    with (home / "lab.log").open("w") as log:
+    with (home / "lab.log").open("w", encoding="utf-8") as log:
         server = subprocess.Popen(command, cwd=home, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
         end = time.monotonic() + 300
@@ -92,7 +92,7 @@ def lab(prefect_api: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/api", timeout=2):
                     break
             except OSError:
-                assert time.monotonic() < end, (home / "lab.log").read_text()[-2000:]
+                assert time.monotonic() < end, (home / "lab.log").read_text(encoding="utf-8")[-2000:]
                 time.sleep(0.2)
         yield f"http://127.0.0.1:{port}/lab/tree/{{name}}?token=secret&reset"
     finally:
@@ -110,7 +110,7 @@ def test_a_notebook_runs_in_jupyterlab_and_every_chart_is_drawn(
     page.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=300_000)
     page.click("text=Run >> nth=0")
     page.click("text=Run All Cells")
-    charts = len(re.findall(rf"(?m)^\s*\"(?:{'|'.join(CHARTS)})\(", path.read_text()))
+    charts = len(re.findall(rf"(?m)^\s*\"(?:{'|'.join(CHARTS)})\(", path.read_text(encoding="utf-8")))
     assert charts
     page.wait_for_function(f"n => document.querySelectorAll('{DRAWN}').length == n", arg=charts, timeout=300_000)
     page.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=300_000)

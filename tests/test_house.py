@@ -48,7 +48,7 @@ def path_of(module: str) -> Path:
 
 def imports(path: Path) -> set[str]:
     """The modules of this package that a file imports, those that it needs for types alone too."""
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     found = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
     found |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return {name.removeprefix("lakehouse.") for name in found if name.startswith("lakehouse.")}
@@ -144,7 +144,7 @@ def test_the_error_tree_is_drawn_in_its_docstring() -> None:
 
 
 def test_the_readme_names_every_file_and_every_command() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     missing = [f"{name.split('.')[-1]}" for name in MODULES if name.split(".")[-1] not in readme]
     missing += [f"{wing}/" for wing in WINGS if f"{wing}/" not in readme]
     missing += [path.name for path in (ROOT / "notebooks").glob("*.ipynb") if path.stem not in readme]
@@ -154,11 +154,11 @@ def test_the_readme_names_every_file_and_every_command() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_file_has_outgrown_its_room(module: str) -> None:
-    assert len(path_of(module).read_text().splitlines()) <= 260
+    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 260
 
 
 def test_requirements_are_pinned_without_an_address() -> None:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.lstrip().startswith("#")]
     assert len(pins) > 100
     assert all("==" in pin for pin in pins)

@@ -59,7 +59,8 @@ def test_in_a_notebook_one_output_keeps_the_last_state(tmp_path: Path) -> None:
     path.write_text(
         json.dumps(
             {"cells": [{**told, "metadata": {}, "outputs": []}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-        )
+        ),
+        encoding="utf-8",
     )
     done = papermill.execute_notebook(str(path), str(path), kernel_name="python3", progress_bar=False)
     (output,) = done.cells[-1].outputs

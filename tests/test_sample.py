@@ -22,7 +22,7 @@ OUTAGE_MS = 1_734_404_400_000  # 2024-12-17T03:00Z
 
 
 def read_rows(path: Path) -> list[list[str]]:
-    with path.open(newline="") as lines:
+    with path.open(newline="", encoding="utf-8") as lines:
         return list(csv.reader(lines))
 
 
@@ -149,7 +149,7 @@ def test_coarse_bars_are_the_sums_of_fine_ones(fine: str, coarse: str, times: in
 def test_the_folder_says_that_it_is_synthetic_and_with_which_seeds(tmp_path: Path) -> None:
     for seed in (10, 1, 10):
         write_sample(tmp_path, symbols=[f"S{seed}"], intervals=["1d"], last="2024-11", seed=seed)
-    heading, *made = (tmp_path / "SYNTHETIC.md").read_text().splitlines()
+    heading, *made = (tmp_path / "SYNTHETIC.md").read_text(encoding="utf-8").splitlines()
     assert "SYNTHETIC" in heading
     assert [re.findall(r"`lakehouse sample` with seed (\d+);", line) for line in made] == [["10"], ["1"]]
 
@@ -162,10 +162,10 @@ def test_writing_again_leaves_the_files_untouched(tmp_path: Path) -> None:
 
 def test_real_data_are_never_overwritten(tmp_path: Path) -> None:
     real = tmp_path / "BTCUSDT-1d-2024-11.csv"
-    real.write_text("1730419200000,70292.01\n")
+    real.write_text("1730419200000,70292.01\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"BTCUSDT-1d-2024-11\.csv is there already and holds other data: choose"):
         write_sample(tmp_path, intervals=["1d"])
-    assert real.read_text() == "1730419200000,70292.01\n"
+    assert real.read_text(encoding="utf-8") == "1730419200000,70292.01\n"
 
 
 def test_the_committed_raw_folder_is_what_write_example_raw_makes(tmp_path: Path) -> None:

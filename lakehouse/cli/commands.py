@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated
 
@@ -194,6 +195,9 @@ def main(args: list[str] | None = None) -> None:
         args: The words after `lakehouse`. Default: those of the process.
     """
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name that a terminal or a pipe cannot show must not end a run
+            stream.reconfigure(errors="replace")
     try:
         code = app(args, exit_on_error=True, result_action="return_value")
     except (LakehouseError, OSError) as error:  # OSError: full, read-only or gone, wherever it is met first

@@ -109,7 +109,7 @@ def read_wishes(path: Path) -> list[Wish]:
     names = {"symbols": "symbols", "intervals": "intervals", "from": "first", "to": "last"}
     names |= {"market": "market", "kind": "kind"}
     try:
-        tables = tomllib.loads(path.read_text())["download"]
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))["download"]
         unknown = {name for table in tables for name in table} - names.keys()
         if unknown:
             raise InputError(f"{path}: {', '.join(sorted(unknown))} is not known; the names are {', '.join(names)}")

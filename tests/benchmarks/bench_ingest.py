@@ -105,12 +105,12 @@ def new_month(work: Path, runs: int, show: Table) -> None:
             (path,) = months(root, f"2024-{turn + 1:02d}", f"2024-{turn + 1:02d}")
             took[size].append(measure(OURS, root)[0])
             old = root / "raw" / "BTCUSDT-1m-2023-03.csv"
-            lines = old.read_text().splitlines(keepends=True)
+            lines = old.read_text(encoding="utf-8").splitlines(keepends=True)
             for row in range(20_000, 20_005):
                 fields = lines[row].split(",")
                 fields[5] = f"{float(fields[5]) + turn + 1:.8f}"
                 lines[row] = ",".join(fields)
-            old.write_text("".join(lines))
+            old.write_text("".join(lines), encoding="utf-8")
             corrected[size].append(measure(OURS, root)[0])
             assert path.exists()
     middle = {size: statistics.median(seconds[1:]) for size, seconds in took.items()}

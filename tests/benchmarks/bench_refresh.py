@@ -68,11 +68,11 @@ tell(time.perf_counter() - began)
 def correct(root: Path, turn: int) -> None:
     """Give one bar of an old month another volume."""
     old = root / "raw" / "BTCUSDT-1m-2024-03.csv"
-    lines = old.read_text().splitlines(keepends=True)
+    lines = old.read_text(encoding="utf-8").splitlines(keepends=True)
     fields = lines[20_000].split(",")
     fields[5] = f"{float(fields[5]) + turn + 1:.8f}"
     lines[20_000] = ",".join(fields)
-    old.write_text("".join(lines))
+    old.write_text("".join(lines), encoding="utf-8")
     measure(INGEST, root)
 
 

@@ -38,7 +38,7 @@ FIRST = dt.date(2024, 1, 1)
 def days(folder: Path, symbol: str, interval: str, first: str, last: str, a_day: int) -> Iterator[tuple[str, str]]:
     """File name and text of one day after the other."""
     paths = write_sample(folder, symbols=[symbol], intervals=[interval], first=first, last=last)
-    lines = (line for path in paths for line in path.read_text().splitlines(keepends=True))
+    lines = (line for path in paths for line in path.read_text(encoding="utf-8").splitlines(keepends=True))
     for number, some in enumerate(batched(lines, a_day)):
         yield f"{symbol}-{interval}-{FIRST + dt.timedelta(days=number)}.csv", "".join(some)
 
@@ -53,7 +53,7 @@ def drop(lake: Lake, name: str, text: str) -> None:
     """Lay a file into raw/."""
     path = Path(lake.root, "raw", "binance", name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def spent(step: Callable[[Lake], object], lake: Lake) -> tuple[float, float]:

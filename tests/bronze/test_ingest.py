@@ -82,7 +82,9 @@ def test_rejected_lines_go_to_quarantine_once_with_every_reason(tmp_path: Path) 
         ["3 fields, not 6", "open_time is not a time"],
     ]
     assert kept["raw"][2] == "x,1,2"
-    path.write_text(path.read_text().replace("x,1,2", bar(3)))  # mending the file is the replay
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("x,1,2", bar(3)), encoding="utf-8"
+    )  # mending the file is the replay
     assert counts(lake) == {"read": 4, "inserted": 1, "unchanged": 1, "rejected": 2}
 
 
@@ -102,7 +104,9 @@ def test_a_declared_source_mends_a_failed_file(tmp_path: Path) -> None:
     place(tmp_path, "export.csv", [bar(0), bar(1)])
     lake = Lake(tmp_path)
     assert "tells the symbol" in ingest(lake).failed["error"][0]
-    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "export.csv"\nsymbol = "AAAUSDT"\n')
+    (tmp_path / "raw" / "sources.toml").write_text(
+        '[[source]]\nglob = "export.csv"\nsymbol = "AAAUSDT"\n', encoding="utf-8"
+    )
     report = ingest(lake)
     assert (report.inserted, report.complete) == (2, True)
     assert lake.ledger.scan().collect()["status"].to_list() == ["loaded"]
@@ -118,7 +122,7 @@ def test_progress_counts_the_bytes(tmp_path: Path) -> None:
 
 def test_a_lake_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
-    (tmp_path / "bronze").write_text("in the way")
+    (tmp_path / "bronze").write_text("in the way", encoding="utf-8")
     with pytest.raises(
         LakeError, match=r"bronze is a file, and must be a folder of tables; move it away, then run again"
     ):

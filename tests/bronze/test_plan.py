@@ -77,7 +77,7 @@ def test_a_large_file_that_was_refused_is_not_read_again_until_something_changes
     assert reads() == []
     assert lake.ledger.version() == versions  # law 3
     assert reads(again="AAA*") == [path.name]
-    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "AAA*"\nsymbol = "AAAUSDT"\n')
+    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "AAA*"\nsymbol = "AAAUSDT"\n', encoding="utf-8")
     assert (reads(), reads()) == ([path.name], [])
     os.utime(path, (1e9 + 5, 1e9 + 5))
     assert (reads(), reads()) == ([path.name], [])
@@ -117,7 +117,7 @@ def test_a_file_changed_within_two_seconds_is_hashed_though_its_stat_is_the_same
     os.utime(path, (now, now))
     lake = Lake(tmp_path)
     ingest(lake)
-    path.write_text(path.read_text().replace("10.0,1.0", "11.0,1.0"))
+    path.write_text(path.read_text(encoding="utf-8").replace("10.0,1.0", "11.0,1.0"), encoding="utf-8")
     os.utime(path, (now, now))
     assert [p.file.path for p in plan(lake).pending] == ["AAAUSDT_1h.csv"]
 
@@ -142,7 +142,7 @@ def test_a_failed_file_is_tried_again_and_an_ignored_one_is_not(tmp_path: Path) 
     lake = Lake(tmp_path)
     assert ingest(lake).failed.height == 1
     assert len(plan(lake).pending) == 1
-    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "AAA*"\nignore = true\n')
+    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "AAA*"\nignore = true\n', encoding="utf-8")
     assert plan(lake).pending == ()
 
 

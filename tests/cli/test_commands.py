@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -45,6 +46,14 @@ def test_there_is_a_command_where_nothing_was_installed(module: str, tmp_path: P
     assert (done.returncode, str(tmp_path) in done.stdout.replace("\n", "")) == (0, True)
     wrong = subprocess.run([*command[:3], "nonsense"], cwd=ROOT, capture_output=True, check=False)
     assert wrong.returncode == 2
+
+
+def test_a_name_that_the_terminal_cannot_show_does_not_end_a_run(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT→1h-1h-2024-03.csv", hours(0, 4))
+    env = {**os.environ, "PYTHONIOENCODING": "cp1252"}  # as a pipe on Windows
+    command = [sys.executable, "-m", "lakehouse", "ingest", "--root", str(tmp_path)]
+    done = subprocess.run(command, env=env, capture_output=True, check=False)
+    assert (done.returncode, b"AAAUSDT?1h" in done.stdout, b"5 inserted" in done.stdout) == (0, True, True), done
 
 
 def test_ingest_tells_what_landed_and_then_that_nothing_is_new(
@@ -96,7 +105,7 @@ def test_run_goes_from_raw_to_a_page_and_names_what_did_not_load(
     assert (code, "5 lines read = 5 inserted" in text, "silver/candles" in text) == (0, True, True)
     (page,) = tmp_path.glob("runs/*-report/*.html")
     assert page.as_uri() in text.replace("\n", "")
-    assert "BBBUSDT 1h" in page.read_text()
+    assert "BBBUSDT 1h" in page.read_text(encoding="utf-8")
     place(tmp_path, "CCC.csv", ["<html>"], header=False)
     code, text = call(capsys, "run", "--root", tmp_path, "--no-report")
     assert (code, "HTML or XML saved as .csv" in text, "Page:" in text) == (1, True, False)

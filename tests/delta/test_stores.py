@@ -15,8 +15,8 @@ def listed(uri: str) -> list[str]:
 
 def test_a_folder_is_listed_and_read_at_any_depth(tmp_path: Path) -> None:
     (tmp_path / "a b" / "ü").mkdir(parents=True)
-    (tmp_path / "a b" / "ü" / "x#1.csv").write_text("1")
-    (tmp_path / "y.csv").write_text("22")
+    (tmp_path / "a b" / "ü" / "x#1.csv").write_text("1", encoding="utf-8")
+    (tmp_path / "y.csv").write_text("22", encoding="utf-8")
     assert listed(str(tmp_path)) == ["a b/ü/x#1.csv", "y.csv"]
     assert bytes(open_store(str(tmp_path)).get("a b/ü/x#1.csv").bytes()) == b"1"
 

@@ -201,11 +201,11 @@ def test_a_wish_that_cannot_be_met_says_what_there_is(
 
 def test_what_is_wanted_every_night_stands_in_a_file(there: StandIn, lake: Lake) -> None:
     raw(lake, "download.toml").write_text(
-        '[[download]]\nsymbols = ["BTCUSDT", "NOUSDT"]\nintervals = ["1h"]\nto = "2024-12"'
+        '[[download]]\nsymbols = ["BTCUSDT", "NOUSDT"]\nintervals = ["1h"]\nto = "2024-12"', encoding="utf-8"
     )
     report = download_wanted(lake)
     assert (report.files.height, len(report.unmet), report.complete) == (2, 1, False)
-    raw(lake, "download.toml").write_text('[[download]]\nsymbol = "BTCUSDT"')
+    raw(lake, "download.toml").write_text('[[download]]\nsymbol = "BTCUSDT"', encoding="utf-8")
     with pytest.raises(InputError, match="symbol is not known"):
         download_wanted(lake)
 

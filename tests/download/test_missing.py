@@ -120,7 +120,7 @@ def test_a_month_that_is_short_names_the_day_that_states_it_too(there: StandIn, 
 def test_bars_of_files_outside_the_archives_tree_count(two: StandIn, lake: Lake) -> None:
     assert two.files
     lines = [f"{1704153600000 + h * 3600000},10,20,5,9,1,1704153600000,1,1,1,1,0" for h in range(24) if h != 5]
-    Path(lake.root, "raw", "BBBUSDT-1h-2024-01-02.csv").write_text("\n".join(lines) + "\n")
+    Path(lake.root, "raw", "BBBUSDT-1h-2024-01-02.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     known(lake)
     assert told(lake, "BBBUSDT", last="2024-01-02") == [("not fetched", at(2, 5), at(2, 5), 1)]
 

@@ -40,14 +40,14 @@ def test_from_an_empty_folder_to_the_report(
     code, text = call(capsys, "run", "--root", ".")
     assert (code, f"{61 * 24:,} lines read = {61 * 24:,} inserted" in text) == (0, True)
     (page,) = tmp_path.glob("runs/*-report/*.html")
-    assert "BTCUSDT 1h" in page.read_text()
+    assert "BTCUSDT 1h" in page.read_text(encoding="utf-8")
 
 
 def test_a_night_brings_what_is_new_to_gold_and_a_second_one_adds_no_version(
     there: StandIn, lake: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     night = ("run", "--download", "--no-report", "--root", lake.root)
-    Path(lake.root, "raw/download.toml").write_text(WISH)
+    Path(lake.root, "raw/download.toml").write_text(WISH, encoding="utf-8")
     code, text = call(capsys, *night)
     assert (code, "verified" in text, f"{61 * 24:,} inserted" in text) == (0, True, True)
     before = versions(lake)
@@ -71,7 +71,7 @@ def test_a_night_without_network_brings_what_is_here_to_gold_and_ends_in_1(
     path = Path(lake.root, "raw", NOVEMBER)
     path.parent.mkdir(parents=True)
     path.write_bytes(there.files[NOVEMBER])
-    Path(lake.root, "raw/download.toml").write_text(WISH)
+    Path(lake.root, "raw/download.toml").write_text(WISH, encoding="utf-8")
     monkeypatch.setenv("LAKEHOUSE_ARCHIVE_URL", "http://127.0.0.1:9")
     code, text = call(capsys, "run", "--download", "--no-report", "--root", lake.root)
     assert (code, "cannot be reached" in text, "as the archive lists" in text) == (1, True, False)
@@ -82,7 +82,7 @@ def test_a_file_that_did_not_come_ends_the_night_in_1_and_the_others_are_in_gold
     there: StandIn, lake: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there.fail(NOVEMBER, "404", 99)
-    Path(lake.root, "raw/download.toml").write_text(WISH)
+    Path(lake.root, "raw/download.toml").write_text(WISH, encoding="utf-8")
     code, text = call(capsys, "run", "--download", "--no-report", "--root", lake.root)
     assert (code, f"not there {NOVEMBER}" in text) == (1, True)
     assert lake.gold.scan().collect().height == 31
@@ -94,6 +94,6 @@ def test_a_night_without_a_wish_is_told_how_to_write_one(
     code, text = call(capsys, "run", "--download", "--no-report", "--root", lake.root)
     assert (code, "[[download]]" in text, there.asked) == (2, True, [])
     advised = text.partition("such as\n")[2]  # and the advice, taken, works
-    Path(lake.root, "raw/download.toml").write_text(advised.replace("2020-01", "2024-11"))
+    Path(lake.root, "raw/download.toml").write_text(advised.replace("2020-01", "2024-11"), encoding="utf-8")
     code, text = call(capsys, "run", "--download", "--no-report", "--root", lake.root)
     assert (code, f"{119 * 24:,} inserted" in text) == (0, True)

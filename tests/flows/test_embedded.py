@@ -63,7 +63,7 @@ def servers(home: Path) -> list[Path]:
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found += [path] if str(home) in path.read_text() else []
+            found += [path] if str(home) in path.read_text(encoding="utf-8") else []
         except OSError:  # it has ended
             continue
     return found
@@ -73,7 +73,7 @@ def servers(home: Path) -> list[Path]:
     ("number", "moment", "code"),
     [
         (signal.SIGINT, homes, 130),  # Prefect is being imported
-        (signal.SIGTERM, at_work, 143),  # its server is coming up
+        pytest.param(signal.SIGTERM, at_work, 143, marks=pytest.mark.slow),  # its server is coming up
         (getattr(signal, "SIGKILL", signal.SIGTERM), at_work, -9),
     ],
     ids=["Ctrl-C", "terminated", "killed"],
@@ -100,7 +100,7 @@ def test_what_others_have_spoilt_does_not_matter_to_the_embedded_api(tmp_path: P
     spoilt = tmp_path / "spoilt"
     spoilt.mkdir()
     (spoilt / "prefect.db").write_bytes(b"no database" * 99)
-    (spoilt / "profiles.toml").write_text("= broken")
+    (spoilt / "profiles.toml").write_text("= broken", encoding="utf-8")
     proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
     code, text = end(begin(tmp_path, alone | proxies | {"PREFECT_HOME": str(spoilt), "HOME": "/dev/null/nobody"}))
     assert (code, "5 lines read = 5 inserted" in text, "Traceback" in text) == (0, True, False), text
@@ -108,7 +108,7 @@ def test_what_others_have_spoilt_does_not_matter_to_the_embedded_api(tmp_path: P
     assert homes(alone) == []
 
 
-@pytest.mark.parametrize("told_by", ["environment", "profile"])
+@pytest.mark.parametrize("told_by", ["environment", pytest.param("profile", marks=pytest.mark.slow)])
 def test_an_api_that_does_not_answer_is_told_within_seconds(
     told_by: str, tmp_path: Path, alone: dict[str, str]
 ) -> None:

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import lakehouse.flows.settings, os
 from prefect.settings import get_current_settings
@@ -26,6 +28,7 @@ def test_prefect_has_time_to_start_calls_nobody_and_does_not_wait_at_the_end() -
     assert settled() == ["120", "False", "None"]
 
 
+@pytest.mark.slow
 def test_what_the_environment_says_goes_before() -> None:
     told = settled(PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="33", PREFECT_FLOWS_HEARTBEAT_FREQUENCY="60")
     assert told == ["33", "False", "60"]

@@ -33,7 +33,7 @@ def test_headless_charts_are_pictures_that_carry_their_specification(executed: P
 
 
 def test_a_page_carries_the_library_once_and_asks_nobody(executed: Path) -> None:
-    text = write_page(executed).read_text()
+    text = write_page(executed).read_text(encoding="utf-8")
     assert len(re.findall(r"window\.vegaEmbed\s*=", text)) == 1
     drawn = re.findall(r'<script type="application/json" id="chart-(\d)-spec">(.*)</script>', text)
     assert [number for number, _ in drawn] == ["0", "1"]
@@ -48,4 +48,4 @@ def test_a_page_may_leave_out_the_code(executed: Path) -> None:
     book.cells[1].source = book.cells[2].source = "secret_name = 1"
     book.metadata["hide_input"] = True
     nbformat.write(book, str(executed))
-    assert "secret_name" not in write_page(executed).read_text()
+    assert "secret_name" not in write_page(executed).read_text(encoding="utf-8")

@@ -143,7 +143,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_report_records_what_it_found(report: Path) -> None:
     found = read_results(report)
-    lines = [line for path in sorted((ROOT / "raw").glob("BTCUSDT-1h-*.csv")) for line in path.read_text().splitlines()]
+    lines = [
+        line
+        for path in sorted((ROOT / "raw").glob("BTCUSDT-1h-*.csv"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
     told = {
         int(f[0]) // 10 ** (len(f[0]) - 13): (float(f[1]), float(f[4])) for f in (line.split(",") for line in lines)
     }
@@ -169,7 +173,7 @@ def test_the_report_runs_headless_and_twice_the_same(lake: Path, tmp_path: Path)
 
 
 def test_the_report_is_a_small_page_without_code_that_needs_no_network(report: Path) -> None:
-    page = report.with_suffix(".html").read_text()
+    page = report.with_suffix(".html").read_text(encoding="utf-8")
     assert len(page.encode()) < 3_000_000
     assert not re.search(r'<script[^>]* src="[^"]', page)
     text = html.unescape(re.sub(r"<[^>]*>", "", page))
@@ -283,7 +287,7 @@ def test_a_kernel_that_dies_is_a_notebook_that_failed(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_no_notebook_is_an_error_that_names_it(tmp_path: Path) -> None:
-    (tmp_path / "torn.ipynb").write_text("{")
+    (tmp_path / "torn.ipynb").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match="notebook 'torn': Notebook does not appear to be JSON"):
         run_notebook(tmp_path / "torn.ipynb")
 

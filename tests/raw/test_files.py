@@ -89,11 +89,11 @@ def break_by_folder(raw: Path) -> None:
 
 
 def break_by_line_feed(raw: Path) -> None:
-    (raw / "a\nb.csv").write_text("x")
+    (raw / "a\nb.csv").write_text("x", encoding="utf-8")
 
 
 def break_by_bytes(raw: Path) -> None:
-    Path(os.fsdecode(bytes(raw / "bad") + b"\xff.csv")).write_text("x")
+    Path(os.fsdecode(bytes(raw / "bad") + b"\xff.csv")).write_text("x", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_links_to_folders_are_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", ["", "loop.csv"])
 def test_a_link_out_of_raw_to_what_is_no_data_is_not_read(other: str, tmp_path: Path) -> None:
     raw = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parent
-    (secret := tmp_path / "id_rsa").write_text("PRIVATE\n" * 9)
+    (secret := tmp_path / "id_rsa").write_text("PRIVATE\n" * 9, encoding="utf-8")
     (raw / "x.csv").symlink_to(secret)
     for name in filter(None, [other]):
         (raw / name).symlink_to(name)

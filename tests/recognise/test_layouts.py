@@ -218,7 +218,9 @@ def test_a_zip_of_histdata_has_a_text_file_beside_the_bars(tmp_path: Path) -> No
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("DAT_ASCII_EURUSD_M1_2024.txt", "no gaps")
         archive.writestr("DAT_ASCII_EURUSD_M1_2024.csv", "20240301 170000;1.1;1.2;1.0;1.1;0\r\n")
-    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "HISTDATA*"\ntime_zone = "EST"\n')
+    (tmp_path / "raw" / "sources.toml").write_text(
+        '[[source]]\nglob = "HISTDATA*"\ntime_zone = "EST"\n', encoding="utf-8"
+    )
     ingest(Lake(tmp_path))
     bar = Lake(tmp_path).bronze.scan().collect().row(0, named=True)
     assert (bar["symbol"], bar["interval"], bar["open_time"]) == ("EURUSD", "1m", DAY.replace(hour=22))
@@ -238,7 +240,8 @@ def test_sources_toml_tells_what_names_cannot(tmp_path: Path) -> None:
     (tmp_path / "raw" / "sources.toml").write_text(
         '[[source]]\nglob = "broker/*"\nmarket = "mine"\nsymbol = "DAX"\ninterval = "1h"\n'
         'time_zone = "Europe/Berlin"\ntime_format = "%d/%m/%Y %H:%M"\n'
-        'columns = ["", "", "open_time", "open", "high", "low", "close"]\n'
+        'columns = ["", "", "open_time", "open", "high", "low", "close"]\n',
+        encoding="utf-8",
     )
     lake = Lake(tmp_path)
     report = ingest(lake)
@@ -265,7 +268,7 @@ def test_sources_toml_tells_what_names_cannot(tmp_path: Path) -> None:
 )
 def test_a_slip_in_sources_toml_is_named(tmp_path: Path, text: str, message: str) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 1))
-    (tmp_path / "raw" / "sources.toml").write_text(text)
+    (tmp_path / "raw" / "sources.toml").write_text(text, encoding="utf-8")
     with pytest.raises(LakeError, match=re.escape(message)):
         ingest(Lake(tmp_path))
 
