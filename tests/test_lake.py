@@ -55,18 +55,18 @@ def test_a_root_without_raw_is_a_clear_error(tmp_path: Path, root: str, message:
         Lake(tmp_path / root)
 
 
-def test_outside_of_any_lake_it_is_the_repository_else_a_clear_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("LAKEHOUSE_ROOT", raising=False)
-    monkeypatch.chdir(tmp_path)
-    assert Lake().root == str(Path(__file__).parents[1])
-    monkeypatch.setattr("lakehouse.lake.__file__", str(tmp_path / "site" / "lakehouse" / "lake.py"))
-    with pytest.raises(LakeError, match="set LAKEHOUSE_ROOT or give a root"):
-        Lake()
-
-
 def test_tables_lie_below_the_root_also_of_a_url() -> None:
     lake = Lake("memory://bucket/prefix/")
     assert lake.bronze.uri == "memory://bucket/prefix/bronze/candles"
     assert (lake.quarantine.name, lake.ledger.name) == ("bronze/quarantine", "bronze/ledger")
+
+
+def test_where_nothing_upwards_is_a_lake_the_package_s_own_example_is_not_taken_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LAKEHOUSE_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LakeError, match=f"no raw/ folder in {tmp_path} or above it; go into a lake, make one"):
+        Lake()
+    (tmp_path / "raw").mkdir()  # as it advises
+    assert Lake().root == str(tmp_path)

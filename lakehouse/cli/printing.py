@@ -17,6 +17,7 @@ from lakehouse.contracts import COUNTS
 from lakehouse.download import DownloadReport
 from lakehouse.lake import Lake
 from lakehouse.layers import LakeReport
+from lakehouse.measures import spell, spell_part
 from lakehouse.status import Status
 
 FILES_SHOWN = 20
@@ -72,7 +73,7 @@ def print_refresh(console: Console, lake: Lake, done: LakeReport) -> None:
         print_download(console, lake, done.download)
     print_report(console, lake, done.ingest)
     layers = pl.DataFrame([asdict(layer) for layer in done.layers if layer.changed])
-    percent = pl.format("{} %", (1e4 * pl.col("completeness")).floor() / 100)
+    percent = pl.col("completeness").map_elements(spell_part, pl.String, skip_nulls=False)
     print_frame(console, layers.drop("source_version", "seconds", strict=False), "Layers that have changed")
     print_frame(console, done.quality.with_columns(completeness=percent), "Series in silver")
     for breach in done.breaches:
@@ -181,26 +182,10 @@ def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
             no_wrap=name not in FOLDED,
         )
     for row in frame.iter_rows():
-        table.add_row(*map(_cell, row))
+        table.add_row(*(escape(spell(value)) for value in row))
     console.print(table)
 
 
 def _nonzero(frame: pl.DataFrame) -> pl.DataFrame:
     """Leave out the counts that are zero in every row."""
     return frame.select(name for name in frame.columns if name not in COUNTS or frame[name].sum())
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return "–"
-        case dt.datetime():
-            return f"{value:%Y-%m-%d %H:%M}"
-        case dt.date():
-            return f"{value:%Y-%m-%d}"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.8g}"
-        case _:
-            return escape(str(value))

@@ -67,9 +67,7 @@ def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
 @task(name="plan", cache_policy=NO_CACHE)
 def plan_files(lake: Lake, again: str) -> Plan:
     """Find the file revisions that are new, or asked for."""
-    todo = plan(lake, again)
-    remember(lake, todo)
-    return todo
+    return plan(lake, again)
 
 
 @task(
@@ -113,6 +111,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
         todo.untouched,
     )
     rows = _write_all(lake, todo, run_id, batch_mb) if todo.pending else []
+    remember(lake, todo, rows)
     report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
     if rows:
         _publish(report)

@@ -11,6 +11,7 @@ from lakehouse.bronze import IngestFailed, IngestReport
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import RefreshReport
+from lakehouse.measures import completeness, spell_part
 
 if TYPE_CHECKING:  # who never downloads need not import HTTP
     from lakehouse.download import DownloadReport
@@ -60,7 +61,7 @@ def read_quality(lake: Lake) -> pl.DataFrame:
     gaps = lake.gaps.scan().group_by(SERIES).agg(pl.col("missing").sum(), filled).collect()
     found = rows.join(gaps, on=SERIES, how="left").with_columns(pl.col("missing", "filled").fill_null(0))
     found = found.with_columns(bars=pl.col("rows") - pl.col("filled"))
-    complete = pl.col("bars") / (pl.col("bars") + pl.col("missing"))
+    complete = completeness(pl.col("bars"), pl.col("bars") + pl.col("missing"))
     return found.select(*SERIES, *counts, completeness=complete).sort(SERIES)
 
 
@@ -81,11 +82,12 @@ def find_breaches(
     found = []
     part = account.rejected / account.read if account.read else 0.0
     if part > max_rejected:
-        told = f"{account.rejected:,} of {account.read:,} lines were rejected, {part:.2%}"
-        found.append(f"{told}; at most {max_rejected:.2%} was asked for")
+        told = f"{account.rejected:,} of {account.read:,} lines were rejected, {spell_part(part)}"
+        found.append(f"{told}; at most {spell_part(max_rejected)} was asked for")
     for row in quality.filter(pl.col("completeness") < min_completeness).iter_rows(named=True):
         name = " ".join(row[column] for column in SERIES)
-        found.append(f"{name} is {row['completeness']:.2%} complete; at least {min_completeness:.2%} was asked for")
+        told = f"{name} is {spell_part(row['completeness'])} complete"
+        found.append(f"{told}; at least {spell_part(min_completeness)} was asked for")
     return found
 
 

@@ -118,7 +118,9 @@ def test_progress_counts_the_bytes(tmp_path: Path) -> None:
 def test_a_lake_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
     (tmp_path / "bronze").write_text("in the way")
-    with pytest.raises(LakeError, match=r"cannot be written: Not a directory.*run again"):
+    with pytest.raises(
+        LakeError, match=r"bronze is a file, and must be a folder of tables; move it away, then run again"
+    ):
         ingest(Lake(tmp_path))
 
 

@@ -113,12 +113,47 @@ def test_what_cannot_be_listed_is_named_and_the_others_load(
         raise FileRefused(report.failed["error"][0])
 
 
-def test_links_are_followed_and_those_that_lead_nowhere_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", ["", "loop.csv"])  # a link in a circle makes the store list nothing at all
+def test_links_are_followed_and_those_that_lead_nowhere_told(other: str, tmp_path: Path) -> None:
     place(tmp_path / "elsewhere", "BBBUSDT_1h.csv", hours(0, 4))
-    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
-    (tmp_path / "raw" / "folder").symlink_to(tmp_path / "elsewhere" / "raw")
-    (tmp_path / "raw" / "dangling.csv").symlink_to("nowhere.csv")
-    assert [file.path for file in list_files(store_of(tmp_path))] == ["AAAUSDT_1h.csv", "folder/BBBUSDT_1h.csv"]
+    raw = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parent
+    (raw / "CCCUSDT_1h.csv").symlink_to(tmp_path / "elsewhere" / "raw" / "BBBUSDT_1h.csv")
+    (raw / "sub").mkdir()
+    (raw / "sub" / "dangling.csv").symlink_to("nowhere.csv")
+    (raw / "archive").symlink_to(tmp_path / "not mounted")
+    (raw / ".#AAAUSDT_1h.csv").symlink_to("someone@host.17:1")
+    for name in filter(None, [other]):
+        (raw / name).symlink_to(name)
+    told = {file.path: file.problem for file in list_files(store_of(tmp_path)) if file.path != other}
+    assert (
+        told.pop("archive")
+        == f"cannot be read: a link to {tmp_path}/not mounted, which is not there; mend or remove it"
+    )
+    assert told.pop("sub/dangling.csv").startswith(f"cannot be read: a link to {raw}/sub/nowhere.csv, which is not")
+    assert told == {"AAAUSDT_1h.csv": "", "CCCUSDT_1h.csv": ""}
+
+
+def test_links_to_folders_are_followed(tmp_path: Path) -> None:
+    place(tmp_path / "elsewhere", "BBBUSDT_1h.csv", hours(0, 4))
+    raw = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parent
+    (raw / "folder").symlink_to(tmp_path / "elsewhere" / "raw")
+    assert [(file.path, file.problem) for file in list_files(store_of(tmp_path))] == [
+        ("AAAUSDT_1h.csv", ""),
+        ("folder/BBBUSDT_1h.csv", ""),
+    ]
+
+
+@pytest.mark.parametrize("other", ["", "loop.csv"])
+def test_a_link_out_of_raw_to_what_is_no_data_is_not_read(other: str, tmp_path: Path) -> None:
+    raw = place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parent
+    (secret := tmp_path / "id_rsa").write_text("PRIVATE\n" * 9)
+    (raw / "x.csv").symlink_to(secret)
+    for name in filter(None, [other]):
+        (raw / name).symlink_to(name)
+    for _ in range(2):
+        (failed,) = ingest(Lake(tmp_path)).failed.filter(path="x.csv").iter_rows(named=True)
+        told = f"a link out of raw/ to {secret}, whose name is not that of a CSV file; mend or remove it"
+        assert (failed["error"], failed["sha256"]) == (f"cannot be read: {told}", "")  # it was not even hashed
 
 
 def test_sources_toml_that_cannot_be_read_is_named(tmp_path: Path) -> None:
