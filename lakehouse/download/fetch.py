@@ -19,7 +19,8 @@ import httpx
 
 from lakehouse.delta import writing
 from lakehouse.download.archive import Archive, Entry, TransferBroken
-from lakehouse.download.wishes import CHECKSUM, Published
+from lakehouse.download.look import Published
+from lakehouse.download.wishes import CHECKSUM
 
 VERIFIED = "verified"  # all witnesses agree
 STALE = "checksum stale"  # the bytes are those that are listed, and the CHECKSUM file is not of them: kept, told

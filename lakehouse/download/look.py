@@ -1,19 +1,164 @@
-"""What the archive has: symbols, intervals, spans. Nothing is fetched."""
+"""What the archive has: the files of a series, which of them state some days, and the list of all series."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import polars as pl
 
-from lakehouse.download.archive import Archive
+from lakehouse.download.archive import Archive, Entry
 from lakehouse.download.parallel import PARALLEL, in_parallel
-from lakehouse.download.wishes import LENGTHS, Wish, choose, make_wishes, published
+from lakehouse.download.wishes import CHECKSUM, LENGTHS, Wish, make_wishes, read_day
+from lakehouse.errors import InputError
 
+ONE_DAY = dt.timedelta(days=1)
 SPANS = pl.Schema(
     {"symbol": pl.String, "interval": pl.String, "first": pl.Date, "last": pl.Date}
     | {"monthly": pl.Int64, "daily": pl.Int64, "bytes": pl.Int64}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A zip of the archive.
+
+    Attributes:
+        entry: As it is listed.
+        first: The first day that it states.
+        last: The last day, which is the same in a daily file.
+        has_checksum: Whether a CHECKSUM lies beside it.
+    """
+
+    entry: Entry
+    first: dt.date
+    last: dt.date
+    has_checksum: bool
+
+
+def published(archive: Archive, wish: Wish, length: str, since: dt.date = dt.date.min) -> list[Published]:
+    """List the files of a series, whatever days are wanted.
+
+    Args:
+        archive: Where.
+        wish: Which series.
+        length: `monthly` or `daily`.
+        since: Earlier years need not be listed.
+
+    Returns:
+        The zips in the order of their keys; what else lies there is left out.
+    """
+    folder, head = wish.folder(length), f"{wish.symbol}-{wish.interval}"
+    # The year alone: months without a leading zero sort elsewhere within it.
+    after = f"{folder}{head}-{since.year:04d}" if since.year > 1 else ""
+    entries = archive.entries(folder, after)
+    beside = {entry.key for entry in entries}
+    day = r"-(\d{1,2})" if length == "daily" else ""
+    name = re.compile(rf"{re.escape(folder + head)}-(\d{{4}})-(\d{{1,2}}){day}\.zip")
+    found = []
+    for entry in entries:
+        if told := name.fullmatch(entry.key):
+            period = "-".join(told.groups())
+            first, last = read_day(period, dt.date.min), read_day(period, dt.date.min, end=True)
+            found.append(Published(entry, first, last, entry.key + CHECKSUM in beside))
+    return found
+
+
+def choose(archive: Archive, wish: Wish) -> tuple[list[Published], list[str]]:
+    """Choose the files that state what is wanted: whole months as monthly files, the rest as daily ones.
+
+    A month that is wanted in part comes as days too, or as a month if there are no days.
+
+    Args:
+        archive: What is listed.
+        wish: What is wanted.
+
+    Returns:
+        The files, and for people what was wanted and never published.
+
+    Raises:
+        InputError: None of it is there; the message says what is.
+    """
+    monthly = published(archive, wish, "monthly")
+    open_days = holes(_whole(monthly, wish.first, wish.last), wish.first, wish.last)
+    daily = published(archive, wish, "daily", open_days[0][0]) if open_days else []
+    chosen = cover(monthly, daily, wish.first, wish.last)
+    if not chosen:
+        raise InputError(f"{wish}: {what_there_is(archive, wish, monthly + daily)}")
+    return chosen, [
+        f"{wish}: the archive has nothing {_in_words(first, last)}"
+        for first, last in holes(chosen, wish.first, wish.last)
+        if not (first == dt.date.min or last == dt.date.max)
+    ]
+
+
+def cover(monthly: Sequence[Published], daily: Sequence[Published], first: dt.date, last: dt.date) -> list[Published]:
+    """Choose files that state some days, as `choose` does, of those that are listed already.
+
+    Args:
+        monthly: The monthly files of a series.
+        daily: Its daily files.
+        first: The first day.
+        last: The last day.
+    """
+    whole = _whole(monthly, first, last)
+    open_days = holes(whole, first, last)
+    days = [day for day in daily if any(start <= day.first <= end for start, end in open_days)]
+    parts = [month for month in monthly if month.first <= last and first <= month.last and month not in whole]
+    parts = [month for month in parts if not any(month.first <= day.first <= month.last for day in days)]
+    return whole + parts + days
+
+
+def _whole(monthly: Sequence[Published], first: dt.date, last: dt.date) -> list[Published]:
+    return [month for month in monthly if first <= month.first and month.last <= last]
+
+
+def holes(files: Iterable[Published], first: dt.date, last: dt.date) -> list[tuple[dt.date, dt.date]]:
+    """The days from `first` to `last` that no file states, as spans.
+
+    Args:
+        files: In any order.
+        first: The first day.
+        last: The last day.
+    """
+    found, at = [], first
+    for file in sorted(files, key=lambda file: file.first):
+        if at < file.first:
+            found.append((at, file.first - ONE_DAY))
+        if file.last >= last:
+            return found
+        at = max(at, file.last + ONE_DAY)
+    return [*found, (at, last)]
+
+
+def _in_words(first: dt.date, last: dt.date) -> str:
+    return f"of {first}" if first == last else f"from {first} to {last}"
+
+
+def what_there_is(archive: Archive, wish: Wish, listed: Sequence[Published]) -> str:
+    """Go up in the archive until there is something, and tell it.
+
+    Args:
+        archive: The archive.
+        wish: What nothing was found for.
+        listed: What the wish's folder has all the same.
+    """
+    if listed:
+        first, last = min(file.first for file in listed), max(file.last for file in listed)
+        return f"nothing from {wish.first} to {wish.last}; the archive has {first} to {last}"
+    place, missed = wish.folder("monthly"), ""
+    while place != "data/":
+        place, _, missed = place.rstrip("/").rpartition("/")
+        place += "/"
+        if there := sorted({n for length in LENGTHS for n in archive.folders(place.replace("monthly", length))}):
+            near = difflib.get_close_matches(missed, there, n=8, cutoff=0.5)
+            shown = there if len(there) <= 20 else near
+            few = f"; there are {len(there):,}" + (f", {', '.join(shown)}" if shown else "")
+            return f"the archive has no {missed} in {place}{few}. `lakehouse download --list` shows all"
+    return f"{archive.listing} holds nothing below data/: is it the archive? --archive names another"
 
 
 def list_archive(

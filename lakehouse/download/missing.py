@@ -11,19 +11,10 @@ import polars as pl
 
 from lakehouse.download.archive import Archive
 from lakehouse.download.fetch import PUBLISHED_BROKEN, VERIFIED, standing
+from lakehouse.download.look import ONE_DAY, Published, cover, published, what_there_is
 from lakehouse.download.parallel import PARALLEL, in_parallel
 from lakehouse.download.run import WANTED, raw_folder
-from lakehouse.download.wishes import (
-    LENGTHS,
-    ONE_DAY,
-    Published,
-    Wish,
-    cover,
-    make_wishes,
-    published,
-    read_wishes,
-    what_there_is,
-)
+from lakehouse.download.wishes import LENGTHS, Wish, make_wishes, read_wishes
 from lakehouse.errors import InputError, LakeError
 from lakehouse.intervals import INTERVAL_SECONDS
 from lakehouse.lake import SERIES, Lake

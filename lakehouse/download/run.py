@@ -11,8 +11,9 @@ import polars as pl
 
 from lakehouse.download.archive import Archive, ArchiveError
 from lakehouse.download.fetch import KEPT, PUBLISHED_BROKEN, fetch, standing, sweep
+from lakehouse.download.look import Published, choose
 from lakehouse.download.parallel import PARALLEL, in_parallel
-from lakehouse.download.wishes import Published, Wish, choose, make_wishes, read_wishes
+from lakehouse.download.wishes import Wish, make_wishes, read_wishes
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
@@ -167,6 +168,8 @@ def _download(
         if dry_run:
             rows += [_row(file, TO_FETCH, "") for file in todo]
         else:
+            for folder in {(raw / key).parent for key in wanted}:
+                sweep(folder)
             rows += _fetch_all(archive, todo, raw, parallel, on_progress)
     files = pl.DataFrame(rows, schema=FILES, orient="row").sort("path")
     untouched = sum(was not in ("", PUBLISHED_BROKEN) for was in before.values())
@@ -187,8 +190,6 @@ def _row(file: Published, verdict: str, note: str) -> tuple[object, ...]:
 def _fetch_all(
     archive: Archive, todo: Sequence[Published], raw: Path, parallel: int, on_progress: Progress | None
 ) -> list[tuple[object, ...]]:
-    for folder in {(raw / file.entry.key).parent for file in todo}:
-        sweep(folder)
     came, total = dict[str, int](), sum(file.entry.size for file in todo)
 
     def one(file: Published) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ import datetime as dt
 import gzip
 import hashlib
 import io
+import sys
 import tempfile
 import threading
 import zipfile
@@ -58,7 +59,7 @@ class StandIn:
         self._faults: list[tuple[str, str, int]] = []
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"standin": self}))
+        self._server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"standin": self}))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -217,6 +218,12 @@ def _entry_xml(entry: Entry) -> str:
         f"<Contents><Key>{escape(entry.key)}</Key><LastModified>{entry.modified_at:%Y-%m-%dT%H:%M:%S.000Z}</LastModified>"
         f"<ETag>&quot;{entry.etag}&quot;</ETag><Size>{entry.size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
     )
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # who asks may be killed at any time
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -296,22 +295,3 @@ def test_ctrl_c_in_a_stalled_transfer_leaves_everything_whole(there: StandIn, la
     assert (process.returncode, b"stopped" in err) == (130, True)
     assert time.monotonic() - began < 10
     assert all(path.read_bytes() == there.files[path.relative_to(raw(lake)).as_posix()] for path in zips(lake))
-
-
-def test_killed_at_random_and_resumed_all_is_there_and_whole(there: StandIn, lake: Lake) -> None:
-    for at in range(400):
-        day = dt.date(2023, 1, 1) + dt.timedelta(days=at)
-        name = f"BTCUSDT-1h-{day}"
-        there.publish(f"data/spot/daily/klines/BTCUSDT/1h/{name}.zip", zipped(f"{name}.csv", os.urandom(500)))
-    there.page = 1000
-    for seed in range(2):
-        process = start(lake, there.url)
-        before, end = len(zips(lake)), time.monotonic() + 20
-        while len(zips(lake)) < before + 5 + random.Random(seed).randrange(100) and time.monotonic() < end:
-            time.sleep(0.01)
-        process.kill()
-        process.communicate()
-        assert all(path.read_bytes() == there.files[path.relative_to(raw(lake)).as_posix()] for path in zips(lake))
-    assert len(zips(lake)) < 430
-    assert download(lake, ["BTCUSDT"]).complete
-    assert len(zips(lake)) == 430
