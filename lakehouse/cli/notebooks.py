@@ -13,11 +13,12 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, execute
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, execute, load_flow
 from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.errors import BatchFailed, InputError
 from lakehouse.lake import Lake
+from lakehouse.reports import list_runs, remove_runs
 
 LAB = [  # JupyterLab on this machine only, with a kernel at once and without a call home
     *(
@@ -111,6 +112,35 @@ def notebooks(*, json: Json = False) -> int:
 
 
 @app.command
+def runs(
+    *,
+    keep: Annotated[int, Parameter(help="Remove all but so many of each notebook, the latest. 0: remove none.")] = 0,
+    json: Json = False,
+) -> int:
+    """List the pages in runs/, which `runs/index.html` shows too; with --keep remove the older ones.
+
+    For example: lakehouse runs --keep 30
+    """
+    gone = remove_runs(keep) if keep else []
+    if gone:
+        from lakehouse.notebooks import write_index  # noqa: PLC0415  papermill takes a second to import
+
+        write_index()
+    found = list_runs()
+    if json:
+        print_json(runs=found, removed=[str(path) for path in gone])
+        return DONE
+    print_frame(
+        console, found.select("made_at", "title", mb=pl.col("bytes") / 1e6).with_columns(pl.col("mb").round(1)), "Pages"
+    )
+    if gone:
+        console.print(f"{len(gone):,} runs removed, {found.height:,} pages left")
+    elif found.is_empty():
+        console.print("No page in runs/ here; `lakehouse report` makes one")
+    return DONE
+
+
+@app.command
 def batch(
     name: str,
     *,
@@ -138,8 +168,7 @@ def batch(
     grid = read_grid(name, words)
     if "root" in grid or root:
         open_lake(root, quiet=json)
-    from lakehouse.flows import run_notebooks  # noqa: PLC0415  Prefect takes seconds to import
-
+    run_notebooks = load_flow("run_notebooks")
     code = DONE
     try:
         runs = run_notebooks(name, grid, output, at_once)

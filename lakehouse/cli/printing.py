@@ -45,6 +45,13 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         lake: Whose run.
         report: Its account.
     """
+    if report.files.is_empty() and not report.untouched:
+        console.print(
+            f"{escape(lake.uri('raw'))} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
+            f"or try `lakehouse sample {escape(lake.uri('raw'))}`; then `lakehouse run`.",
+            soft_wrap=True,
+        )
+        return
     if report.files.is_empty():
         console.print(f"Nothing new in {escape(lake.uri('raw'))}: {report.untouched:,} files looked at.")
         return
