@@ -113,14 +113,22 @@ def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: 
 
 
 @app.command
-def status(*, root: Root = "", json: Json = False) -> int:
-    """Show the tables, the series, the last runs, the files that wait, and the quarantine by reason."""
+def status(
+    *,
+    whole: Annotated[bool, Parameter(name="--all", negative="", help="All rows, and the tables and layers.")] = False,
+    root: Root = "",
+    json: Json = False,
+) -> int:
+    """Show on one screen: is anything wrong, what waits, what happened last, which series there are.
+
+    For example: lakehouse status --all
+    """
     lake = open_lake(root, quiet=json)
     stands = read_status(lake)
     if json:
         print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
     else:
-        print_status(console, lake, stands)
+        print_status(console, stands, whole=whole)
     return DONE
 
 

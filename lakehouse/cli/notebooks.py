@@ -16,7 +16,7 @@ from rich.markup import escape
 from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, execute, load_flow
 from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_frame, print_json
-from lakehouse.errors import BatchFailed, InputError
+from lakehouse.errors import BatchFailed, InputError, LakeError
 from lakehouse.lake import Lake
 from lakehouse.reports import list_runs, remove_runs
 
@@ -86,7 +86,8 @@ def lab(
 
     if find_notebook(name).parent == CHAPTERS:  # nobody wants to write into an installed package
         console.print(f"Notebooks: {escape(str(shutil.copytree(CHAPTERS, Path.cwd() / 'notebooks')))}")
-    command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
+    path = find_notebook(name)
+    command = [sys.executable, "-m", "jupyterlab", str(path), *LAB, *_rooted(path, root), *options]
     own = f"{sys.prefix}/share/jupyter"  # this interpreter's kernel goes before another `python3` that is on the path
     told = {"JUPYTER_PATH": os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))}
     told |= {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
@@ -183,3 +184,15 @@ def batch(
     for page in runs["page"].drop_nulls().to_list()[:1] if "page" in runs.columns else []:
         console.print(f"Pages:  {escape(page.rpartition('/')[0])}", soft_wrap=True)
     return code
+
+
+def _rooted(path: Path, root: str) -> list[str]:
+    """Root JupyterLab where both the lake and the notebook lie, so that raw/ and runs/ can be reached in it.
+
+    A lake elsewhere stays out: the notebooks are what was asked for.
+    """
+    try:
+        top = Path(Lake(root or None).root)
+    except LakeError:  # the notebook says it where one is needed
+        return []
+    return [f"--ServerApp.root_dir={top}"] if path.is_relative_to(top) else []

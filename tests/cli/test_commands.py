@@ -81,10 +81,36 @@ def test_json_is_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_status_shows_tables_and_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
     call(capsys, "ingest", "--root", tmp_path)
-    code, text = call(capsys, "status", "--root", tmp_path)
+    code, text = call(capsys, "status", "--root", tmp_path, "--all")
     assert code == 0
     for word in ("bronze/candles", "AAAUSDT", "Last runs"):
         assert word in text
+
+
+def test_status_fits_a_screen_and_says_first_what_is_wrong_and_what_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(30):
+        place(tmp_path, f"A{number:02}USDT_1h.csv", [*hours(0, 4), f"x{number}"])
+        if number in (0, 10, 20):
+            call(capsys, "ingest", "--root", tmp_path)
+    place(tmp_path, "BBB.csv", ["<html>"], header=False)
+    call(capsys, "ingest", "--root", tmp_path)
+    place(tmp_path, "LATE_1h.csv", hours(0, 4))
+    code, text = call(capsys, "status", "--root", tmp_path)
+    lines = text.splitlines()
+    assert (code, lines[0], len(lines) <= 50) == (0, f"Lake:   {tmp_path}", True)
+    assert max(map(len, lines)) <= 80
+    head = " ".join(lines[:8])
+    assert "1 files did not load" in head
+    assert "1 files wait" in head
+    assert "… and 25 more; `lakehouse status --all` shows them" in text
+    (tmp_path / "raw" / "BBB.csv").unlink()
+    call(capsys, "ingest", "--root", tmp_path)
+    refresh_silver(Lake(tmp_path))
+    refresh_gold(Lake(tmp_path))
+    assert "Nothing is wrong, and nothing waits." in call(capsys, "status", "--root", tmp_path)[1]
 
 
 @pytest.mark.usefixtures("prefect_api")
