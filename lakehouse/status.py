@@ -46,6 +46,9 @@ class Status:
     reasons: pl.DataFrame
 
 
+LAYERS = ("silver/candles", "gold/daily", "gold/weekly", "gold/monthly")
+
+
 def read_status(lake: Lake) -> Status:
     """Look at a lake; nothing is written.
 
@@ -166,6 +169,19 @@ def _read_table(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
             "changed_at": dt.datetime.fromtimestamp(version.history(1)[0]["timestamp"] / 1000, dt.UTC),
         }
     return pl.DataFrame([row], schema={**schema, "changed_at": pl.Datetime("us", "UTC")})
+
+
+def is_current(lake: Lake) -> bool:
+    """Whether a run would find nothing to do: no file waits or has failed, and each layer has consumed its source.
+
+    Args:
+        lake: The lake.
+    """
+    stands = read_status(lake)
+    if stands.waiting.height or stands.failed.height:
+        return False
+    behind = stands.layers.filter(pl.col("consumed").ne_missing(pl.col("latest")))
+    return behind.is_empty() and (stands.layers.height == len(LAYERS) or not lake.bronze.exists())
 
 
 def versions_since(table: Table, since: str = "") -> tuple[int, int]:

@@ -28,6 +28,7 @@ RIVER = [
     {"cli"},
     {"flows"},
     {"notebooks"},
+    {"reports"},
     {"status"},
     {"layers"},
     {"bronze", "download"},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.console import Console
@@ -19,10 +20,12 @@ from lakehouse.bronze import ingest as ingest_files
 from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
 from lakehouse.errors import InputError, LakehouseError
-from lakehouse.layers import RefreshFailed
+from lakehouse.lake import Lake
+from lakehouse.layers import LakeReport, RefreshFailed, find_breaches, read_quality, refresh_gold, refresh_silver
 from lakehouse.progress import Bar
+from lakehouse.reports import choose_series, find_page
 from lakehouse.sample import write_sample
-from lakehouse.status import read_series, read_status
+from lakehouse.status import is_current, read_series, read_status
 
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 EPILOGUE = """
@@ -65,32 +68,33 @@ def run(
     min_completeness: Annotated[float, Parameter(help="Smallest part of its grid that a series must have.")] = 0.0,
     max_conflicts: MaxConflicts = MAX_CONFLICTS,
     page: Annotated[bool, Parameter(negative="--no-report", name="--report", help="Execute the report.")] = True,
+    verbose: Annotated[bool, Parameter(negative="", help="Show what Prefect logs.")] = False,
 ) -> int:
     """Do the main job with the Prefect flow: raw/ to bronze, silver and gold, then execute the report.
 
-    With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
+    With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds), but not where
+    nothing is new. A report that would be the same as the last is not made again.
+
+    For example: lakehouse run --min-completeness 0.99
     """
     lake, code = open_lake(root), DONE
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness, "max_conflicts": max_conflicts}
     for name, part in limits.items():
         _demand(0 <= part <= 1, f"--{name.replace('_', '-')}", part, "0 to 1")
-    try:
-        from lakehouse.flows import refresh_lake  # noqa: PLC0415  Prefect takes seconds to import
-    except ValueError as error:  # its settings are read then
-        raise InputError(f"Prefect's settings: {' '.join(str(error).split())}") from error
-
-    try:
-        done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail", download=download)
-    except RefreshFailed as failed:
-        done, code = failed.report, INCOMPLETE
+    asked = again or rebuild or download or verbose or _names_an_api()
+    if not asked and is_current(lake):
+        done = _refresh_plainly(lake, limits)
+        code = INCOMPLETE if done.breaches else DONE
+    else:
+        refresh_lake = load_flow("refresh_lake", verbose)
+        try:
+            done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail", download=download)
+        except RefreshFailed as failed:
+            done, code = failed.report, INCOMPLETE
     print_refresh(console, lake, done)
-    series = read_series(lake)
-    if page and series.height:
-        wanted = series.filter(symbol="BTCUSDT", interval="1h")
-        shown = (wanted if wanted.height else series).row(0, named=True)
-        names = {name: shown[name] for name in ("symbol", "interval", "market")}
-        execute("report", {**names, "root": lake.root}, None, results=False)
+    if page and lake.bronze.exists() and read_series(lake).height:
+        _report(lake, same=not any(layer.changed for layer in done.layers))
     console.print(
         f"Tables: {escape(lake.uri('bronze'))}, silver, gold\n"
         "Next:   [bold]lakehouse status[/] for tables, runs and quarantine; "
@@ -123,14 +127,22 @@ def ingest(
 
 
 @app.command
-def status(*, root: Root = "", json: Json = False) -> int:
-    """Show the tables, the series, the last runs, the files that wait, and the quarantine by reason."""
+def status(
+    *,
+    whole: Annotated[bool, Parameter(name="--all", negative="", help="All rows, and the tables and layers.")] = False,
+    root: Root = "",
+    json: Json = False,
+) -> int:
+    """Show on one screen: is anything wrong, what waits, what happened last, which series there are.
+
+    For example: lakehouse status --all
+    """
     lake = open_lake(root, quiet=json)
     stands = read_status(lake)
     if json:
         print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
     else:
-        print_status(console, lake, stands)
+        print_status(console, stands, whole=whole)
     return DONE
 
 
@@ -157,6 +169,47 @@ def sample(
     return DONE
 
 
+def load_flow(name: str, verbose: bool = False) -> Any:
+    """Import a Prefect flow, which takes seconds; what it logs is told to its server, and shown only when asked for.
+
+    Args:
+        name: Of the flow in `lakehouse.flows`.
+        verbose: Whether what it logs is shown.
+    """
+    if not verbose:  # what is worth telling the command itself tells, once
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    try:
+        from lakehouse import flows  # noqa: PLC0415
+    except ValueError as error:  # its settings are read then
+        raise InputError(f"Prefect's settings: {' '.join(str(error).split())}") from error
+    return getattr(flows, name)
+
+
+def _names_an_api() -> bool:
+    """Whether somebody may have told Prefect where to report to; then each run is reported, also one of nothing."""
+    profiles = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser() / "profiles.toml"
+    told = profiles.read_text(encoding="utf-8", errors="replace") if profiles.is_file() else ""
+    return bool(os.environ.get("PREFECT_API_URL")) or "PREFECT_API_URL" in told
+
+
+def _refresh_plainly(lake: Lake, limits: Mapping[str, float]) -> LakeReport:
+    """The work of the flow, where there is none to do: five seconds of Prefect's start for nothing are not worth it."""
+    account = ingest_files(lake)
+    layers = [refresh_silver(lake), *refresh_gold(lake)] if lake.bronze.exists() else []
+    quality = read_quality(lake)
+    breaches = find_breaches(account, quality, **limits)
+    return LakeReport(account, tuple(layers), quality, tuple(breaches))
+
+
+def _report(lake: Lake, *, same: bool) -> None:
+    chosen = choose_series(lake)
+    about = {name: chosen[name] for name in ("symbol", "interval", "market")} | {"root": lake.root}
+    if same and (last := find_page("report", {**about, "version": lake.bronze.version()})):
+        console.print(f"Page:   {escape(last.resolve().as_uri())} (nothing has changed since)", soft_wrap=True)
+    else:
+        execute("report", about, None, results=False)
+
+
 def _demand(holds: bool, option: str, given: float, expected: str) -> None:
     if not holds:
         raise InputError(f"{option} is {given}; expected {expected}")
@@ -168,10 +221,10 @@ def execute(
     """Execute a notebook and say where its page is.
 
     Args:
-        name: The notebook's.
-        parameters: By name.
-        output: Where the executed copy goes; else a folder of its own in `runs/`.
-        results: Whether to print what it recorded.
+        name: Of the notebook.
+        parameters: Its parameters.
+        output: Where to put the executed copy; else a folder of its own in `runs/`.
+        results: Whether to say what it recorded.
     """
     from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
 

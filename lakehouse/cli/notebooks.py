@@ -13,11 +13,12 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, execute
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, execute, load_flow
 from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_frame, print_json
-from lakehouse.errors import BatchFailed, InputError
+from lakehouse.errors import BatchFailed, InputError, LakeError
 from lakehouse.lake import Lake
+from lakehouse.reports import list_runs, remove_runs
 
 LAB = [  # JupyterLab on this machine only, with a kernel at once and without a call home
     *(
@@ -85,7 +86,8 @@ def lab(
 
     if find_notebook(name).parent == CHAPTERS:  # nobody wants to write into an installed package
         console.print(f"Notebooks: {escape(str(shutil.copytree(CHAPTERS, Path.cwd() / 'notebooks')))}")
-    command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
+    path = find_notebook(name)
+    command = [sys.executable, "-m", "jupyterlab", str(path), *LAB, *_rooted(path, root), *options]
     own = f"{sys.prefix}/share/jupyter"  # this interpreter's kernel goes before another `python3` that is on the path
     told = {"JUPYTER_PATH": os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))}
     told |= {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
@@ -107,6 +109,35 @@ def notebooks(*, json: Json = False) -> int:
     for row in found.iter_rows(named=True):
         console.print(f"[bold]{row['name']}[/]: {escape(row['purpose'])}")
         console.print(f"    {escape(', '.join(row['parameters']))}")
+    return DONE
+
+
+@app.command
+def runs(
+    *,
+    keep: Annotated[int, Parameter(help="Remove all but so many of each notebook, the latest. 0: remove none.")] = 0,
+    json: Json = False,
+) -> int:
+    """List the pages in runs/, which `runs/index.html` shows too; with --keep remove the older ones.
+
+    For example: lakehouse runs --keep 30
+    """
+    gone = remove_runs(keep) if keep else []
+    if gone:
+        from lakehouse.notebooks import write_index  # noqa: PLC0415  papermill takes a second to import
+
+        write_index()
+    found = list_runs()
+    if json:
+        print_json(runs=found, removed=[str(path) for path in gone])
+        return DONE
+    print_frame(
+        console, found.select("made_at", "title", mb=pl.col("bytes") / 1e6).with_columns(pl.col("mb").round(1)), "Pages"
+    )
+    if gone:
+        console.print(f"{len(gone):,} runs removed, {found.height:,} pages left")
+    elif found.is_empty():
+        console.print("No page in runs/ here; `lakehouse report` makes one")
     return DONE
 
 
@@ -138,8 +169,7 @@ def batch(
     grid = read_grid(name, words)
     if "root" in grid or root:
         open_lake(root, quiet=json)
-    from lakehouse.flows import run_notebooks  # noqa: PLC0415  Prefect takes seconds to import
-
+    run_notebooks = load_flow("run_notebooks")
     code = DONE
     try:
         runs = run_notebooks(name, grid, output, at_once)
@@ -154,3 +184,15 @@ def batch(
     for page in runs["page"].drop_nulls().to_list()[:1] if "page" in runs.columns else []:
         console.print(f"Pages:  {escape(page.rpartition('/')[0])}", soft_wrap=True)
     return code
+
+
+def _rooted(path: Path, root: str) -> list[str]:
+    """Root JupyterLab where both the lake and the notebook lie, so that raw/ and runs/ can be reached in it.
+
+    A lake elsewhere stays out: the notebooks are what was asked for.
+    """
+    try:
+        top = Path(Lake(root or None).root)
+    except LakeError:  # the notebook says it where one is needed
+        return []
+    return [f"--ServerApp.root_dir={top}"] if path.is_relative_to(top) else []

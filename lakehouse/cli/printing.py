@@ -21,23 +21,11 @@ from lakehouse.measures import spell, spell_part
 from lakehouse.status import Status
 
 FILES_SHOWN = 20
+SHORT = 5  # rows of a table, where several share a screen
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
-FOLDED = (
-    "path",
-    "error",
-    "reason",
-    "note",
-    "market",
-    "series",
-    "values",
-    "stated_by",
-    "operation",
-    "loses to",
-    "says",
-    "by",
-    "stands",
-)
+FOLDED = {"path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation"}
+FOLDED |= {"loses to", "says", "by", "stands"}
 
 
 def print_json(**values: object) -> None:
@@ -59,6 +47,13 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         lake: Whose run.
         report: Its account.
     """
+    if report.files.is_empty() and not report.untouched:
+        console.print(
+            f"{escape(lake.uri('raw'))} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
+            f"or try `lakehouse sample {escape(lake.uri('raw'))}`; then `lakehouse run`.",
+            soft_wrap=True,
+        )
+        return
     if report.files.is_empty():
         console.print(f"Nothing new in {escape(lake.uri('raw'))}: {report.untouched:,} files looked at.")
         return
@@ -157,30 +152,60 @@ def print_failures(console: Console, report: IngestReport) -> None:
         )
 
 
-def print_status(console: Console, lake: Lake, status: Status) -> None:
-    """Show where a lake stands.
+def print_status(console: Console, status: Status, *, whole: bool = False) -> None:
+    """Show where a lake stands, on one screen: is anything wrong, what waits, what happened last, what is there.
 
     Args:
         console: Where.
-        lake: Which.
         status: How it stands.
+        whole: Whether to show all of it, whatever room it takes.
     """
-    console.print(f"[bold]{escape(lake.root)}[/]")
-    print_frame(console, status.tables, "Tables")
-    print_frame(console, status.layers, "Layers: the version of their source that they have consumed, and its latest")
-    print_series(console, status.series)
-    print_frame(console, _nonzero(status.runs.drop("run_id")), "Last runs")
-    print_frame(console, status.reasons, "Quarantine by reason")
-    print_frame(console, status.waiting, "Waiting in raw/ for the next run")
-    print_frame(console, status.rolled_back, "Rolled back, until they change or `lakehouse ingest --again PATTERN`")
-    print_frame(console, status.withdrawn, "Withdrawn, until they change or `lakehouse ingest --again PATTERN`")
-    print_frame(console, status.contradicting, "Files that contradict others; `lakehouse conflicts` shows the bars")
-    print_frame(console, status.failed, "Failed, and tried again at every run")
-
-
-def print_series(console: Console, series: pl.DataFrame) -> None:
-    """Show what bronze holds."""
-    print_frame(console, series.with_columns(pl.col("first").dt.date()), "Series in bronze")
+    shown = 10**9 if whole else SHORT
+    bars, turned = (
+        status.tables.filter(table=f"bronze/{name}")["rows"].sum() or 0 for name in ("candles", "quarantine")
+    )
+    wrong = [
+        (
+            status.failed.height,
+            "did not load, and are tried at every run",
+            "move them away, mend them, or `ignore = true`",
+        ),
+        (status.rolled_back.height, "are rolled back by a restore", "`lakehouse again PATTERN` takes them back in"),
+        (status.contradicting.height, "contradict others", "`lakehouse conflicts` shows the bars"),
+    ]
+    behind = status.layers.filter(pl.col("consumed").ne_missing(pl.col("latest")))["table"].to_list()
+    console.print(f"{status.series.height:,} series, {bars:,} bars; {turned:,} lines were turned away")
+    for count, what, then in wrong:
+        if count:
+            console.print(f"[bold red]{count:,} files {what}[/]: {then}")
+    if status.waiting.height:
+        size = int(status.waiting["size"].sum()) / 1e6
+        console.print(f"[bold]{status.waiting.height:,} files wait[/], {size:,.1f} MB: `lakehouse run` takes them in")
+    if bars and status.layers.is_empty():
+        behind = ["silver and gold"]
+    if behind:
+        console.print(f"[bold]{', '.join(behind)} lie behind[/]: `lakehouse run` brings them up")
+    if not (behind or status.waiting.height or status.failed.height or status.rolled_back.height):
+        console.print("[bold green]Nothing is wrong, and nothing waits.[/]")
+    print_frame(console, _nonzero(status.runs.drop("run_id")).head(shown), "Last runs")
+    titles = {
+        "failed": "Failed, and tried again at every run",
+        "waiting": "Waiting in raw/ for the next run",
+        "rolled_back": "Rolled back, until they change or `lakehouse again PATTERN`",
+        "withdrawn": "Withdrawn, until they change or `lakehouse again PATTERN`",
+        "contradicting": "Files that contradict others; `lakehouse conflicts` shows the bars",
+        "series": "Series in bronze",
+        "reasons": "Quarantine by reason",
+        "tables": "Tables",
+        "layers": "Layers: the version of their source that they have consumed, and its latest",
+    }
+    for name, title in titles.items():
+        frame: pl.DataFrame = getattr(status, name)
+        frame = frame.with_columns(pl.col("first").dt.date()) if name == "series" else frame
+        if whole or name not in ("tables", "layers"):
+            print_frame(console, frame.head(shown), title)
+            if frame.height > shown:
+                console.print(f"… and {frame.height - shown:,} more; `lakehouse status --all` shows them")
 
 
 def print_versions(console: Console, versions: pl.DataFrame, title: str) -> None:

@@ -16,6 +16,7 @@ from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.layers import clone as clone_lake
+from lakehouse.reports import choose_series, read_days
 
 EXPORTS = (".csv", ".parquet")
 
@@ -86,8 +87,6 @@ def export(
     lake = open_lake(root)
     one = named_table(lake, table)
     _check_dest(lake, dest, overwrite)
-    from lakehouse.notebooks import choose_series, read_days  # noqa: PLC0415  papermill takes a second to import
-
     first, last = read_days(start, end)
     wanted = {"symbol": symbol, "interval": interval, "market": market}
     given = {name: value for name, value in wanted.items() if value and name in one.schema}

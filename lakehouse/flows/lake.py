@@ -9,7 +9,9 @@ strings cannot be resolved there.
 from lakehouse.flows.embedded import lake_flow  # before Prefect
 
 # isort: split
+import logging
 import time
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
@@ -129,7 +131,7 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
     rows, done_bytes = list[dict[str, object]](), 0
     about = f"{todo.size / 1e6:,.1f} MB of raw files"
     progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
-    with Bar(total=todo.size, desc="ingest") as bar, logging_redirect_tqdm():
+    with Bar(total=todo.size, desc="ingest") as bar, _beside_the_bar():
         # A task for each batch, not for each file: it costs as much as a small file does.
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
             label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
@@ -141,6 +143,12 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
             lines = {name: sum(cast("int", row[name]) for row in done) for name in COUNTS}
             log.info("%s: %s", label, ", ".join(f"{count:,} {name}" for name, count in lines.items() if count))
     return rows
+
+
+def _beside_the_bar() -> AbstractContextManager[None]:
+    """Let log lines leave the bar whole; where the console shows none, tqdm would show them all the same."""
+    shows = any(handler.level < logging.CRITICAL for handler in logging.getLogger().handlers)
+    return logging_redirect_tqdm() if shows else nullcontext()
 
 
 def _publish(report: IngestReport) -> None:

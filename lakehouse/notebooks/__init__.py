@@ -1,5 +1,6 @@
 """Run a notebook headless, keep what it found, and make a page of it."""
 
+from lakehouse.notebooks.index import write_index
 from lakehouse.notebooks.pages import use_charts
 from lakehouse.notebooks.parameters import (
     CHAPTERS,
@@ -12,7 +13,6 @@ from lakehouse.notebooks.parameters import (
     read_parameters,
 )
 from lakehouse.notebooks.run import check_answer, headless, read_results, record, run_notebook
-from lakehouse.notebooks.series import choose_bars, choose_series, read_days
 from lakehouse.notebooks.tables import plain, show_table
 
 __all__ = [
@@ -21,13 +21,10 @@ __all__ = [
     "check_answer",
     "check_given",
     "check_parameters",
-    "choose_bars",
-    "choose_series",
     "find_notebook",
     "headless",
     "list_notebooks",
     "plain",
-    "read_days",
     "read_grid",
     "read_parameters",
     "read_results",
@@ -35,4 +32,5 @@ __all__ = [
     "run_notebook",
     "show_table",
     "use_charts",
+    "write_index",
 ]

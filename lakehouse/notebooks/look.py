@@ -78,6 +78,43 @@ async function draw(place) {
   }
   await vegaEmbed(place, spec, {actions: false, ast: true});
 }
+function sortable(table) {
+  const head = [...table.querySelectorAll("thead th")], body = table.querySelector("tbody");
+  const rows = body ? [...body.rows] : [];
+  if (rows.length < 3 || rows.some(row => row.cells.length !== head.length)) return;
+  const value = text => {
+    const number = Number(text.replace(/[, %]/g, "").replace("\u2212", "-"));
+    return text && !isNaN(number) ? number : text;
+  };
+  head.forEach((cell, place) => {
+    let turn = -1;
+    const sort = () => {
+      turn = -turn;
+      head.forEach(other => other.removeAttribute("aria-sort"));
+      cell.setAttribute("aria-sort", turn > 0 ? "ascending" : "descending");
+      const of = row => value(row.cells[place].textContent.trim());
+      rows.sort((a, b) => {
+        const [left, right] = [of(a), of(b)];
+        if (typeof left !== typeof right) return typeof left === "number" ? -1 : 1;
+        return turn * (typeof left === "number" ? left - right : left.localeCompare(right));
+      });
+      body.append(...rows);
+    };
+    cell.tabIndex = 0;
+    cell.addEventListener("click", sort);
+    cell.addEventListener("keydown", event => { if (event.key === "Enter") sort(); });
+  });
+  if (rows.length < 8) return;
+  const field = document.createElement("input");
+  field.type = "search";
+  field.placeholder = `search ${rows.length} rows`;
+  field.setAttribute("aria-label", "search the table that follows");
+  field.addEventListener("input", () => {
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(field.value.toLowerCase());
+  });
+  table.before(field);
+}
+document.querySelectorAll("table").forEach(sortable);
 const places = [...document.querySelectorAll(".chart")];
 const drawAll = async () => { for (const place of places) await draw(place).catch(error => place.append(error)); };
 dark.addEventListener("change", drawAll);
@@ -103,6 +140,10 @@ table { border-collapse: collapse; margin: .8rem 0; font-size: .875rem; font-var
 th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 th { color: var(--faint); font-weight: 600; white-space: nowrap } td { min-width: 4rem; overflow-wrap: normal }
 .number { text-align: right; white-space: nowrap } img { max-width: 100% }
+thead th[tabindex] { cursor: pointer } th[aria-sort=ascending]::after { content: " ▴" }
+th[aria-sort=descending]::after { content: " ▾" } th:focus-visible { outline: 2px solid var(--link) }
+input[type=search] { font: inherit; font-size: .875rem; color: var(--ink); background: var(--box);
+  border: 1px solid var(--line); border-radius: 5px; padding: .25rem .6rem; margin-top: .6rem }
 .chart summary, #vg-tooltip-element { font-size: 12px }
 """
 
@@ -114,5 +155,5 @@ def write_style() -> str:
 
 
 def write_script() -> str:
-    """What draws the charts of a page, at its width and in the colours that its reader prefers."""
+    """What draws the charts of a page, at its width and in the colours that its reader prefers; and sorts tables."""
     return SCRIPT.replace("LOOKS", json.dumps({"light": look(), "dark": look(dark=True)}))

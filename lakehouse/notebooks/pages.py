@@ -88,10 +88,8 @@ def write_page(executed: Path) -> Path:
     _link_to_pages(book, executed.parent)
     exporter = _exporter(hide)
     body, _ = exporter.from_notebook_node(book)
-    script = ""
-    if specs:
-        script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
-        script += write_script()
+    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE) if specs else ""
+    script += write_script()
     page = executed.with_suffix(".html")
     text = PAGE.format(
         policy=POLICY.format(hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),

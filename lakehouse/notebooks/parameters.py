@@ -17,7 +17,7 @@ from IPython import get_ipython
 
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.notebooks.series import choose_bars, read_days
+from lakehouse.reports import choose_bars, read_days
 
 KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 Value = str | int | float | bool

@@ -24,8 +24,10 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from lakehouse.errors import NotebookFailed
+from lakehouse.notebooks.index import write_index
 from lakehouse.notebooks.pages import HEADLESS, write_page
 from lakehouse.notebooks.parameters import CHAPTERS, Value, check_parameters, find_notebook
+from lakehouse.reports import RUNS
 
 RESULTS = "application/vnd.lakehouse.results+json"
 
@@ -78,6 +80,8 @@ def run_notebook(
     except DeadKernelError as error:
         raise NotebookFailed(target, 0, "its kernel died: killed, or out of memory", "") from error
     write_page(target)
+    if target.absolute().parents[1].name == RUNS:
+        write_index(target.parents[1])
     return target
 
 
@@ -123,7 +127,7 @@ def _kernel_config(folder: str) -> Config:
 
 def _next_run(path: Path) -> Path:
     now = dt.datetime.now(dt.UTC)
-    folder = Path("runs", f"{now:%Y%m%dT%H%M%S}-{path.stem}")
+    folder = Path(RUNS, f"{now:%Y%m%dT%H%M%S}-{path.stem}")
     return (Path(f"{folder}-{uuid.uuid4().hex[:6]}") if folder.exists() else folder) / path.name
 
 

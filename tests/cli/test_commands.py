@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from klines import hours, place
 
+from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.cli.commands import main
 from lakehouse.errors import ConflictError, LakeError
 from lakehouse.flows.lake import silver_task
@@ -89,10 +90,36 @@ def test_json_is_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_status_shows_tables_and_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
     call(capsys, "ingest", "--root", tmp_path)
-    code, text = call(capsys, "status", "--root", tmp_path)
+    code, text = call(capsys, "status", "--root", tmp_path, "--all")
     assert code == 0
     for word in ("bronze/candles", "AAAUSDT", "Last runs"):
         assert word in text
+
+
+def test_status_fits_a_screen_and_says_first_what_is_wrong_and_what_waits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for number in range(30):
+        place(tmp_path, f"A{number:02}USDT_1h.csv", [*hours(0, 4), f"x{number}"])
+        if number in (0, 10, 20):
+            call(capsys, "ingest", "--root", tmp_path)
+    place(tmp_path, "BBB.csv", ["<html>"], header=False)
+    call(capsys, "ingest", "--root", tmp_path)
+    place(tmp_path, "LATE_1h.csv", hours(0, 4))
+    code, text = call(capsys, "status", "--root", tmp_path)
+    lines = text.splitlines()
+    assert (code, lines[0], len(lines) <= 50) == (0, f"Lake:   {tmp_path}", True)
+    assert max(map(len, lines)) <= 80
+    head = " ".join(lines[:8])
+    assert "1 files did not load" in head
+    assert "1 files wait" in head
+    assert "… and 25 more; `lakehouse status --all` shows them" in text
+    (tmp_path / "raw" / "BBB.csv").unlink()
+    call(capsys, "ingest", "--root", tmp_path)
+    refresh_silver(Lake(tmp_path))
+    refresh_gold(Lake(tmp_path))
+    assert "Nothing is wrong, and nothing waits." in call(capsys, "status", "--root", tmp_path)[1]
 
 
 @pytest.mark.usefixtures("prefect_api")
@@ -109,6 +136,43 @@ def test_run_goes_from_raw_to_a_page_and_names_what_did_not_load(
     place(tmp_path, "CCC.csv", ["<html>"], header=False)
     code, text = call(capsys, "run", "--root", tmp_path, "--no-report")
     assert (code, "HTML or XML saved as .csv" in text, "Page:" in text) == (1, True, False)
+
+
+def test_where_nothing_is_new_no_orchestrator_is_started_and_the_same_report_is_not_made_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
+    monkeypatch.setattr("lakehouse.cli.commands.load_flow", lambda *_: pytest.fail("a flow was started"))
+    (tmp_path / "raw").mkdir()
+    code, text = call(capsys, "run")
+    assert (code, "holds no file of bars. Put CSV files there" in text) == (0, True)
+    place(tmp_path, "BBBUSDT_1h.csv", [*hours(0, 4), *hours(15, 20)])
+    lake = Lake(tmp_path)
+    ingest(lake)
+    refresh_silver(lake)
+    refresh_gold(lake)
+    made = []
+
+    def execute(name: str, about: dict[str, object], *_: object, **__: object) -> None:
+        run = tmp_path / "runs" / "20240101T000000-report"
+        run.mkdir(parents=True)
+        results = {"application/vnd.lakehouse.results+json": {"version": lake.bronze.version()}}
+        book = {"metadata": {"papermill": {"parameters": about}}, "cells": [{"outputs": [{"data": results}]}]}
+        (run / "report.ipynb").write_text(json.dumps(book))
+        made.append((run / "report.html").write_text("<title>a report</title>"))
+
+    monkeypatch.setattr("lakehouse.cli.commands.execute", execute)
+    code, text = call(capsys, "run")
+    assert (code, "Nothing new in" in text, len(made)) == (0, True, 1)
+    code, text = call(capsys, "run")
+    assert (code, "nothing has changed since" in text, len(made)) == (0, True, 1)
+    code, text = call(capsys, "run", "--min-completeness", "0.9")
+    assert (code, "52.38 % complete; at least 90.00 % was asked for" in " ".join(text.split())) == (1, True)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")  # whoever names a server sees each run there
+    with pytest.raises(pytest.fail.Exception, match="a flow was started"):
+        main(["run"])
 
 
 @pytest.mark.usefixtures("prefect_api")

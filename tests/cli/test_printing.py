@@ -99,8 +99,8 @@ def test_status_shows_what_there_is_and_no_empty_table(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 3), bar(4, volume=-1.0)])
     lake = Lake(tmp_path)
     ingest(lake)
-    text = shown(lambda console: print_status(console, lake, read_status(lake)))
-    assert text.startswith(f"{tmp_path}\n")
+    text = shown(lambda console: print_status(console, read_status(lake), whole=True))
+    assert text.startswith("1 series, 4 bars; 1 lines were turned away\nsilver and gold lie behind")
     for title in ("Tables", "Series in bronze", "Last runs", "Quarantine by reason"):
         assert f"\n{title} " in text
     for title in ("Waiting in raw/", "Rolled back", "Failed, and tried"):

@@ -11,7 +11,8 @@ from klines import hours, place
 
 from lakehouse import Lake, ingest
 from lakehouse.errors import InputError
-from lakehouse.notebooks import choose_bars, choose_series, run_notebook
+from lakehouse.notebooks import run_notebook
+from lakehouse.reports import choose_bars, choose_series
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "notebooks" / "report.ipynb"
