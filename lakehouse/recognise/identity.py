@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-from collections import Counter
 from dataclasses import replace
 
 import polars as pl
@@ -13,7 +11,6 @@ from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form
 from lakehouse.errors import FileRefused
 from lakehouse.intervals import INTERVAL_SECONDS, INTERVALS
-from lakehouse.raw import Block
 from lakehouse.recognise.names import names_in, spell_symbol
 from lakehouse.recognise.sniff import sniff
 from lakehouse.recognise.sources import Declared, how_to_declare
@@ -37,7 +34,7 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     Raises:
         FileRefused: It is something else, or its symbol cannot be told; the message says what to do.
     """
-    form = sniff(path, head, dataset, declared.columns)
+    form = sniff(path, head, dataset, declared)
     symbol, interval = names_in([inner, path.rsplit("/", 1)[-1]], dataset)
     folder = path.split("/", maxsplit=1)[0] if "/" in path else ""
     if declared.symbol:
@@ -47,8 +44,6 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
         market=declared.market or folder or form.market,
         symbol=spell_symbol(declared.symbol) or ("" if "symbol" in form.columns else symbol or form.symbol),
         interval=declared.interval or interval,
-        time_zone=declared.time_zone,
-        time_format=declared.time_format or form.time_format,
     )
     if fault := name_faults(form.market):
         raise FileRefused(f"market {form.market!r} {fault}; rename the folder, or declare another market")
@@ -103,39 +98,3 @@ def tell_interval(path: str, times: pl.Series, form: Form, declared: Declared) -
             f"the name tells bars of {form.interval}, but they are {apart} apart; rename the file or {how}"
         )
     return form.interval
-
-
-def refuse_foreign(path: str, block: Block, form: Form, dataset: Dataset) -> None:
-    """Refuse a file if it is for the way in which it is written that its lines are no rows.
-
-    Args:
-        path: The file.
-        block: Its first lines.
-        form: As what they were read.
-        dataset: What is looked for.
-
-    Raises:
-        FileRefused: Several lines, and the same column is unreadable in each. Or ten, without a header, and most of
-            them break one rule, as they do where the columns stand in another order.
-    """
-    rejected = block.rejected
-    if rejected.height < 2:
-        return
-    if not form.header and form.layout != "declared" and block.read >= 10:
-        commonest, times = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)[0]
-        if commonest in dataset.rules and times > block.read / 2:
-            how = how_to_declare(path, f"columns = {json.dumps(form.columns)}    # in their order")
-            raise FileRefused(
-                f"{commonest} in {times} of its first {block.read} lines, such as {rejected['raw'][0][:120]!r}; "
-                f"it has no header: if its columns stand in another order, {how}"
-            )
-    if block.rows.height:
-        return
-    always = set.intersection(*map(set, rejected["reasons"]))
-    told = (reason for reason in rejected["reasons"][0] if reason in always)
-    unread = next((reason for reason in told if " is not a " in reason or " fields, not " in reason), "")
-    if unread:
-        advice = "write numbers like 1234.5, and as many fields in each line as the header has"
-        if unread.startswith(dataset.time):
-            advice = how_to_declare(path, 'time_format = "%d/%m/%Y %H:%M"')
-        raise FileRefused(f"{unread}, and so in all its lines, such as {rejected['raw'][0][:120]!r}; {advice}")

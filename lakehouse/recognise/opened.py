@@ -8,7 +8,6 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -36,9 +35,11 @@ from lakehouse.raw import (
     read_file,
     split_line,
     stat,
+    to_start,
     unpack,
 )
-from lakehouse.recognise.identity import recognise, refuse_foreign, tell_interval
+from lakehouse.recognise.advice import refuse_doubled, refuse_foreign, refuse_rows, tell_label, why_none
+from lakehouse.recognise.identity import recognise, tell_interval
 from lakehouse.recognise.sniff import header_columns
 from lakehouse.recognise.sources import Declared
 
@@ -100,8 +101,9 @@ def open_file(
             form = recognise(file.path, inner, first[:65536], dataset, declared)
             form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
             block = follow_headers(_first_block(first, blank, form, dataset), form, dataset)
-            refuse_foreign(file.path, block, form, dataset)
+            refuse_foreign(file.path, block, form, dataset, declared)
             form, block = _with_interval(form, block, dataset, declared, file.path)
+            refuse_rows(file.path, block, form, dataset, declared)
         else:
             form, block = Form("", "", ()), no_data(blank, dataset)
 
@@ -110,8 +112,8 @@ def open_file(
         line, loaded, rejected = 1 + block.read + block.skipped, block.rows.height, block.rejected
         for piece in pieces:
             parsed = follow_headers(parse_block(piece, line, form, dataset), form, dataset)
-            if not form.interval:
-                form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
+            form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
+            refuse_doubled(file.path, parsed, form, dataset, declared)
             line, loaded = line + parsed.read + parsed.skipped, loaded + parsed.rows.height
             rejected = rejected if rejected.height else parsed.rejected
             yield parsed
@@ -120,7 +122,7 @@ def open_file(
         ):
             raise FileChanged(file.path)
         if rejected.height and not loaded:
-            raise FileRefused(_why_none(rejected))
+            raise FileRefused(why_none(file.path, rejected, form, dataset, declared))
 
     times = block.rows[dataset.time]
     return Opened(file, sha256, form, len(times) > 1 and times[0] > times[-1], _clearly(walk(form), file))
@@ -157,8 +159,11 @@ def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
     same = list[int]()
     worded = block.rejected.filter(~pl.col("raw").str.contains(r'^[\s"]*[-+.]?\d'))  # a header begins with a name
     for number, raw in worded.select("_line", "raw").iter_rows():
-        columns = header_columns([fold(name) for name in split_line(raw, form.separator)], dataset)
-        if columns and [name if name in form.columns else "" for name in columns] == list(form.columns):
+        names = split_line(raw, form.separator)
+        columns = header_columns(names, dataset)
+        if [*map(fold, names)] == [*map(fold, split_line(form.header, form.separator))] or (
+            columns and [name if name in form.columns else "" for name in columns] == list(form.columns)
+        ):
             same.append(number)
         elif columns:
             raise FileRefused(
@@ -167,14 +172,6 @@ def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
             )
     rejected = block.rejected.filter(~pl.col("_line").is_in(same)) if same else block.rejected
     return replace(block, rejected=rejected, read=block.read - len(same), skipped=block.skipped + len(same))
-
-
-def _why_none(rejected: pl.DataFrame) -> str:
-    """Say of a file of which no line is a row what is wrong with most of them."""
-    (reason, times), *_ = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)
-    return (
-        f"none of its lines is a bar: {reason} in {times}, such as {rejected['raw'][0][:120]!r}; mend it, or remove it"
-    )
 
 
 def _clearly(blocks: Iterator[Block], file: RawFile) -> Iterator[Block]:
@@ -207,6 +204,13 @@ def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Bloc
 
 
 def _with_interval(form: Form, block: Block, dataset: Dataset, declared: Declared, path: str) -> tuple[Form, Block]:
-    interval = tell_interval(path, block.rows[dataset.time], form, declared)
-    rows = block.rows if form.interval else block.rows.with_columns(interval=pl.lit(interval))
-    return replace(form, interval=interval), replace(block, rows=rows)
+    """Tell the interval, if it is not told yet, and give the bars the times at which they begin."""
+    rows = block.rows
+    if not form.interval or form.label == "":
+        interval = tell_interval(path, rows[dataset.time], form, declared)
+        rows = rows if form.interval else rows.with_columns(interval=pl.lit(interval))
+        label = form.label or tell_label(path, rows[dataset.time], interval, form, declared)
+        form = replace(form, interval=interval, label=label)
+    if form.label == "end":
+        rows = rows.with_columns(to_start(pl.col(dataset.time), form.interval, form.time_zone))
+    return form, replace(block, rows=rows)
