@@ -1,9 +1,11 @@
 """A file's bytes → rows and rejected lines, once it is known how the file is to be read."""
 
+from lakehouse.raw.doubts import refuse_doubled, refuse_rows, tell_label, time_words
 from lakehouse.raw.fields import (
     HEAD_LINES,
     SEPARATORS,
     Cells,
+    days_in,
     guess_columns,
     guess_formats,
     has_digit,
@@ -16,8 +18,8 @@ from lakehouse.raw.fields import (
 from lakehouse.raw.files import READ_BYTES, FileChanged, RawFile, first_line, hash_file, list_files, read_file, stat
 from lakehouse.raw.numbers import decimal_of, is_number
 from lakehouse.raw.parse import Block, no_data, parse_block
-from lakehouse.raw.times import COMPACT_TIMES, from_text, is_doubled, leaps, to_start, told_label
-from lakehouse.raw.units import off_units, with_units
+from lakehouse.raw.times import COMPACT_TIMES, from_text, to_start
+from lakehouse.raw.units import scales_of, with_units
 from lakehouse.raw.unpack import Seekable, cut, pass_blank, unpack
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "RawFile",
     "Seekable",
     "cut",
+    "days_in",
     "decimal_of",
     "first_line",
     "from_text",
@@ -40,21 +43,22 @@ __all__ = [
     "hash_file",
     "is_data",
     "is_day",
-    "is_doubled",
     "is_header",
     "is_number",
-    "leaps",
     "list_files",
     "no_data",
-    "off_units",
     "parse_block",
     "pass_blank",
     "read_file",
+    "refuse_doubled",
     "refuse_non_text",
+    "refuse_rows",
+    "scales_of",
     "split_line",
     "stat",
+    "tell_label",
+    "time_words",
     "to_start",
-    "told_label",
     "unpack",
     "with_units",
 ]

@@ -101,6 +101,7 @@ TIME_LIKE = re.compile(
     r"-?\d{9,19}(\.\d+)?|\d{8}([ T]?\d{4,6})?|(\w{3,9},? )?\d{1,4}[-/.]\w{1,9}[-/.]\d{1,4}\D?.*"
     r"|\w{3,9} \d{1,2},? \d{4}.*|\d{1,2} \w{3,9} \d{4}.*"
 )
+_DATE = r"(?<!\d)(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)"
 CLOCK_LIKE = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[AaPp][Mm])?")
 
 
@@ -218,3 +219,9 @@ def _may_read(word: str, time_format: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def days_in(path: str) -> list[str]:
+    """The days that stand in a file's name, such as 2024-01-31."""
+    found = {"-".join(parts) for parts in re.findall(_DATE, path.rsplit("/", 1)[-1])}
+    return sorted(day for day in found if is_day(day, "%Y-%m-%d"))

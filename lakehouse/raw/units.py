@@ -11,7 +11,7 @@ from itertools import permutations
 import polars as pl
 
 from lakehouse.dataset import PRICES, Dataset, Form, plain_names
-from lakehouse.raw.fields import split_line
+from lakehouse.raw.fields import is_data, split_line
 from lakehouse.raw.numbers import as_float
 
 MOST = 0.9  # of the bars
@@ -192,3 +192,19 @@ def _off_units(
         columns = ["" if name in ("volume", "quote_volume") else name for name in form.columns]
         line = f"columns = {json.dumps(columns)}    # without the volumes"
     return fault, line
+
+
+def scales_of(names: Sequence[str], rows: Sequence[Sequence[str]], form: Form, dataset: Dataset) -> dict[str, float]:
+    """Tell how prices are to be multiplied, where a vendor writes them as whole numbers.
+
+    Args:
+        names: The header's.
+        rows: The first lines' fields.
+        form: Which field is which.
+        dataset: Whose layouts tell it.
+    """
+    scale = next(layout for layout in dataset.headed if layout.signature <= set(plain_names(names))).price_scale
+    places = [i for i, name in enumerate(form.columns) if name in PRICES] if scale != 1 else []
+    bars = [row for row in rows if places and is_data(row, form.columns, dataset)]
+    whole = bool(bars) and all(row[i].lstrip("-").isdecimal() for row in bars for i in places)
+    return dict.fromkeys(PRICES, scale) if whole else {}

@@ -10,27 +10,23 @@ from dataclasses import replace
 
 import polars as pl
 
-from lakehouse.dataset import PRICES, Dataset, Form, fold, plain_names
+from lakehouse.dataset import PRICES, Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.raw import (
     HEAD_LINES,
     Block,
     Cells,
+    days_in,
     guess_columns,
     guess_formats,
     is_data,
-    is_day,
-    is_doubled,
     is_header,
     is_number,
-    leaps,
-    off_units,
+    scales_of,
     split_line,
-    told_label,
+    time_words,
 )
 from lakehouse.recognise.sources import Declared, how_to_declare
-
-DATE = r"(?<!\d)(\d{4})[-_.]?(\d\d)[-_.]?(\d\d)(?!\d)"
 
 
 def as_declared(path: str, lines: Sequence[str], cells: Cells, dataset: Dataset, declared: Declared) -> Form:
@@ -110,47 +106,6 @@ def _by_names(lines: Sequence[str], cells: Cells, dataset: Dataset, declared: De
         f"raw/sources.toml names the columns {', '.join(name for words in wanted.values() for name in words)}, and "
         f"none of its first {HEAD_LINES} lines has these names; its first line is {met[:200]!r}"
     )
-
-
-def scales_of(names: Sequence[str], rows: Sequence[Sequence[str]], form: Form, dataset: Dataset) -> dict[str, float]:
-    """Tell how prices are to be multiplied, where a vendor writes them as whole numbers.
-
-    Args:
-        names: The header's.
-        rows: The first lines' fields.
-        form: Which field is which.
-        dataset: Whose layouts tell it.
-    """
-    scale = next(layout for layout in dataset.headed if layout.signature <= set(plain_names(names))).price_scale
-    places = [i for i, name in enumerate(form.columns) if name in PRICES] if scale != 1 else []
-    bars = [row for row in rows if places and is_data(row, form.columns, dataset)]
-    whole = bool(bars) and all(row[i].lstrip("-").isdecimal() for row in bars for i in places)
-    return dict.fromkeys(PRICES, scale) if whole else {}
-
-
-def day_of(path: str, declared: Declared) -> str:
-    """The day that stands in a file's name.
-
-    Args:
-        path: The file.
-        declared: Its entry in sources.toml, which says so.
-
-    Raises:
-        FileRefused: None does, or several.
-    """
-    days = days_in(path)
-    if len(days) != 1:
-        raise FileRefused(
-            f"raw/sources.toml says of {declared.glob!r} that a date stands in the name, and in this name "
-            f"{'none does' if not days else 'stand several'}; expected one such as 2024-01-31 or 20240131"
-        )
-    return days[0]
-
-
-def days_in(path: str) -> list[str]:
-    """The days that stand in a file's name, such as 2024-01-31."""
-    found = {"-".join(parts) for parts in re.findall(DATE, path.rsplit("/", 1)[-1])}
-    return sorted(day for day in found if is_day(day, "%Y-%m-%d"))
 
 
 def _table(cells: Cells) -> tuple[list[str], list[Sequence[str]]]:
@@ -247,135 +202,24 @@ def refuse_foreign(path: str, block: Block, form: Form, dataset: Dataset, declar
     if reason := next((reason for reason in told if any(words in reason for words in foreign)), ""):
         raise FileRefused(
             f"{reason}, and so in all its lines, such as {rejected['raw'][0][:120]!r}; "
-            + advise(path, reason, rejected, form, dataset, declared)
+            + _advise(path, reason, rejected, form, dataset, declared)
         )
-
-
-def refuse_doubled(path: str, block: Block, form: Form, dataset: Dataset, declared: Declared) -> None:
-    """Refuse a file that has one bar at a time that its clock has twice: which of the two hours is it?
-
-    Args:
-        path: The file.
-        block: Some of its lines.
-        form: How it is read.
-        dataset: What is looked for.
-        declared: What sources.toml says of it.
-    """
-    reason = f"{dataset.time} is not a time that {form.time_zone} has once"
-    odd = block.rejected.filter(pl.col("reasons").list.contains(reason)) if block.rejected.height else block.rejected
-    if odd.height:
-        doubled = is_doubled(pl.Series("word", _times(odd, form, dataset), pl.String), form)
-        if doubled.any():
-            how = how_to_declare(path, 'doubled_hour = "first"    # or "second"', declared)
-            raise FileRefused(
-                f"clocks in {form.time_zone} have {odd.filter(doubled)['raw'][0][:60]!r} twice, and the file has it "
-                f"once: say which is meant; {how}"
-            )
-
-
-def refuse_rows(path: str, block: Block, form: Form, dataset: Dataset, declared: Declared) -> None:
-    """Refuse a file whose first rows show that they were not read as they are meant.
-
-    Args:
-        path: The file.
-        block: Its first lines.
-        form: How it is read, its interval told.
-        dataset: What is looked for.
-        declared: What sources.toml says of it.
-    """
-    refuse_doubled(path, block, form, dataset, declared)
-    said = {*declared.columns, *(name for name, _ in declared.named)} & {"volume", "quote_volume"}
-    if {"volume", "quote_volume"} <= {*form.columns} and not said and off_units(block.rows):
-        raise FileRefused(
-            "its volumes are in another unit than the base and the quote asset: what was paid for one piece does not "
-            "lie between low and high; " + how_to_declare(path, _without_volumes(form), declared)
-        )
-    first = block.rows.head(300)
-    stated = set(first.select(*dataset.key, *PRICES).iter_rows())
-    times = {row[: len(dataset.key)] for row in stated}
-    if first.height > 2 and len(times) < 0.4 * len(stated):
-        raise FileRefused(
-            f"its first {first.height} lines state {len(times)} time(s), each several times with other values: the "
-            f"time is not whole, or another column tells the lines apart; " + _whole_time(path, form, dataset, declared)
-        )
-    swapped = form.time_format.translate(str.maketrans({"d": "m", "m": "d"}))
-    if (
-        swapped != form.time_format
-        and form.interval
-        and not form.interval.endswith("mo")
-        and leaps(first[dataset.time])
-    ):
-        raise FileRefused(
-            f"read with {form.time_format} its bars are a month apart, and {form.interval} apart with the day and the "
-            "month the other way round; " + how_to_declare(path, f"time_format = {json.dumps(swapped)}", declared)
-        )
-
-
-def _without_volumes(form: Form) -> str:
-    if form.header:
-        return 'columns = { volume = "", quote_volume = "" }    # or the names of the columns that they are'
-    columns = ["" if name in ("volume", "quote_volume") else name for name in form.columns]
-    return f"columns = {json.dumps(columns)}    # without the volumes"
-
-
-def _whole_time(path: str, form: Form, dataset: Dataset, declared: Declared) -> str:
-    names = split_line(form.header, form.separator)
-    clock = next((i for i, name in enumerate(names) if fold(name) in ("time", "hour", "clock")), -1)
-    place = form.columns.index(dataset.time)
-    if clock < 0 or form.columns[clock]:
-        return "name the column that does"
-    if declared.columns:
-        columns = [dataset.time if i == clock else name for i, name in enumerate(form.columns)]
-        return how_to_declare(path, f"columns = {json.dumps(columns)}", declared)
-    both = json.dumps([names[place], names[clock]], ensure_ascii=False)
-    return how_to_declare(path, f"columns = {{ {dataset.time} = {both} }}", declared)
-
-
-def tell_label(path: str, times: pl.Series, interval: str, form: Form, declared: Declared) -> str:
-    """Tell whether bars carry the time at which they begin, or at which they end.
-
-    Args:
-        path: The file.
-        times: Of its first bars.
-        interval: How long they are.
-        form: How it is read.
-        declared: What sources.toml says of it.
-
-    Returns:
-        `start` or `end`; empty if there are no bars yet.
-
-    Raises:
-        FileRefused: It may be either.
-    """
-    if times.is_empty():
-        return ""
-    label = told_label(times, interval, form.time_zone)
-    if label == "?":
-        how = how_to_declare(path, 'label = "end"    # or "start"', declared)
-        raise FileRefused(
-            f"its bars of {interval} carry days such as {times[0]:%A %Y-%m-%d}: does it begin or end one? {how}"
-        )
-    return label
-
-
-def _times(rejected: pl.DataFrame, form: Form, dataset: Dataset) -> list[str]:
-    places = [i for i, name in enumerate(form.columns) if name == dataset.time]
-    rows = [split_line(line, form.separator) for line in rejected["raw"]]
-    return [" ".join(row[i] for i in places if i < len(row)) for row in rows]
 
 
 def why_none(path: str, rejected: pl.DataFrame, form: Form, dataset: Dataset, declared: Declared) -> str:
     """Say of a file of which no line is a row what is wrong with most of them.
 
     Args:
-        path: The file.
+        path: This and the others are as for `refuse_foreign`.
         rejected: Its lines.
-        form: As what they were read.
-        dataset: What was looked for.
-        declared: What sources.toml says of it.
+        form: The same.
+        dataset: The same.
+        declared: The same.
     """
     (reason, times), *_ = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)
-    advice = advise(path, reason, rejected, form, dataset, declared) if rejected.height > 1 else "mend it, or remove it"
+    advice = (
+        _advise(path, reason, rejected, form, dataset, declared) if rejected.height > 1 else "mend it, or remove it"
+    )
     return f"none of its lines is a bar: {reason} in {times}, such as {rejected['raw'][0][:120]!r}; {advice}"
 
 
@@ -385,21 +229,11 @@ def _how(path: str, rejected: pl.DataFrame, form: Form, dataset: Dataset, declar
     return how_to_declare(path, _columns_of(cells, dataset), declared)
 
 
-def advise(path: str, reason: str, rejected: pl.DataFrame, form: Form, dataset: Dataset, declared: Declared) -> str:
-    """Say what to do about lines that are all rejected for one reason.
-
-    Args:
-        path: The file.
-        reason: Which.
-        rejected: The lines.
-        form: As what they were read.
-        dataset: What is looked for.
-        declared: What sources.toml says of the file.
-    """
+def _advise(path: str, reason: str, rejected: pl.DataFrame, form: Form, dataset: Dataset, declared: Declared) -> str:
     rows = [split_line(line, form.separator) for line in rejected["raw"].head(200)]
     rows = [row for row in rows if len(row) == len(form.columns)]
     if reason.startswith(dataset.time) and "missing" not in reason:
-        words = [word for word in _times(rejected.head(200), form, dataset) if word]
+        words = [word for word in time_words(rejected.head(200), form, dataset) if word]
         return _advise_time(path, words or [""], form, declared)
     column = reason.split(" ", 1)[0]
     if " is not a " in reason and column in form.columns and not form.decimal:

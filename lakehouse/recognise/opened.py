@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO
 
 import obstore
@@ -33,15 +34,18 @@ from lakehouse.raw import (
     parse_block,
     pass_blank,
     read_file,
+    refuse_doubled,
+    refuse_rows,
     split_line,
     stat,
+    tell_label,
     to_start,
     unpack,
 )
-from lakehouse.recognise.advice import refuse_doubled, refuse_foreign, refuse_rows, tell_label, why_none
+from lakehouse.recognise.advice import refuse_foreign, why_none
 from lakehouse.recognise.identity import recognise, tell_interval
 from lakehouse.recognise.sniff import header_columns
-from lakehouse.recognise.sources import Declared
+from lakehouse.recognise.sources import Declared, how_to_declare
 
 BLOCK_BYTES = 32 * 2**20  # of text: what is parsed at once
 
@@ -92,6 +96,7 @@ def open_file(
     """
     if file.problem:
         raise FileRefused(file.problem)
+    how = partial(how_to_declare, file.path, declared=declared)
     with _clear_errors(file):
         sha256, stream = _hashed(store, file, block_bytes)
         text, inner = unpack(stream, file.path, block_bytes)
@@ -103,7 +108,7 @@ def open_file(
             block = follow_headers(_first_block(first, blank, form, dataset), form, dataset)
             refuse_foreign(file.path, block, form, dataset, declared)
             form, block = _with_interval(form, block, dataset, declared, file.path)
-            refuse_rows(file.path, block, form, dataset, declared)
+            refuse_rows(block, form, dataset, how, said=declared.tells_volumes)
         else:
             form, block = Form("", "", ()), no_data(blank, dataset)
 
@@ -113,7 +118,7 @@ def open_file(
         for piece in pieces:
             parsed = follow_headers(parse_block(piece, line, form, dataset), form, dataset)
             form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
-            refuse_doubled(file.path, parsed, form, dataset, declared)
+            refuse_doubled(parsed, form, dataset, how)
             line, loaded = line + parsed.read + parsed.skipped, loaded + parsed.rows.height
             rejected = rejected if rejected.height else parsed.rejected
             yield parsed
@@ -209,7 +214,9 @@ def _with_interval(form: Form, block: Block, dataset: Dataset, declared: Declare
     if not form.interval or form.label == "":
         interval = tell_interval(path, rows[dataset.time], form, declared)
         rows = rows if form.interval else rows.with_columns(interval=pl.lit(interval))
-        label = form.label or tell_label(path, rows[dataset.time], interval, form, declared)
+        label = form.label or tell_label(
+            rows[dataset.time], interval, form, partial(how_to_declare, path, declared=declared)
+        )
         form = replace(form, interval=interval, label=label)
     if form.label == "end":
         rows = rows.with_columns(to_start(pl.col(dataset.time), form.interval, form.time_zone))

@@ -16,16 +16,18 @@ from lakehouse.raw import (
     HEAD_LINES,
     SEPARATORS,
     Cells,
+    days_in,
     decimal_of,
     has_digit,
     is_data,
     is_day,
     is_header,
     refuse_non_text,
+    scales_of,
     split_line,
     with_units,
 )
-from lakehouse.recognise.advice import as_declared, day_of, scales_of, why_not
+from lakehouse.recognise.advice import as_declared, why_not
 from lakehouse.recognise.names import COINS, MONEY
 from lakehouse.recognise.sources import Declared, how_to_declare
 
@@ -68,15 +70,24 @@ def sniff(path: str, head: bytes, dataset: Dataset, declared: Declared) -> Form:
         doubled_hour=declared.doubled_hour,
         label=declared.label or form.label,
         scales={**form.scales, **_scales(declared)},
-        day=day_of(path, declared) if declared.date_in_name else "",
+        day=_day_of(path, declared) if declared.date_in_name else "",
         notes=() if declared.time_zone else form.notes,
     )
     bars = [row for row in rows if is_data(row, form.columns, dataset)]
-    said = {*declared.columns, *(name for name, _ in declared.named)} & {"volume", "quote_volume"}
-    form, fault, line = with_units(form, bars[:100], dataset, said=bool(said) or declared.volume_scale != 1)
+    form, fault, line = with_units(form, bars[:100], dataset, said=declared.tells_volumes)
     if fault:
         raise FileRefused(f"{fault}; {how_to_declare(path, line, declared)}")
     return form
+
+
+def _day_of(path: str, declared: Declared) -> str:
+    days = days_in(path)
+    if len(days) != 1:
+        raise FileRefused(
+            f"raw/sources.toml says of {declared.glob!r} that a date stands in the name, and in this name "
+            f"{'none does' if not days else 'stand several'}; expected one such as 2024-01-31 or 20240131"
+        )
+    return days[0]
 
 
 def _scales(declared: Declared) -> dict[str, float]:
