@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -31,6 +31,11 @@ class Headed:
     market: str
     signature: frozenset[str]
     symbol: str = ""  # where the vendor publishes just one
+    alone: bool = False  # only if the header has no other names
+
+    def is_of(self, folded: Sequence[str]) -> bool:
+        """Whether a header has its signature."""
+        return self.signature <= {*folded} and not (self.alone and {*folded} - self.signature - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Form:
     market: str = ""
     symbol: str = ""  # empty: each line states its own
     interval: str = ""
+    numbered: bool = False  # a bare number in the name tells the interval: the bars must agree
     time_zone: str = "UTC"
     time_format: str = ""
     told: Mapping[str, object] = field(default_factory=dict, hash=False)  # provenance, the same for every row

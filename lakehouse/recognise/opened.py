@@ -110,7 +110,7 @@ def open_file(
         line, loaded, rejected = 1 + block.read + block.skipped, block.rows.height, block.rejected
         for piece in pieces:
             parsed = follow_headers(parse_block(piece, line, form, dataset), form, dataset)
-            if not form.interval:
+            if form.numbered or not (form.interval or "interval" in form.columns):
                 form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
             line, loaded = line + parsed.read + parsed.skipped, loaded + parsed.rows.height
             rejected = rejected if rejected.height else parsed.rejected
@@ -207,6 +207,7 @@ def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Bloc
 
 
 def _with_interval(form: Form, block: Block, dataset: Dataset, declared: Declared, path: str) -> tuple[Form, Block]:
-    interval = tell_interval(path, block.rows[dataset.time], form, declared)
-    rows = block.rows if form.interval else block.rows.with_columns(interval=pl.lit(interval))
-    return replace(form, interval=interval), replace(block, rows=rows)
+    interval = tell_interval(path, block.rows, form, declared, dataset)
+    same = interval == form.interval
+    rows = block.rows if same else block.rows.with_columns(interval=pl.lit(interval))
+    return replace(form, interval=interval, numbered=form.numbered and rows.is_empty()), replace(block, rows=rows)

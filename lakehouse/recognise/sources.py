@@ -16,8 +16,10 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from lakehouse.errors import LakeError
-from lakehouse.intervals import INTERVALS
+from lakehouse.intervals import EXPECTED, read_interval
 from lakehouse.raw import first_line, from_text, read_file
+
+UNSAID = "…"  # stands in advices for what only the user knows, and must not be pasted as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,14 @@ def _declared(entry: Mapping[str, Any]) -> Declared:
         if not (words if name == "columns" else isinstance(value, known[name])):
             kind = {tuple: "list of names", bool: "true or false", str: "text"}[known[name]]
             raise ValueError(f"'{name}' is {value!r}; expected {kind}")
+        if value == UNSAID:
+            raise ValueError(f"'{name}' is still {UNSAID}; write there what it is")
     if "glob" not in entry:
         raise ValueError("an entry has no 'glob', which says which files it is about")
-    declared = Declared(**{**entry, "columns": tuple(entry.get("columns", ()))})
-    if declared.interval and declared.interval not in INTERVALS:
-        raise ValueError(f"interval '{declared.interval}'; expected one of {', '.join(INTERVALS)}")
+    interval = read_interval(entry.get("interval", ""))
+    if entry.get("interval") and not interval:
+        raise ValueError(f"interval '{entry['interval']}'; expected {EXPECTED}")
+    declared = Declared(**{**entry, "columns": tuple(entry.get("columns", ())), "interval": interval})
     if _read_time(pl.lit("2024-03-14"), "%Y-%m-%d", declared.time_zone) is None:
         raise ValueError(f"time_zone '{declared.time_zone}'; expected a name such as UTC or Europe/Berlin")
     if declared.time_format:
