@@ -36,6 +36,11 @@ class Headed:
     symbol: str = ""  # where the vendor publishes just one
     price_scale: float = 1.0  # of prices without a decimal mark
     note: str = ""  # what is to be said of every such file
+    alone: bool = False  # only if the header has no other names
+
+    def is_of(self, folded: Sequence[str]) -> bool:
+        """Whether a header has its signature."""
+        return self.signature <= {*folded} and not (self.alone and {*folded} - self.signature - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Form:
     market: str = ""
     symbol: str = ""  # empty: each line states its own
     interval: str = ""
+    numbered: bool = False  # a bare number in the name tells the interval: the bars must agree
     time_zone: str = "UTC"
     time_format: str = ""
     day: str = ""  # 2024-01-02, where the file's name tells the day and its lines only the hours

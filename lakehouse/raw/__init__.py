@@ -1,6 +1,6 @@
 """A file's bytes → rows and rejected lines, once it is known how the file is to be read."""
 
-from lakehouse.raw.doubts import refuse_doubled, refuse_rows, tell_label, time_words
+from lakehouse.raw.doubts import refuse_doubled, refuse_rows, refuse_swapped, tell_label, time_words
 from lakehouse.raw.fields import (
     HEAD_LINES,
     SEPARATORS,
@@ -53,6 +53,7 @@ __all__ = [
     "refuse_doubled",
     "refuse_non_text",
     "refuse_rows",
+    "refuse_swapped",
     "scales_of",
     "split_line",
     "stat",

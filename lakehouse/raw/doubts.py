@@ -61,12 +61,23 @@ def refuse_rows(block: Block, form: Form, dataset: Dataset, how: How, *, said: b
             f"its first {first.height} lines state {len(times)} time(s), each several times with other values: the "
             f"time is not whole, or another column tells the lines apart; " + _whole_time(form, dataset, how)
         )
+
+
+def refuse_swapped(rows: pl.DataFrame, form: Form, dataset: Dataset, how: How) -> None:
+    """Refuse a file if its declared format takes the months of its times for days, as its name's interval shows.
+
+    Args:
+        rows: Its first rows.
+        form: How it is read.
+        dataset: What is looked for.
+        how: How to write something into sources.toml.
+    """
     swapped = form.time_format.translate(str.maketrans({"d": "m", "m": "d"}))
     if (
         swapped != form.time_format
         and form.interval
         and not form.interval.endswith("mo")
-        and leaps(first[dataset.time])
+        and leaps(rows.head(300)[dataset.time])
     ):
         raise FileRefused(
             f"read with {form.time_format} its bars are a month apart, and {form.interval} apart with the day and the "

@@ -204,13 +204,15 @@ def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
 
     Args:
         time: Within the bar, or just at its end; UTC.
-        interval: How long the bars are.
+        interval: How long the bars are; empty if each line states it.
         zone: The clock by which days, weeks and months begin.
     """
     moment = pl.duration(microseconds=1)
-    if not interval.endswith(("d", "w", "mo")):
+    if interval and not interval.endswith(("d", "w", "mo")):
         return (time - moment).dt.truncate(interval)
-    begun = (time.dt.convert_time_zone(zone).dt.replace_time_zone(None) - moment).dt.truncate(interval)
+    begun = (time.dt.convert_time_zone(zone).dt.replace_time_zone(None) - moment).dt.truncate(
+        interval or pl.col("interval")
+    )
     return begun.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 

@@ -203,7 +203,7 @@ def scales_of(names: Sequence[str], rows: Sequence[Sequence[str]], form: Form, d
         form: Which field is which.
         dataset: Whose layouts tell it.
     """
-    scale = next(layout for layout in dataset.headed if layout.signature <= set(plain_names(names))).price_scale
+    scale = next(layout for layout in dataset.headed if layout.is_of(plain_names(names))).price_scale
     places = [i for i, name in enumerate(form.columns) if name in PRICES] if scale != 1 else []
     bars = [row for row in rows if places and is_data(row, form.columns, dataset)]
     whole = bool(bars) and all(row[i].lstrip("-").isdecimal() for row in bars for i in places)

@@ -6,12 +6,11 @@ A file is understood by its header (names are folded to small letters and digits
 
 from __future__ import annotations
 
-import re
-
 from lakehouse.contracts import Candle
 from lakehouse.dataset import Dataset, Headed, Positional, Refusal
-from lakehouse.intervals import MINUTES, WORDS
-from lakehouse.recognise.names import BEGIN, END, PAIR, SOME_LETTER, TICKER, normal_symbol
+from lakehouse.intervals import normal_interval
+from lakehouse.recognise.markets import normal_market
+from lakehouse.recognise.names import MONEY, NAMES, SAID, normal_symbol
 
 METATRADER = "its times are taken as UTC; MetaTrader writes those of the broker's server, which time_zone can tell"
 
@@ -43,7 +42,7 @@ CANDLES = Dataset(
         "trades": ("trades", "count", "numberoftrades", "tradecount", "tradescount", "nooftrades", "transactions"),
         "taker_buy_volume": ("takerbuyvolume", "takerbuybaseassetvolume", "takerbuybasevolume", "takerbuybase"),
         "taker_buy_quote_volume": ("takerbuyquotevolume", "takerbuyquoteassetvolume", "takerbuyquote"),
-        "symbol": ("symbol", "pair", "ticker", "instrumentname", "instid"),
+        **SAID,
     },
     positional=(
         Positional(
@@ -71,10 +70,13 @@ CANDLES = Dataset(
         Headed("binance-futures", "binance-um", frozenset({"opentime", "count", "takerbuyvolume"})),
         Headed("python-binance", "binance", frozenset({"quoteassetvolume", "numberoftrades"})),
         Headed("python-binance", "binance", frozenset({"takerbuybase", "takerbuyquote"})),
-        Headed("yahoo", "yahoo", frozenset({"adjclose"})),
+        Headed("yahoo", "yahoo", frozenset({"date", "open", "high", "low", "close", "adjclose", "volume"}), alone=True),
         Headed("kaggle-bitstamp", "bitstamp", frozenset({"volumebtc", "weightedprice"}), "BTCUSD"),
-        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"unix", "symbol"})),
-        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"date", "symbol"})),
+        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"unix", "date", "symbol"})),
+        *(
+            Headed("cryptodatadownload", "cryptodatadownload", frozenset({"date", "symbol", f"volume{money.lower()}"}))
+            for money in MONEY.split("|")
+        ),
         Headed("dukascopy", "dukascopy", frozenset({"gmttime"})),
         Headed("dukascopy", "dukascopy", frozenset({"localtime"})),
         Headed("databento", "default", frozenset({"tsevent", "rtype", "publisherid"}), price_scale=1e-9),
@@ -110,19 +112,6 @@ CANDLES = Dataset(
         *("volumequote", "volquote", "volccy", "volccyquote", "quoteassetvolume", "volumeccy", "volumecurrency"),
         *("tottrdqty", "tottrdval", "notional"),
     ),
-    names=(
-        re.compile(rf"^(?P<symbol>[^-]+)-(?P<interval>{WORDS})-\d{{4}}-\d\d(?:-\d\d)?(?!\d)"),  # Binance's archive
-        re.compile(r"(?:^|_)(?P<symbol>[A-Z]{6})_(?P<interval>M1)_?\d{4}"),  # HistData
-        re.compile(rf"^(?P<symbol>[A-Z]{{6}})(?P<interval>{MINUTES})$"),  # MetaTrader 4: EURUSD60
-        re.compile(  # numbers of minutes as Kraken, XBTUSD_60, and TradingView, BINANCE_BTCUSDT, 60, have them
-            rf"{BEGIN}(?=(?P<symbol>{PAIR}){END}"  # looked ahead, so that OANDA_EUR_USD tells two, and so none
-            rf"(?:(?:[_\- ]|, )(?P<interval>{WORDS}|(?<=[_ ])(?:{MINUTES})){END})?)"
-        ),
-        re.compile(rf"^[A-Z]+_(?P<symbol>{TICKER}), (?P<interval>{WORDS}|{MINUTES}){END}"),  # TradingView
-        re.compile(  # AAPL_1d, Binance_SOL_1h: what stands before a ticker must not look like another
-            rf"^(?:(?=[A-Z]*[a-z])[A-Za-z]+[_\- ])*(?P<symbol>{TICKER})[_\- ](?P<interval>{WORDS}){END}"
-        ),
-        re.compile(rf"^(?P<symbol>{SOME_LETTER}[A-Z0-9]{{5,12}})(?=$| \()"),  # nothing else: SPX500
-    ),
-    spelling={"symbol": normal_symbol},
+    names=NAMES,
+    spelling={"market": normal_market, "symbol": normal_symbol, "interval": normal_interval},
 )

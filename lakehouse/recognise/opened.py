@@ -36,6 +36,7 @@ from lakehouse.raw import (
     read_file,
     refuse_doubled,
     refuse_rows,
+    refuse_swapped,
     split_line,
     stat,
     tell_label,
@@ -107,6 +108,7 @@ def open_file(
             form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
             block = follow_headers(_first_block(first, blank, form, dataset), form, dataset)
             refuse_foreign(file.path, block, form, dataset, declared)
+            refuse_swapped(block.rows, form, dataset, how)
             form, block = _with_interval(form, block, dataset, declared, file.path)
             refuse_rows(block, form, dataset, how, said=declared.tells_volumes)
         else:
@@ -117,7 +119,8 @@ def open_file(
         line, loaded, rejected = 1 + block.read + block.skipped, block.rows.height, block.rejected
         for piece in pieces:
             parsed = follow_headers(parse_block(piece, line, form, dataset), form, dataset)
-            form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
+            if form.numbered or form.label != "start":
+                form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
             refuse_doubled(parsed, form, dataset, how)
             line, loaded = line + parsed.read + parsed.skipped, loaded + parsed.rows.height
             rejected = rejected if rejected.height else parsed.rejected
@@ -211,13 +214,12 @@ def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Bloc
 def _with_interval(form: Form, block: Block, dataset: Dataset, declared: Declared, path: str) -> tuple[Form, Block]:
     """Tell the interval, if it is not told yet, and give the bars the times at which they begin."""
     rows = block.rows
-    if not form.interval or form.label == "":
-        interval = tell_interval(path, rows[dataset.time], form, declared)
-        rows = rows if form.interval else rows.with_columns(interval=pl.lit(interval))
-        label = form.label or tell_label(
-            rows[dataset.time], interval, form, partial(how_to_declare, path, declared=declared)
-        )
-        form = replace(form, interval=interval, label=label)
+    if form.numbered or not form.label or not (form.interval or "interval" in form.columns):
+        interval = tell_interval(path, rows, form, declared, dataset)
+        rows = rows if interval == form.interval else rows.with_columns(interval=pl.lit(interval))
+        form = replace(form, interval=interval, numbered=form.numbered and rows.is_empty())
+        how = partial(how_to_declare, path, declared=declared)
+        form = replace(form, label=form.label or tell_label(rows[dataset.time], interval, form, how))
     if form.label == "end":
         rows = rows.with_columns(to_start(pl.col(dataset.time), form.interval, form.time_zone))
     return form, replace(block, rows=rows)

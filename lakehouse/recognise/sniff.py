@@ -129,7 +129,7 @@ def _by_header(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | N
                 raise FileRefused(
                     f"its header names '{twice[0]}' more than once: {line[:200]!r}; drop what is not meant"
                 )
-            layout = next(h for h in dataset.headed if h.signature <= set(folded))
+            layout = next(h for h in dataset.headed if h.is_of(folded))
             # Exports that were joined have bars before a header; only what is no bar is a banner.
             time = columns.index(dataset.time)
             bars = (n for n in range(number) if len(rows[n]) == len(columns) and has_digit(rows[n][time]))

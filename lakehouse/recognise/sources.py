@@ -16,8 +16,10 @@ from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
 from lakehouse.errors import LakeError
-from lakehouse.intervals import INTERVALS
+from lakehouse.intervals import EXPECTED, read_interval
 from lakehouse.raw import first_line, from_text, read_file
+
+UNSAID = "…"  # stands in advices for what only the user knows, and must not be pasted as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +108,20 @@ def _declared(entry: Mapping[str, Any]) -> Declared:
             raise ValueError(f"'{name}' is {value!r}; expected {kind}")
         if name in _ONE_OF and value not in _ONE_OF[name]:
             raise ValueError(f"'{name}' is '{value}'; expected {' or '.join(map(repr, _ONE_OF[name]))}")
+        if value == UNSAID:
+            raise ValueError(f"'{name}' is still {UNSAID}; write there what it is")
     if not entry.get("glob"):
         raise ValueError("an entry has no 'glob', which says which files it is about")
+    interval = read_interval(entry.get("interval", ""))
+    if entry.get("interval") and not interval:
+        raise ValueError(f"interval '{entry['interval']}'; expected {EXPECTED}")
     columns = entry.get("columns", ())
     told = {name: float(value) if known[name] is float else value for name, value in entry.items()}
+    told |= {"interval": interval, "columns": () if isinstance(columns, dict) else tuple(columns)}
     if isinstance(columns, dict):
-        names = {column: (words,) if isinstance(words, str) else tuple(words) for column, words in columns.items()}
-        declared = Declared(**{**told, "columns": (), "named": tuple(names.items())})
-    else:
-        declared = Declared(**{**told, "columns": tuple(columns)})
-    if declared.interval and declared.interval not in INTERVALS:
-        raise ValueError(f"interval '{declared.interval}'; expected one of {', '.join(INTERVALS)}")
+        named = {column: (words,) if isinstance(words, str) else tuple(words) for column, words in columns.items()}
+        told["named"] = tuple(named.items())
+    declared = Declared(**told)
     if _read_time(pl.lit("2024-03-14"), "%Y-%m-%d", declared.time_zone or "UTC") is None:
         raise ValueError(f"time_zone '{declared.time_zone}'; expected a name such as UTC or Europe/Berlin")
     if declared.time_format and not declared.date_in_name:
