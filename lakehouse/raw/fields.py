@@ -158,10 +158,11 @@ def guess_columns(rows: Sequence[Sequence[str]], known: Sequence[str], time: str
 
 
 _DATES = [
+    *("%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d", "%d%m%y", "%m%d%y"),
     *(sign.join(parts) for sign in "/-. " for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%Y", "%m", "%d"))),
     *(sign.join(parts) for sign in "/-. " for parts in (("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%y", "%m", "%d"))),
     *(sign.join(parts) for sign in "/-. " for parts in (("%d", "%b", "%Y"), ("%d", "%b", "%y"), ("%Y", "%b", "%d"))),
-    *("%b %d, %Y", "%b %d %Y", "%d %b, %Y", "%a %b %d %Y", "%a, %d %b %Y", "%Y%m%d", "%d%m%Y", "%m%d%Y", "%y%m%d"),
+    *("%b %d, %Y", "%b %d %Y", "%d %b, %Y", "%a %b %d %Y", "%a, %d %b %Y"),
 ]
 _CLOCK = re.compile(r"([T ,-]*)\d{1,2}:\d\d(:\d\d)?(\.\d+)?( ?)([AaPp][Mm])?")
 _OFFSET = re.compile(r"( ?)([+-]\d\d:?\d\d)")
@@ -179,6 +180,8 @@ def guess_formats(words: Sequence[str], interval: str) -> list[str]:
     """
     frame = pl.DataFrame({"word": words})
     dates = [date + rest for date in _DATES for rest in _after_the_date(words[0])]
+    if not dates:
+        return []
     could = pl.select(from_text(pl.lit(words[0]), f, "UTC").is_not_null().alias(f) for f in dates).row(0)
     found: dict[tuple[dt.datetime, ...], str] = {}
     for written in compress(dates, could):
@@ -210,11 +213,14 @@ def _commonest(times: Sequence[dt.datetime]) -> float:
 def _after_the_date(word: str) -> list[str]:
     """How the rest of a time may be written, after its date."""
     if not (clock := _CLOCK.search(word)):
-        return ["", " %H%M%S", "%H%M%S", " %H%M", "%H%M", " %H", "%H"]
+        compact = re.fullmatch(r"\d{6,8}([ T]?)(\d{2}|\d{4}|\d{6})", word)
+        return [compact[1] + clock for clock in ("", "%H%M%S", "%H%M", "%H")] if compact else [""]
     sign, seconds, parts, blank, half = clock.groups()
     hours = f"{sign}{'%I' if half else '%H'}:%M{':%S' if seconds else ''}{'%.f' if parts else ''}"
     rest = word[clock.end() :] if half else f"{blank}{word[clock.end() :]}"
     offset = _OFFSET.fullmatch(rest)
+    if not offset and rest.strip() not in ("", "Z", "UTC", "GMT"):  # EST: of which country?
+        return []
     zone = f"{offset[1]}{'%:z' if ':' in offset[2] else '%z'}" if offset else rest.replace("%", "%%")
     return [f"{hours}{blank}%p{zone}" if half else hours + zone]
 
