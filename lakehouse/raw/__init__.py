@@ -15,23 +15,33 @@ from lakehouse.raw.fields import (
     refuse_non_text,
     split_line,
 )
-from lakehouse.raw.files import READ_BYTES, FileChanged, RawFile, first_line, hash_file, list_files, read_file, stat
+from lakehouse.raw.files import (
+    FileChanged,
+    RawFile,
+    first_line,
+    hash_file,
+    list_all,
+    list_files,
+    list_members,
+    open_file_of,
+    read_file,
+    split_member,
+    stat,
+)
 from lakehouse.raw.numbers import decimal_of, is_number
 from lakehouse.raw.parse import Block, no_data, parse_block
 from lakehouse.raw.times import COMPACT_TIMES, from_text, to_start
 from lakehouse.raw.units import scales_of, with_units
-from lakehouse.raw.unpack import Seekable, cut, pass_blank, unpack
+from lakehouse.raw.unpack import cut, pass_blank, unpack
 
 __all__ = [
     "COMPACT_TIMES",
     "HEAD_LINES",
-    "READ_BYTES",
     "SEPARATORS",
     "Block",
     "Cells",
     "FileChanged",
     "RawFile",
-    "Seekable",
     "cut",
     "days_in",
     "decimal_of",
@@ -45,8 +55,11 @@ __all__ = [
     "is_day",
     "is_header",
     "is_number",
+    "list_all",
     "list_files",
+    "list_members",
     "no_data",
+    "open_file_of",
     "parse_block",
     "pass_blank",
     "read_file",
@@ -56,6 +69,7 @@ __all__ = [
     "refuse_swapped",
     "scales_of",
     "split_line",
+    "split_member",
     "stat",
     "tell_label",
     "time_words",

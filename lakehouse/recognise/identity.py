@@ -11,7 +11,7 @@ from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.intervals import MINUTES, name_interval, read_interval, seconds_of
-from lakehouse.raw import split_line
+from lakehouse.raw import split_line, split_member
 from lakehouse.recognise.markets import tell_market
 from lakehouse.recognise.names import Told, read_name, spell_symbol
 from lakehouse.recognise.sniff import sniff
@@ -51,7 +51,7 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     form = _keep_columns(form, head, dataset, declared, told)
     form = replace(
         form,
-        market=declared.market or _unless(form, "market", tell_market(path, words, form.market)),
+        market=declared.market or _unless(form, "market", tell_market(_without_archive(path), words, form.market)),
         symbol=spell_symbol(declared.symbol) or _unless(form, "symbol", told.symbol or form.symbol),
         interval=declared.interval or _unless(form, "interval", told.interval),
         numbered=told.numbered and not declared.interval and "interval" not in form.columns,
@@ -66,6 +66,12 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     if form.symbol and (fault := name_faults(form.symbol)):
         raise FileRefused(f"symbol {form.symbol!r} {fault}; rename the file, or declare another symbol")
     return form
+
+
+def _without_archive(path: str) -> str:
+    """A member of an archive as if it lay beside it: an archive is no folder that tells a market."""
+    archive, member = split_member(path)
+    return f"{archive.rpartition('/')[0]}/{member}".lstrip("/") if member else path
 
 
 def _unless(form: Form, column: str, told: str) -> str:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO
 
-import obstore
 import polars as pl
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
@@ -22,15 +21,16 @@ from obstore.store import ObjectStore
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.raw import (
-    READ_BYTES,
+    SEPARATORS,
     Block,
     FileChanged,
     RawFile,
-    Seekable,
     cut,
     first_line,
     hash_file,
+    is_number,
     no_data,
+    open_file_of,
     parse_block,
     pass_blank,
     read_file,
@@ -103,7 +103,10 @@ def open_file(
         text, inner = unpack(stream, file.path, block_bytes)
         pieces = cut(text, block_bytes)
         blank, first = pass_blank(pieces)
-        if first:
+        if first and _is_prose(file.path, first):
+            form, block = Form("", "", (), notes=("it holds no bars, and is not read",)), no_data(blank, dataset)
+            pieces = iter(())
+        elif first:
             form = recognise(file.path, inner, first[:65536], dataset, declared)
             form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
             block = follow_headers(_first_block(first, blank, form, dataset), form, dataset)
@@ -136,6 +139,13 @@ def open_file(
     return Opened(file, sha256, form, len(times) > 1 and times[0] > times[-1], _clearly(walk(form), file))
 
 
+def _is_prose(path: str, first: bytes) -> bool:
+    """Whether a text file is one for people: none of its first lines has four numbers."""
+    head = first[:65536].decode("utf-8", "replace").split("\n")[:100]
+    rows = (split_line(line, separator) for line in head for separator in SEPARATORS)
+    return ".txt" in path[-8:].lower() and not any(sum(map(is_number, row)) > 3 for row in rows)
+
+
 def _is_small(file: RawFile, block_bytes: int) -> bool:
     return file.size <= 2 * block_bytes
 
@@ -146,8 +156,7 @@ def _hashed(store: ObjectStore, file: RawFile, block_bytes: int) -> tuple[str, I
         content = read_file(store, file.path)
         return hashlib.sha256(content).hexdigest(), io.BytesIO(content)
     sha256 = hash_file(store, file.path)
-    reader = obstore.open_reader(store, file.path, buffer_size=READ_BYTES)
-    return sha256, io.BufferedReader(Seekable(reader), READ_BYTES)
+    return sha256, open_file_of(store, file.path)
 
 
 def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
