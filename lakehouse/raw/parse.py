@@ -260,7 +260,9 @@ def _scaled(number: pl.Expr, name: str, form: Form) -> pl.Expr:
     parts = round(1 / scale)
     if scale == 1:
         return number
-    return number / parts if abs(parts * scale - 1) < 1e-9 else number * scale
+    # By a column, for by a constant Polars multiplies by the reciprocal, which is off in the last digit.
+    divisor = number * 0 + float(parts)
+    return number / divisor if abs(parts * scale - 1) < 1e-9 else number * scale
 
 
 def _beside(form: Form, dataset: Dataset) -> list[str]:

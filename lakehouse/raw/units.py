@@ -17,7 +17,8 @@ from lakehouse.raw.numbers import as_float
 MOST = 0.9  # of the bars
 SAMPLE = 200  # bars of a block
 TICKS = ("tickvolume", "tickvol")
-FIXED_POINT = 1e11  # whole prices as high as this count parts: nothing costs a hundred thousand millions
+FIXED_POINT = 10**11  # whole prices as high as this count parts: nothing costs a hundred thousand millions
+ROUND = 10**6  # nor is every price of what costs thousands of millions a whole number of millions
 Paid = tuple[str, float, float, float, float]  # symbol, low, high, volume, quote volume
 
 
@@ -94,13 +95,17 @@ def with_units(form: Form, bars: Sequence[Sequence[str]], dataset: Dataset, *, s
     """
     scales = form.scales
     prices = [row[i] for row in bars for i, name in enumerate(form.columns) if name in PRICES]
-    whole = bool(prices) and not scales.keys() & {*PRICES} and all(map(str.isdecimal, prices))
-    if whole and min(map(as_float, prices)) >= FIXED_POINT:
+    if prices and not scales.keys() & {*PRICES} and all(map(str.isdecimal, prices)) and _are_parts([*map(int, prices)]):
         fault = f"prices such as {prices[0]}; if they count billionths, as fixed-point numbers do"
         return form, fault, "price_scale = 1e-9"
     names = plain_names(split_line(form.header, form.separator)) if form.header else []
     form = _with_ticks(form, names, bars)
     return _with_volumes(form, names, bars, dataset, said)
+
+
+def _are_parts(prices: Sequence[int]) -> bool:
+    millions = all(price >= 1000 * ROUND and price % ROUND == 0 for price in prices)
+    return millions or max(prices) >= FIXED_POINT
 
 
 def _with_ticks(form: Form, names: Sequence[str], bars: Sequence[Sequence[str]]) -> Form:
@@ -139,7 +144,8 @@ def _with_volumes(
             return _in_contracts(form, contract), "", ""
         if all(proven(paid_in(bars, form, *pair)) is None for pair in permutations(may_be, 2)):
             return form, "", ""
-    return form, *_off_units(form, names, bars, (volume, quote), said)
+    other = quote if quote >= 0 else next(place for place in may_be if place != volume)
+    return form, *_off_units(form, names, bars, (volume, other), said)
 
 
 def _exchanged(form: Form, names: Sequence[str], volume: int, quote: int) -> Form:
@@ -176,8 +182,8 @@ def _in_contracts(form: Form, size: int) -> Form:
 def _off_units(
     form: Form, names: Sequence[str], bars: Sequence[Sequence[str]], pair: tuple[int, int], said: bool
 ) -> tuple[str, str]:
-    paid = paid_in(bars, form, *pair) if pair[1] >= 0 else []
-    lots = next((size for size in (100, 1000, 10) if paid and proven(paid, size)), 0)
+    paid = paid_in(bars, form, *pair)
+    lots = next((size for size in (100, 1000, 10) if proven(paid, size)), 0)
     _, low, high, volume, quote = next((bar for bar in paid if bar[3] > 0), ("", 0.0, 0.0, 0.0, 0.0))
     shown = f", as in a bar of {quote:,.10g} / {volume:,.10g} at {low:,.10g} to {high:,.10g}" if volume else ""
     fault = (

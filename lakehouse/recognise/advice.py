@@ -126,6 +126,8 @@ def _columns_of(cells: Cells, dataset: Dataset) -> str:
     names, rows = _table(cells)
     known = dataset.name_columns(names) if names else [""] * len(rows[0] if rows else ())
     found = guess_columns(rows[:50], known, dataset.time) if rows else []
+    if not names and not set(dataset.required) <= set(found):
+        return 'columns = ["…", "…"]    # what each field is, in their order'
     if not set(dataset.required) <= set(found):  # nothing to paste: whoever knows the file knows the names
         return (
             'columns = { open_time = "…", open = "…", high = "…", low = "…", close = "…" }    # by its header\'s names'

@@ -91,9 +91,9 @@ def _day_of(path: str, declared: Declared) -> str:
 
 
 def _scales(declared: Declared) -> dict[str, float]:
-    prices = dict.fromkeys(PRICES, declared.price_scale) if declared.price_scale != 1 else {}
-    volumes = dict.fromkeys(("volume", "taker_buy_volume"), declared.volume_scale)
-    return {**prices, **(volumes if declared.volume_scale != 1 else {})}
+    prices = dict.fromkeys(PRICES, declared.price_scale) if declared.price_scale else {}
+    volumes = dict.fromkeys(("volume", "taker_buy_volume"), declared.volume_scale) if declared.volume_scale else {}
+    return prices | volumes
 
 
 def _with_ragged_end(form: Form, rows: Sequence[Sequence[str]]) -> Form:

@@ -56,15 +56,15 @@ class Declared:
     columns: tuple[str, ...] = ()
     named: tuple[tuple[str, tuple[str, ...]], ...] = ()
     decimal: str = ""
-    price_scale: float = 1.0
-    volume_scale: float = 1.0
+    price_scale: float = 0.0
+    volume_scale: float = 0.0
     ignore: bool = False
 
     @property
     def tells_volumes(self) -> bool:
         """Whether it says what the volumes are: then it is taken at its word."""
         told = {*self.columns, *(column for column, _ in self.named)}
-        return self.volume_scale != 1 or bool(told & {"volume", "quote_volume"})
+        return self.volume_scale > 0 or bool(told & {"volume", "quote_volume"})
 
 
 _ONE_OF = {"doubled_hour": ("first", "second"), "label": ("start", "end"), "decimal": (".", ",")}
