@@ -48,7 +48,8 @@ def refuse_rows(block: Block, form: Form, dataset: Dataset, how: How, *, said: b
         how: How to write something into sources.toml.
     """
     refuse_doubled(block, form, dataset, how)
-    if {"volume", "quote_volume"} <= {*form.columns} and not said and off_units(block.rows):
+    # Of a file of one series the first lines have told it already.
+    if {"symbol", "volume", "quote_volume"} <= {*form.columns} and not said and off_units(block.rows):
         raise FileRefused(
             "its volumes are in another unit than the base and the quote asset: what was paid for one piece does not "
             "lie between low and high; " + how(_without_volumes(form))

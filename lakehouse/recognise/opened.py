@@ -173,6 +173,8 @@ def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
     Raises:
         FileRefused: A header names other columns, or the same in another order: what follows it must not be read so.
     """
+    if block.rejected.is_empty():
+        return block
     same = list[int]()
     worded = block.rejected.filter(~pl.col("raw").str.contains(r'^[\s"]*[-+.]?\d'))  # a header begins with a name
     for number, raw in worded.select("_line", "raw").iter_rows():
