@@ -32,6 +32,7 @@ class Status:
         contradicting: path, contradicts (the part of the bars shared with another path that differ), note.
         waiting: path, size (Int64), modified_at (Datetime, UTC): what the next run would read.
         reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
+        unread: path: what is no kind of file that ingest reads.
     """
 
     tables: pl.DataFrame
@@ -44,6 +45,7 @@ class Status:
     contradicting: pl.DataFrame
     waiting: pl.DataFrame
     reasons: pl.DataFrame
+    unread: pl.DataFrame
 
 
 LAYERS = ("silver/candles", "gold/daily", "gold/weekly", "gold/monthly")
@@ -58,7 +60,8 @@ def read_status(lake: Lake) -> Status:
     Returns:
         Where it stands.
     """
-    pending = [p.file for p in plan(lake).pending]
+    todo = plan(lake)
+    pending = [p.file for p in todo.pending]
     layers = (lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly)
     bronze = (lake.bronze, lake.quarantine, lake.ledger, lake.conflicts)
     opened = {t.name: t.open() for t in (*bronze, *layers) if t.exists()}
@@ -99,7 +102,8 @@ def read_status(lake: Lake) -> Status:
     consumed = pl.concat([_read_layer(t, opened) for t in layers if t is not layers[1]])
     errors = failed.select("path", "error")
     series = _read_series(lake, opened.get(lake.bronze.name))
-    told = (rolled_back, withdrawn, contradicting, waiting, reasons)
+    unread = pl.DataFrame({"path": todo.unread}, schema={"path": pl.String})
+    told = (rolled_back, withdrawn, contradicting, waiting, reasons, unread)
     return Status(pl.concat(tables), consumed, series, runs, errors, *told)
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import cast
 
 import polars as pl
 
@@ -14,12 +15,13 @@ from lakehouse.errors import LakehouseError
 from lakehouse.raw import RawFile
 
 MAX_CONFLICTS = 0.5  # of the bars that two files share: what is more than a correction
+NOTES = {"path": pl.String, "note": pl.String}
 DEFERRED = "deferred"  # in a report only: written to while it was read, so left for the next run
 
 
 @dataclass(slots=True)
 class Account:
-    """What has become of one file so far; `row` is what the ledger keeps of it."""
+    """What has become of one file so far; `row` is what the ledger keeps of it, and its notes."""
 
     file: RawFile
     stated_at: dt.datetime
@@ -38,6 +40,7 @@ class Account:
     pairs: dict[str, tuple[int, int]] = field(default_factory=dict)  # other path → bars of both, and those that differ
     note: str | None = None
     contradicts: float | None = None
+    notes: tuple[str, ...] = ()  # what was assumed about it, for the report
     versions: set[int] = field(default_factory=set)  # of bronze, after each part of the file
 
     def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
@@ -57,7 +60,7 @@ class Account:
                 "contradicts": self.contradicts,
                 "declared": self.declared,
             },
-            **{"run_id": run_id, "ingested_at": ingested_at},
+            **{"run_id": run_id, "ingested_at": ingested_at, "notes": self.notes},
         }
 
 
@@ -71,12 +74,16 @@ class IngestReport:
         untouched: How many files had nothing new.
         run_id: The run's name in the ledger and in the tables' versions.
         seconds: How long it took.
+        notes: path, note: what was assumed about a file, and is to be known: a clock, a unit, a column.
+        unread: Paths below raw/ of what is no kind of file that ingest reads.
     """
 
     files: pl.DataFrame
     untouched: int
     run_id: str
     seconds: float
+    notes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NOTES))
+    unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{self._sum(name):,} {name}" for name in COUNTS)
@@ -146,7 +153,9 @@ def new_run_id() -> str:
     return f"{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-def report_of(rows: list[dict[str, object]], untouched: int, run_id: str, seconds: float) -> IngestReport:
+def report_of(
+    rows: list[dict[str, object]], untouched: int, run_id: str, seconds: float, unread: tuple[str, ...] = ()
+) -> IngestReport:
     """Make the report of a run.
 
     Args:
@@ -154,12 +163,15 @@ def report_of(rows: list[dict[str, object]], untouched: int, run_id: str, second
         untouched: How many files had nothing new.
         run_id: Its name.
         seconds: How long it took.
+        unread: What ingest does not read.
 
     Returns:
         The report.
     """
-    files = pl.DataFrame(rows, schema=Revision.create_empty().schema)
-    return IngestReport(files, untouched, run_id, seconds)
+    schema = Revision.create_empty().schema
+    files = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema)
+    said = [(row["path"], note) for row in rows for note in cast("tuple[str, ...]", row.get("notes", ()))]
+    return IngestReport(files, untouched, run_id, seconds, pl.DataFrame(said, schema=NOTES, orient="row"), unread)
 
 
 class IngestFailed(LakehouseError):

@@ -12,7 +12,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -26,7 +26,7 @@ from obstore.exceptions import BaseError
 from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_files
+from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_all, list_members, split_member
 from lakehouse.recognise import Declared, declared_for, how_redeclared, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
@@ -95,6 +95,7 @@ class Plan:
         reranked: Paths to which it now gives another rank, and nothing else.
         unfinished: Whether a withdrawal was begun and not ended.
         seen: Files of another stat than the ledger knows, and the same bytes; with their sha256.
+        unread: Paths of what is no kind of file that ingest reads.
     """
 
     pending: tuple[Pending, ...]
@@ -104,6 +105,7 @@ class Plan:
     reranked: tuple[str, ...] = ()
     unfinished: bool = False
     seen: tuple[tuple[RawFile, str], ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -131,23 +133,27 @@ def plan(lake: Lake, again: str = "") -> Plan:
     Raises:
         InputError: No file is like `again`.
     """
-    known, remembered = _last_revisions(lake), _read_seen(lake)
+    (known, failed), remembered = _last_revisions(lake), _read_seen(lake)
     now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
-    listed = list_files(lake.raw)
+    listed, unread = list_all(lake.raw)
     how = {path: how_redeclared(path, sources, row.declared, row.identity) for path, row in known.items()}
-    changed = {path for path in how if how[path] == "other"} & {file.path for file in listed}
+    there = {file.path for file in listed}
+    changed = {path for path in how if how[path] == "other" and split_member(path)[0] in there}
     reranked = [path for path in how if how[path] == "rank" and known[path].status == "loaded"]
+    # An archive is known by its members. It is read again while one of them fails, as other files are that fail.
+    stood = {split_member(path)[0]: row for path, row in known.items()}
+    stood = {path: row for path, row in stood.items() if path not in failed}
+    redone = {split_member(path)[0] for path in changed}
     files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
         raise InputError(
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
         )
     for file in files:
-        rank = declared_for(file.path, sources).rank(file.path)
-        asked = fnmatchcase(file.path, again) or file.path in changed
-        size, modified_at, sha256, stated_at, *_ = known.get(file.path, _NEVER)
+        asked = fnmatchcase(file.path, again) or file.path in redone
+        size, modified_at, sha256, stated_at, *_ = stood.get(file.path, _NEVER)
         known_stat = (file.size, file.modified_at) == (size, modified_at)
         trusted = now - file.modified_at > RACY and not asked  # the stat tells all
         held = remembered.get(file.path)
@@ -161,16 +167,20 @@ def plan(lake: Lake, again: str = "") -> Plan:
         if held and held.refused and held.rules == _rules(lake, file.path, sources):
             pending.append(Pending(replace(file, problem=held.refused), newer, held.sha256))
         elif not (stated_at and _sha256(lake, file) == sha256):
-            pending.append(Pending(file, newer, rank=rank))
+            pending.append(Pending(file, newer))
         elif asked:
-            pending.append(Pending(file, stated_at, rank=rank))
+            pending.append(Pending(file, stated_at))
         elif trusted:
             seen.append((file, sha256))
+    untouched = len(files) - len(pending)
+    pending = [replace(p, file=file) for p in pending for file in list_members(lake.raw, p.file)]
+    said = {p.file.path: declared_for(p.file.path, sources) for p in pending}
+    pending = [replace(p, rank=said[path].rank(path)) for p in pending if not said[path := p.file.path].ignore]
     pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
     begun = any(row.status == "withdrawing" for row in known.values())
     back = tuple(path for path in sorted(changed) if known[path].status == "loaded")
-    untouched = len(files) - len(pending)
-    return Plan(tuple(pending), untouched, tuple(sources), back, tuple(reranked), begun, tuple(seen))
+    unread = [path for path in unread if not declared_for(path, sources).ignore]
+    return Plan(tuple(pending), untouched, tuple(sources), back, tuple(reranked), begun, tuple(seen), tuple(unread))
 
 
 def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
@@ -245,16 +255,18 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
         yield batch
 
 
-def _last_revisions(lake: Lake) -> Mapping[str, _Last]:
+def _last_revisions(lake: Lake) -> tuple[Mapping[str, _Last], Set[str]]:
+    """What the ledger knows of each path, and the archives of which a member failed."""
     if not lake.ledger.exists():
-        return {}
+        return {}, set()
     identity = pl.struct("market", "symbol", "interval")
-    last = (
+    handled = (
         lake.ledger.scan()
-        .filter(pl.col("status") != "failed")
         .sort("stated_at", "ingested_at")
-        .unique("path", keep="last", maintain_order=True)
         .select(*("path", "size", "modified_at", "sha256", "stated_at"), identity, "status", "declared")
         .collect()
     )
-    return {path: _Last(*rest) for path, *rest in last.iter_rows()}
+    last = handled.filter(pl.col("status") != "failed").unique("path", keep="last", maintain_order=True)
+    newest = handled.unique("path", keep="last", maintain_order=True).filter(status="failed")["path"]
+    failed = {archive for archive, member in map(split_member, newest) if member}
+    return {path: _Last(*rest) for path, *rest in last.iter_rows()}, failed

@@ -23,7 +23,7 @@ from lakehouse.bronze.settle import Partition, settle
 from lakehouse.delta import Changes, Span, commit, guarded, read_spans, writing
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.raw import list_files
+from lakehouse.raw import list_files, list_members, split_member
 from lakehouse.recognise import Declared, declared_for, load_sources
 
 WITHDRAWALS = "bronze/withdrawals"  # the application id that each beginning of a withdrawal leaves in the ledger
@@ -184,7 +184,9 @@ def _read_standing(
         (path, sha): at for path, sha, at in near.sort("stated_at").select("path", "sha256", "stated_at").iter_rows()
     }
     newest = {path: at for (path, _), at in stated.items()}
-    pending = [Pending(f, newest[f.path], rank=plan.rank(f.path)) for f in list_files(lake.raw) if f.path in newest]
+    archives = {split_member(path)[0] for path in newest}
+    files = [f for file in list_files(lake.raw) if file.path in archives for f in list_members(lake.raw, file)]
+    pending = [Pending(f, newest[f.path], rank=plan.rank(f.path)) for f in files if f.path in newest]
     pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
     todo = Plan(tuple(pending), 0, plan.sources)
     for batch in read_batches(lake, todo):

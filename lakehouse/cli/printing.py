@@ -47,6 +47,9 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         lake: Whose run.
         report: Its account.
     """
+    if report.unread:
+        more = f" and {len(report.unread) - 5:,} more" if len(report.unread) > 5 else ""
+        console.print(f"Not read, for they are no CSV files: {escape(', '.join(report.unread[:5]))}{more}")
     if report.files.is_empty() and not report.untouched:
         console.print(
             f"{escape(lake.uri('raw'))} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
@@ -68,6 +71,8 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         console.print(f"… and {taken.height - shown.height:,} more; `lakehouse ingest --json` and the ledger have all")
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
     console.print(f"[bold]{report.read:,} lines read[/] = {' + '.join(parts) or '0'}, in {report.seconds:.1f} s")
+    for path, note in report.notes.head(FILES_SHOWN).iter_rows():
+        console.print(f"[bold yellow]note[/] [bold]{escape(path)}[/]: {escape(note)}")
     print_failures(console, report)
 
 
@@ -196,6 +201,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         "contradicting": "Files that contradict others; `lakehouse conflicts` shows the bars",
         "series": "Series in bronze",
         "reasons": "Quarantine by reason",
+        "unread": "Not read, for they are no CSV files",
         "tables": "Tables",
         "layers": "Layers: the version of their source that they have consumed, and its latest",
     }

@@ -16,7 +16,7 @@ from lakehouse.download.parallel import PARALLEL, in_parallel
 from lakehouse.download.run import WANTED, raw_folder
 from lakehouse.download.wishes import LENGTHS, Wish, make_wishes, read_wishes
 from lakehouse.errors import InputError, LakeError
-from lakehouse.intervals import INTERVAL_SECONDS
+from lakehouse.intervals import seconds_of
 from lakehouse.lake import SERIES, Lake
 
 NOT_FETCHED = "not fetched"  # the archive has a file that is not here
@@ -219,7 +219,7 @@ def _compare(
 
 def _after(slot: dt.datetime, interval: str, count: int = 1) -> dt.datetime:
     if interval != "1mo":
-        return slot + count * dt.timedelta(seconds=INTERVAL_SECONDS[interval])
+        return slot + count * dt.timedelta(seconds=seconds_of(interval))
     months = slot.year * 12 + slot.month - 1 + count
     return slot.replace(year=months // 12, month=months % 12 + 1)
 
@@ -227,5 +227,5 @@ def _after(slot: dt.datetime, interval: str, count: int = 1) -> dt.datetime:
 def _count(slot: dt.datetime, stop: dt.datetime, interval: str) -> int:
     """How many slots lie from one on before a time; negative if it is earlier."""
     if interval != "1mo":
-        return -((slot - stop) // dt.timedelta(seconds=INTERVAL_SECONDS[interval]))
+        return -((slot - stop) // dt.timedelta(seconds=seconds_of(interval)))
     return (stop.year - slot.year) * 12 + stop.month - slot.month + (stop.day > slot.day)

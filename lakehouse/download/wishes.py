@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lakehouse.errors import InputError
-from lakehouse.intervals import INTERVAL_WORDS, INTERVALS
+from lakehouse.intervals import EXPECTED, read_interval
 
 MARKETS = {"spot": "spot", "um": "futures/um", "cm": "futures/cm"}
 KINDS = {"klines": "klines", "mark": "markPriceKlines", "index": "indexPriceKlines", "premium": "premiumIndexKlines"}
@@ -66,12 +66,12 @@ def make_wishes(
             raise InputError(f"{name} {given!r} is not known; the known ones are {', '.join(known)}")
     if strange := next((word for word in symbols if not re.fullmatch(r"\w+", word)), None):
         raise InputError(f"symbol {strange!r} is not written as the archive writes it, without / and -: BTCUSDT")
-    if strange := next((word for word in intervals if word not in INTERVAL_WORDS), None):
-        raise InputError(f"interval {strange!r} is not known; the known ones are {', '.join(INTERVALS)}")
+    if strange := next((word for word in intervals if not read_interval(word)), None):
+        raise InputError(f"interval {strange!r} is none; expected {EXPECTED}")
     span = read_day(first, dt.date.min), read_day(last, dt.date.max, end=True)
     if span[1] < span[0]:
         raise InputError(f"the last day {last} is before the first, {first}: did you swap them?")
-    return [Wish(s.upper(), INTERVAL_WORDS[interval], market, kind, *span) for s in symbols for interval in intervals]
+    return [Wish(s.upper(), read_interval(interval), market, kind, *span) for s in symbols for interval in intervals]
 
 
 def read_wishes(path: Path) -> list[Wish]:

@@ -7,14 +7,13 @@ from collections.abc import Callable
 import polars as pl
 
 from lakehouse.contracts import GoldBar, check_rows
-from lakehouse.intervals import INTERVAL_SECONDS
+from lakehouse.intervals import seconds_in
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import Compute, Computed, Layer, RefreshReport, refresh
 from lakehouse.layers.stretches import Snapshot
 from lakehouse.measures import completeness, fall
 
 DAY = 86400
-SECONDS = {name: seconds for name, seconds in INTERVAL_SECONDS.items() if seconds <= DAY}  # what a day is made from
 BY = ("market", "symbol")
 APART = pl.duration(days=31)
 COLUMNS = tuple(GoldBar.create_empty().schema)
@@ -57,8 +56,8 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
         Rows of gold/daily; see `contracts.GoldBar`.
     """
     day = pl.col("open_time").dt.truncate("1d")
-    known = bars.lazy().filter(pl.col("interval").is_in(list(SECONDS)))
-    fitted = known.with_columns(_day=day, _seconds=pl.col("interval").replace_strict(SECONDS, return_dtype=pl.Int64))
+    whole = DAY % pl.col("_seconds") == 0  # bars of 7 hours would lie across midnight
+    fitted = bars.lazy().with_columns(_day=day, _seconds=seconds_in("interval")).filter(whole)
     stated = fitted.filter(~pl.col("is_filled"))
     # By day, not by series: a month of minutes must not empty the years of hours before it.
     finest = stated.group_by(*BY, "_day").agg(pl.col("_seconds").min())
@@ -109,7 +108,7 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
         the finest source that it met; the draw-down is the larger of the days' own and that of their closes.
     """
     keys = [*BY, "_period"]
-    seconds = pl.col("source").replace_strict(SECONDS, return_dtype=pl.Int64)
+    seconds = seconds_in("source")
     length = (pl.col("_period").dt.offset_by(every) - pl.col("_period")).dt.total_days()
     periods = (
         days.lazy()

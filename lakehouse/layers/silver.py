@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from lakehouse.contracts import Gap, SilverCandle, check_rows
-from lakehouse.intervals import INTERVAL_SECONDS
+from lakehouse.intervals import seconds_in, seconds_of
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import Computed, Layer, RefreshReport, refresh
 from lakehouse.layers.stretches import Snapshot
@@ -21,8 +21,7 @@ RANGES = 10  # how often the usual range of a bar
 AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
 BARS = ("open_time", "open", "high", "low", "close", *AMOUNTS, "close_time", "_modified_at")
 REACH = NEIGHBOURS + 1  # a bar influences what is said of so many bars before and after it
-SECONDS = pl.col("interval").replace_strict(INTERVAL_SECONDS, default=31 * 86400, return_dtype=pl.Int64)
-STEP = pl.duration(seconds=SECONDS)  # how long a bar is; months are taken as 31 days
+STEP = pl.duration(seconds=seconds_in("interval"))  # how long a bar is; months are taken as 31 days
 
 
 def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
@@ -200,7 +199,7 @@ def _number(slot: pl.Expr, interval: str) -> pl.Expr:
     """Number the slots of the grid without a hole."""
     if interval == "1mo":
         return slot.dt.year().cast(pl.Int64) * 12 + slot.dt.month()
-    return slot.dt.epoch("us") // (INTERVAL_SECONDS[interval] * 10**6)
+    return slot.dt.epoch("us") // (seconds_of(interval) * 10**6)
 
 
 def _log_return(close: pl.Expr, last: pl.Expr) -> pl.Expr:

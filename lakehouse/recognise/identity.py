@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-from collections import Counter
 from dataclasses import replace
 
 import polars as pl
 
 from lakehouse.contracts import name_faults
-from lakehouse.dataset import Dataset, Form
+from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
-from lakehouse.intervals import INTERVAL_SECONDS, INTERVALS
-from lakehouse.raw import Block
-from lakehouse.recognise.names import names_in, spell_symbol
+from lakehouse.intervals import MINUTES, name_interval, read_interval, seconds_of
+from lakehouse.raw import split_line, split_member
+from lakehouse.recognise.markets import tell_market
+from lakehouse.recognise.names import Told, read_name, spell_symbol
 from lakehouse.recognise.sniff import sniff
-from lakehouse.recognise.sources import Declared, how_to_declare
+from lakehouse.recognise.sources import UNSAID, Declared, how_to_declare
 
 FIRST_BARS = 10_000  # tell the spacing of a file
+SOME = 5  # distances between bars that are surely no chance
+DAY = 86_400 * 10**6  # microseconds
+_CUSTOMARY = "1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 45m 1h 2h 3h 4h 6h 8h 12h 1d 2d 3d 1w 1mo"
+CUSTOMARY = frozenset(_CUSTOMARY.split())
+# Columns that mostly hold the symbol, and sometimes a company's name or the like.
+_VAGUE = "name code company stockname security asset assetname coin cryptocurrency crypto contract product"
+VAGUE = frozenset(_VAGUE.split())  # one value throughout tells less than the file's name does
 
 
 def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: Declared) -> Form:
@@ -32,110 +38,187 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
         declared: What sources.toml says of this file.
 
     Returns:
-        The form, its interval still empty if only the spacing of the bars can tell it.
+        The form, its interval still empty if only the spacing of the bars can tell it. What each line states of the
+        market, the symbol or the interval is among its columns, and empty in the form.
 
     Raises:
         FileRefused: It is something else, or its symbol cannot be told; the message says what to do.
     """
-    form = sniff(path, head, dataset, declared.columns)
-    symbol, interval = names_in([inner, path.rsplit("/", 1)[-1]], dataset)
-    folder = path.split("/", maxsplit=1)[0] if "/" in path else ""
-    if declared.symbol:
-        form = replace(form, columns=tuple("" if name == "symbol" else name for name in form.columns))
+    form = sniff(path, head, dataset, declared)
+    named = [read_name(name, dataset.names) for name in dict.fromkeys((inner, path.rsplit("/", 1)[-1]))]
+    told = next((one for one in named if one.symbol), named[0])
+    words = tuple(dict.fromkeys(word for one in named for word in one.words))
+    form = _keep_columns(form, head, dataset, declared, told)
     form = replace(
         form,
-        market=declared.market or folder or form.market,
-        symbol=spell_symbol(declared.symbol) or ("" if "symbol" in form.columns else symbol or form.symbol),
-        interval=declared.interval or interval,
-        time_zone=declared.time_zone,
-        time_format=declared.time_format or form.time_format,
+        market=declared.market or _unless(form, "market", tell_market(_without_archive(path), words, form.market)),
+        symbol=spell_symbol(declared.symbol) or _unless(form, "symbol", told.symbol or form.symbol),
+        interval=declared.interval or _unless(form, "interval", told.interval),
+        numbered=told.numbered and not declared.interval and "interval" not in form.columns,
     )
-    if fault := name_faults(form.market):
+    if "market" not in form.columns and (fault := name_faults(form.market)):
         raise FileRefused(f"market {form.market!r} {fault}; rename the folder, or declare another market")
     if not form.symbol and "symbol" not in form.columns:
-        how = how_to_declare(path, 'symbol = "BTCUSDT"')
-        raise FileRefused(f"neither the name nor a column tells the symbol; rename the file (BTCUSDT_1h.csv) or {how}")
+        how = how_to_declare(path, f'symbol = "{UNSAID}"    # write what it is')
+        raise FileRefused(
+            f"neither the name nor a column tells the symbol; rename the file to SYMBOL_1h.csv (with its own) or {how}"
+        )
     if form.symbol and (fault := name_faults(form.symbol)):
         raise FileRefused(f"symbol {form.symbol!r} {fault}; rename the file, or declare another symbol")
     return form
 
 
+def _without_archive(path: str) -> str:
+    """A member of an archive as if it lay beside it: an archive is no folder that tells a market."""
+    archive, member = split_member(path)
+    return f"{archive.rpartition('/')[0]}/{member}".lstrip("/") if member else path
+
+
+def _unless(form: Form, column: str, told: str) -> str:
+    return "" if column in form.columns else told
+
+
+def _keep_columns(form: Form, head: bytes, dataset: Dataset, declared: Declared, told: Told) -> Form:
+    """Decide which columns of the identity tell it line by line; the others are not kept."""
+    columns = list(form.columns)
+    for column in dataset.partition:
+        if column not in columns:
+            continue
+        place = columns.index(column)
+        lines = head.decode("utf-8", "replace").rsplit("\n", 1)[0].split("\n")[form.banner :]
+        rows = (split_line(line, form.separator) for line in lines)
+        values = [row[place] for row in rows if len(row) == len(columns) and row[place]]
+        met, name = dict.fromkeys(values), column_name(form, place)
+        said = getattr(declared, column)
+        if said and len(met) > 1:
+            raise FileRefused(
+                f"raw/sources.toml says {column} = {json.dumps(said)}, but its column {name!r} holds several: "
+                f"{', '.join([*met][:3])}. Without that line in raw/sources.toml each has bars of its own"
+            )
+        vague = column == "symbol" and fold(name) in VAGUE and len(met) == 1 and told.symbol
+        if said or vague or (column == "interval" and not _are_intervals(values)):
+            columns = ["" if name == column else name for name in columns]
+    return replace(form, columns=tuple(columns))
+
+
+def _are_intervals(words: list[str]) -> bool:
+    """Whether a column tells how long the bars are: `per` may be a ratio, `bar` a running number."""
+    met = set(words)
+    numbers = {word for word in met if word.isdecimal()}
+    plausible = numbers <= set(MINUTES.split("|")) and 2 * len(numbers) <= len(words)
+    return bool(met) and plausible and all(map(read_interval, met))
+
+
+def column_name(form: Form, place: int) -> str:
+    """What the header calls a field; without a header, its number."""
+    names = split_line(form.header, form.separator)
+    return names[place] if place < len(names) else f"column {place + 1}"
+
+
 def spacing(times: pl.Series) -> str:
-    """Infer the interval from the commonest distance between neighbouring times; empty if it is no interval."""
-    commonest = times.unique().sort().diff(null_behavior="drop").mode().min()  # of equally common ones the shortest
-    if not isinstance(commonest, dt.timedelta):
-        return ""
-    days, seconds = divmod(commonest, dt.timedelta(days=1))
-    if 28 <= days <= 31 and not seconds:
-        return "1mo"
-    return {float(v): k for k, v in INTERVAL_SECONDS.items()}.get(commonest.total_seconds(), "")
+    """Infer the interval from the distances between neighbouring times.
+
+    It is the commonest distance, if the others are multiples of it as gaps are: with a few exceptions where there are
+    many, for an odd time among the last bars. An unusual one, such as 66 minutes, takes more than a few bars to prove.
+    Distances of whole days may be an hour off, because clocks change.
+
+    Args:
+        times: In any order.
+
+    Returns:
+        The interval; empty if they prove none.
+    """
+    return _spacing(times)[0]
 
 
-def tell_interval(path: str, times: pl.Series, form: Form, declared: Declared) -> str:
+def _spacing(times: pl.Series) -> tuple[str, int]:
+    """The interval that the times prove, and the number of distances between them."""
+    times = times.unique().sort()
+    steps = times.diff(null_behavior="drop").dt.total_microseconds()
+    if steps.is_empty():
+        return "", 0
+    days = (steps + DAY // 24) // DAY * DAY
+    steps = pl.select(pl.when((steps - days).abs() <= DAY // 24, days > 0).then(days).otherwise(steps)).to_series()
+    commonest = int(steps.mode().min())  # type: ignore[arg-type] # of equally common ones the shortest
+    if 28 * DAY <= commonest <= 31 * DAY and (times.dt.day().n_unique() == 1 or steps.n_unique() > 1):
+        return "1mo", len(steps)
+    fitting = (steps % commonest == 0).sum()
+    name = "" if commonest % 10**6 else name_interval(commonest // 10**6)
+    sure = fitting >= 0.9 * len(steps) and (name in CUSTOMARY or len(steps) >= 2 * SOME)
+    return name if sure else "", len(steps)
+
+
+def _spacing_of(path: str, rows: pl.DataFrame, form: Form, dataset: Dataset) -> tuple[str, int]:
+    """The same for a file: within one series, never across them."""
+    by = [name for name in dataset.partition if name in form.columns]
+    first = rows.head(FIRST_BARS)
+    if not by:
+        return _spacing(first[dataset.time])
+    found: dict[str, tuple[str, int]] = {}
+    for series, part in first.partition_by(by, as_dict=True, maintain_order=True).items():
+        interval, count = _spacing(part[dataset.time])
+        if interval and count > found.get(interval, ("", 0))[1]:
+            found[interval] = " ".join(map(str, series)), count
+    if not found:
+        return "", 0
+    sure = [interval for interval, (_, count) in found.items() if count >= SOME]
+    shortest = min(found, key=seconds_of)
+    whole = all(seconds_of(interval) % seconds_of(shortest) == 0 for interval in found)
+    if len(sure) > 1 or (sure and sure != [shortest]) or not whole:
+        said = ", ".join(f"those of {series} {interval}" for interval, (series, _) in [*found.items()][:3])
+        raise FileRefused(
+            f"its series have bars of different lengths: {said} apart; cut it into a file for each length"
+        )
+    return shortest, found[shortest][1]
+
+
+def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared, dataset: Dataset) -> str:
     """Infer the interval from the spacing of the bars, or hold it against what the name tells.
 
     Args:
         path: The file.
-        times: Of its first bars.
+        rows: Its first bars.
         form: What is known of it.
         declared: What sources.toml says of it, and is taken at its word.
+        dataset: What its rows are.
 
     Returns:
-        The interval; empty if nothing tells it, and there are no bars.
+        The interval; empty if nothing tells it, and there are no bars; or if each line does.
 
     Raises:
         FileRefused: Nothing tells it, or the name and the bars tell different things.
     """
-    apart = spacing(times.head(FIRST_BARS))
-    if not form.interval and not apart and len(times):
-        how = how_to_declare(path, f'interval = "1h"    # one of {", ".join(INTERVALS)}')
+    named = form.interval
+    if declared.interval or rows.is_empty():
+        return named
+    if "interval" in form.columns:
+        _hold_lines(rows.head(FIRST_BARS), form, dataset)
+        return ""
+    apart, count = _spacing_of(path, rows, form, dataset)
+    times = seconds_of(apart) / seconds_of(named) if named and apart else 1.0
+    # A number may be that of a part. What proves it to be none of minutes is a shorter spacing, or many longer ones.
+    if form.numbered and times != 1 and (times < 1 or times % 1 or times > 12 or count >= SOME):
+        return apart
+    if not named and not apart:
         raise FileRefused(
-            "neither the name nor the spacing of the bars tells the interval; "
-            f"rename the file (BTCUSDT_1h.csv) or {how}"
+            "neither the name nor the spacing of the bars tells the interval; rename the file (as SYMBOL_1h.csv) or "
+            + how_to_declare(path, f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo')
         )
-    if not form.interval or not apart or declared.interval:
-        return form.interval or apart
-    shorter = INTERVALS.index(apart) < INTERVALS.index(form.interval)
-    longer = apart != form.interval and len(times) >= 100  # fewer may well be the rest of a series with gaps
-    if shorter or longer:
+    longer = times > 1 and (count >= 99 or (count >= 3 and times >= 7))  # fewer may well be a series with gaps
+    longer = longer and apart in CUSTOMARY
+    if times < 1 or longer or (form.numbered and times != 1):
         how = how_to_declare(path, f'interval = "{apart}"')
-        raise FileRefused(
-            f"the name tells bars of {form.interval}, but they are {apart} apart; rename the file or {how}"
-        )
-    return form.interval
+        raise FileRefused(f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}")
+    return named or apart
 
 
-def refuse_foreign(path: str, block: Block, form: Form, dataset: Dataset) -> None:
-    """Refuse a file if it is for the way in which it is written that its lines are no rows.
-
-    Args:
-        path: The file.
-        block: Its first lines.
-        form: As what they were read.
-        dataset: What is looked for.
-
-    Raises:
-        FileRefused: Several lines, and the same column is unreadable in each. Or ten, without a header, and most of
-            them break one rule, as they do where the columns stand in another order.
-    """
-    rejected = block.rejected
-    if rejected.height < 2:
-        return
-    if not form.header and form.layout != "declared" and block.read >= 10:
-        commonest, times = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)[0]
-        if commonest in dataset.rules and times > block.read / 2:
-            how = how_to_declare(path, f"columns = {json.dumps(form.columns)}    # in their order")
+def _hold_lines(rows: pl.DataFrame, form: Form, dataset: Dataset) -> None:
+    by = [name for name in dataset.partition if name in form.columns]
+    for series, part in rows.partition_by(by, as_dict=True, maintain_order=True).items():
+        said = str(series[by.index("interval")])
+        apart, _ = _spacing(part[dataset.time])
+        if apart and seconds_of(apart) < seconds_of(said):
+            name = column_name(form, form.columns.index("interval"))
             raise FileRefused(
-                f"{commonest} in {times} of its first {block.read} lines, such as {rejected['raw'][0][:120]!r}; "
-                f"it has no header: if its columns stand in another order, {how}"
+                f"its column {name!r} tells bars of {said}, but some are {apart} apart; drop it, or mend it"
             )
-    if block.rows.height:
-        return
-    always = set.intersection(*map(set, rejected["reasons"]))
-    told = (reason for reason in rejected["reasons"][0] if reason in always)
-    unread = next((reason for reason in told if " is not a " in reason or " fields, not " in reason), "")
-    if unread:
-        advice = "write numbers like 1234.5, and as many fields in each line as the header has"
-        if unread.startswith(dataset.time):
-            advice = how_to_declare(path, 'time_format = "%d/%m/%Y %H:%M"')
-        raise FileRefused(f"{unread}, and so in all its lines, such as {rejected['raw'][0][:120]!r}; {advice}")

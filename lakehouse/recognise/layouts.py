@@ -6,12 +6,13 @@ A file is understood by its header (names are folded to small letters and digits
 
 from __future__ import annotations
 
-import re
-
 from lakehouse.contracts import Candle
 from lakehouse.dataset import Dataset, Headed, Positional, Refusal
-from lakehouse.intervals import MINUTES, WORDS
-from lakehouse.recognise.names import BEGIN, END, PAIR, SOME_LETTER, TICKER, normal_symbol
+from lakehouse.intervals import normal_interval
+from lakehouse.recognise.markets import normal_market
+from lakehouse.recognise.names import MONEY, NAMES, SAID, normal_symbol
+
+METATRADER = "its times are taken as UTC; MetaTrader writes those of the broker's server, which time_zone can tell"
 
 CANDLES = Dataset(
     name="candles",
@@ -21,15 +22,19 @@ CANDLES = Dataset(
     partition=("market", "symbol", "interval"),
     synonyms={
         "open_time": (
-            *("unix", "unixtimestamp", "opentime", "timeopen", "timestamp", "date+time", "time", "datetime"),
-            *("gmttime", "localtime", "date", "ts", "windowstart", "startat", "starttime"),
+            *("timeperiodstart", "periodstart", "unix", "unixtimestamp", "opentime", "timeopen", "timestamp"),
+            *("date+time", "time", "datetime", "gmttime", "localtime", "date", "ts", "windowstart", "startat"),
+            *("starttime", "begin", "candlestart", "tsevent"),
         ),
         "open": ("open", "openprice", "o"),
-        "high": ("high", "highprice", "h"),
-        "low": ("low", "lowprice", "l"),
-        "close": ("close", "closeprice", "c"),
-        "volume": ("volume", "vol", "basevolume", "volumebase", "volumebtc", "volumefrom", "v"),
-        "close_time": ("closetime", "timeclose"),
+        "high": ("high", "highprice", "h", "max"),
+        "low": ("low", "lowprice", "l", "min"),
+        "close": ("close", "closeprice", "c", "last", "closelast"),
+        "volume": ("volume", "vol", "basevolume", "volumebase", "volumebtc", "volumefrom", "v", "realvolume"),
+        "close_time": (
+            *("timeperiodend", "periodend", "closetime", "timeclose", "endtime", "timeend", "windowend"),
+            *("candleend", "closedate", "datetimeclose", "closetimestamp"),
+        ),
         "quote_volume": (
             *("quotevolume", "quoteassetvolume", "volumequote", "volumecurrency", "volumeusd", "volumeusdt"),
             *("volumeto", "turnover", "volquote", "volccyquote"),
@@ -37,7 +42,7 @@ CANDLES = Dataset(
         "trades": ("trades", "count", "numberoftrades", "tradecount", "tradescount", "nooftrades", "transactions"),
         "taker_buy_volume": ("takerbuyvolume", "takerbuybaseassetvolume", "takerbuybasevolume", "takerbuybase"),
         "taker_buy_quote_volume": ("takerbuyquotevolume", "takerbuyquoteassetvolume", "takerbuyquote"),
-        "symbol": ("symbol", "pair", "ticker", "instrumentname", "instid"),
+        **SAID,
     },
     positional=(
         Positional(
@@ -50,28 +55,41 @@ CANDLES = Dataset(
         ),
         Positional("kraken", "kraken", ("open_time", "open", "high", "low", "close", "volume", "trades")),
         Positional("kraken-vwap", "kraken", ("open_time", "open", "high", "low", "close", "", "volume", "trades")),
-        Positional("histdata", "histdata", ("open_time", "open", "high", "low", "close", "volume"), ";"),
-        Positional("metatrader", "default", ("open_time", "open_time", "open", "high", "low", "close", "volume")),
-        Positional("ohlcv", "default", ("open_time", "open", "high", "low", "close", "volume"), ",\t|"),
+        Positional(
+            *("histdata", "histdata", ("open_time", "open", "high", "low", "close", "volume"), ";"),
+            written=r"\d{8} \d{6}",
+            time_zone="America/New_York",
+        ),
+        Positional(
+            *("metatrader", "default", ("open_time", "open_time", "open", "high", "low", "close", "volume")),
+            note=METATRADER,
+        ),
+        Positional("ohlcv", "default", ("open_time", "open", "high", "low", "close", "volume")),
     ),
     headed=(
         Headed("binance-futures", "binance-um", frozenset({"opentime", "count", "takerbuyvolume"})),
         Headed("python-binance", "binance", frozenset({"quoteassetvolume", "numberoftrades"})),
         Headed("python-binance", "binance", frozenset({"takerbuybase", "takerbuyquote"})),
-        Headed("yahoo", "yahoo", frozenset({"adjclose"})),
+        Headed("yahoo", "yahoo", frozenset({"date", "open", "high", "low", "close", "adjclose", "volume"}), alone=True),
         Headed("kaggle-bitstamp", "bitstamp", frozenset({"volumebtc", "weightedprice"}), "BTCUSD"),
-        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"unix", "symbol"})),
-        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"date", "symbol"})),
+        Headed("cryptodatadownload", "cryptodatadownload", frozenset({"unix", "date", "symbol"})),
+        *(
+            Headed("cryptodatadownload", "cryptodatadownload", frozenset({"date", "symbol", f"volume{money.lower()}"}))
+            for money in MONEY.split("|")
+        ),
         Headed("dukascopy", "dukascopy", frozenset({"gmttime"})),
         Headed("dukascopy", "dukascopy", frozenset({"localtime"})),
+        Headed("databento", "default", frozenset({"tsevent", "rtype", "publisherid"}), price_scale=1e-9),
+        Headed("ohlcv", "default", frozenset({"tickvol", "spread"}), note=METATRADER),
+        Headed("ohlcv", "default", frozenset({"tickvolume", "spread"}), note=METATRADER),
         Headed("ohlcv", "default", frozenset()),  # ccxt, pandas, and whoever else names the columns
     ),
     refusals=(
         Refusal(
             (r"^.+open$", r"^.+close$"),
             "^open$",
-            "several assets side by side in one line; write one file for each asset, with the columns "
-            "time, open, high, low, close, volume",
+            "several assets side by side in one line, or several prices of one; write one file for each, with the "
+            "columns time, open, high, low, close, volume",
         ),
         Refusal(
             (r"^(price|rate|tradeprice)$", r"^(qty|quantity|amount|size|volume|side|isbuyermaker)$"),
@@ -84,22 +102,16 @@ CANDLES = Dataset(
             "only a closing price; a candle needs open, high, low and close",
         ),
         Refusal(
-            (r"^(true|false)$",), "^(open|high|low)$", "trades, not candles; aggregate them to bars per interval first"
+            *((r"^(true|false)$",), "^(open|high|low)$"),
+            "trades, not candles; aggregate them to bars per interval first",
+            of_data=True,
         ),
     ),
-    names=(
-        re.compile(rf"^(?P<symbol>[^-]+)-(?P<interval>{WORDS})-\d{{4}}-\d\d(?:-\d\d)?(?!\d)"),  # Binance's archive
-        re.compile(r"(?:^|_)(?P<symbol>[A-Z]{6})_(?P<interval>M1)_?\d{4}"),  # HistData
-        re.compile(rf"^(?P<symbol>[A-Z]{{6}})(?P<interval>{MINUTES})$"),  # MetaTrader 4: EURUSD60
-        re.compile(  # numbers of minutes as Kraken, XBTUSD_60, and TradingView, BINANCE_BTCUSDT, 60, have them
-            rf"{BEGIN}(?=(?P<symbol>{PAIR}){END}"  # looked ahead, so that OANDA_EUR_USD tells two, and so none
-            rf"(?:(?:[_\- ]|, )(?P<interval>{WORDS}|(?<=[_ ])(?:{MINUTES})){END})?)"
-        ),
-        re.compile(rf"^[A-Z]+_(?P<symbol>{TICKER}), (?P<interval>{WORDS}|{MINUTES}){END}"),  # TradingView
-        re.compile(  # AAPL_1d, Binance_SOL_1h: what stands before a ticker must not look like another
-            rf"^(?:(?=[A-Z]*[a-z])[A-Za-z]+[_\- ])*(?P<symbol>{TICKER})[_\- ](?P<interval>{WORDS}){END}"
-        ),
-        re.compile(rf"^(?P<symbol>{SOME_LETTER}[A-Z0-9]{{5,12}})(?=$| \()"),  # nothing else: SPX500
+    amounts=(
+        *("vol", "volume", "basevolume", "volumebase", "amount", "money", "value", "turnover", "quotevolume"),
+        *("volumequote", "volquote", "volccy", "volccyquote", "quoteassetvolume", "volumeccy", "volumecurrency"),
+        *("tottrdqty", "tottrdval", "notional"),
     ),
-    spelling={"symbol": normal_symbol},
+    names=NAMES,
+    spelling={"market": normal_market, "symbol": normal_symbol, "interval": normal_interval},
 )
