@@ -6,7 +6,6 @@ import datetime as dt
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import cast
 
 import polars as pl
 
@@ -15,13 +14,12 @@ from lakehouse.errors import LakehouseError
 from lakehouse.raw import RawFile
 
 MAX_CONFLICTS = 0.5  # of the bars that two files share: what is more than a correction
-NOTES = {"path": pl.String, "note": pl.String}
 DEFERRED = "deferred"  # in a report only: written to while it was read, so left for the next run
 
 
 @dataclass(slots=True)
 class Account:
-    """What has become of one file so far; `row` is what the ledger keeps of it, and its notes."""
+    """What has become of one file so far; `row` is what the ledger keeps of it."""
 
     file: RawFile
     stated_at: dt.datetime
@@ -38,9 +36,9 @@ class Account:
     declared: str | None = None  # what sources.toml says of it
     counts: Counter[str] = field(default_factory=Counter)
     pairs: dict[str, tuple[int, int]] = field(default_factory=dict)  # other path → bars of both, and those that differ
-    note: str | None = None
     contradicts: float | None = None
-    notes: tuple[str, ...] = ()  # what was assumed about it, for the report
+    contradiction: str = ""  # in words
+    assumed: tuple[str, ...] = ()  # a clock, a unit, a column: what is to be known of it
     versions: set[int] = field(default_factory=set)  # of bronze, after each part of the file
 
     def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
@@ -56,11 +54,11 @@ class Account:
             **{"status": self.status, "error": self.error, "bronze_version": max(self.versions)},
             **{
                 "withdrawn_version": None,
-                "note": self.note,
+                "note": "; ".join(filter(None, (*self.assumed, self.contradiction))) or None,
                 "contradicts": self.contradicts,
                 "declared": self.declared,
             },
-            **{"run_id": run_id, "ingested_at": ingested_at, "notes": self.notes},
+            **{"run_id": run_id, "ingested_at": ingested_at},
         }
 
 
@@ -74,7 +72,6 @@ class IngestReport:
         untouched: How many files had nothing new.
         run_id: The run's name in the ledger and in the tables' versions.
         seconds: How long it took.
-        notes: path, note: what was assumed about a file, and is to be known: a clock, a unit, a column.
         unread: Paths below raw/ of what is no kind of file that ingest reads.
     """
 
@@ -82,7 +79,6 @@ class IngestReport:
     untouched: int
     run_id: str
     seconds: float
-    notes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NOTES))
     unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -131,6 +127,12 @@ class IngestReport:
         return self.files.filter(pl.col("status") == "failed")
 
     @property
+    def notes(self) -> pl.DataFrame:
+        """path, note: what was assumed of a file or is odd about it, those first that contradict others most."""
+        noted = self.files.filter(pl.col("note").is_not_null())
+        return noted.sort("contradicts", descending=True, nulls_last=True).select("path", "note")
+
+    @property
     def contradicting(self) -> pl.DataFrame:
         """The files that say other things of most bars that they share with another path; `note` names it."""
         return self.contradicting_more_than(MAX_CONFLICTS)
@@ -170,8 +172,7 @@ def report_of(
     """
     schema = Revision.create_empty().schema
     files = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema)
-    said = [(row["path"], note) for row in rows for note in cast("tuple[str, ...]", row.get("notes", ()))]
-    return IngestReport(files, untouched, run_id, seconds, pl.DataFrame(said, schema=NOTES, orient="row"), unread)
+    return IngestReport(files, untouched, run_id, seconds, unread)
 
 
 class IngestFailed(LakehouseError):

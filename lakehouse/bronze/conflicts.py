@@ -124,7 +124,7 @@ def judge_pairs(
         if many:
             account.contradicts = max(before, share)
         if loud or before <= MAX_CONFLICTS:  # of several others the note names the worst
-            account.note = _tell((path, other), (bars, differ), examples, dataset, loud=loud)
+            account.contradiction = _tell((path, other), (bars, differ), examples, dataset, loud=loud)
 
 
 def _tell(

@@ -186,8 +186,9 @@ def _keep_account(lake: Lake, batch: Batch, settled: Settled, bronze: DeltaTable
         batch.accounts[number].counts[name] += count
     for account in batch.accounts.values():
         if account.file.modified_at > batch.read_at + AHEAD:
-            account.note = f"its time, {account.file.modified_at:%Y-%m-%d %H:%M} UTC, is in the future: what is stated "
-            account.note += "until then loses against it; set the file's time right and ask for it `--again`"
+            ahead = f"its time, {account.file.modified_at:%Y-%m-%d %H:%M} UTC, is in the future: what is stated until "
+            ahead += "then loses against it; set the file's time right and ask for it `--again`"
+            account.assumed = tuple(dict.fromkeys((*account.assumed, ahead)))  # once, also of a file in parts
     judge_pairs(batch.accounts, settled, lake.dataset, todo.rank, lambda path: _bars(lake, path))
     for account in batch.accounts.values():
         account.versions.add(bronze.version())

@@ -71,8 +71,6 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         console.print(f"… and {taken.height - shown.height:,} more; `lakehouse ingest --json` and the ledger have all")
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
     console.print(f"[bold]{report.read:,} lines read[/] = {' + '.join(parts) or '0'}, in {report.seconds:.1f} s")
-    for path, note in report.notes.head(FILES_SHOWN).iter_rows():
-        console.print(f"[bold yellow]note[/] [bold]{escape(path)}[/]: {escape(note)}")
     print_failures(console, report)
 
 
@@ -144,11 +142,10 @@ def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:
 
 def print_failures(console: Console, report: IngestReport) -> None:
     """Name the files that did not load or contradict others, each with its reason, and what to do."""
-    notes = report.files.filter(pl.col("note").is_not_null()).sort("contradicts", descending=True, nulls_last=True)
-    for path, note in notes.select("path", "note").head(FILES_SHOWN).iter_rows():
+    for path, note in report.notes.head(FILES_SHOWN).iter_rows():
         console.print(f"[bold yellow]look at[/] [bold]{escape(path)}[/]: {escape(note)}")
-    if notes.height > FILES_SHOWN:
-        console.print(f"… and {notes.height - FILES_SHOWN:,} more; `lakehouse conflicts` has them bar by bar")
+    if report.notes.height > FILES_SHOWN:
+        console.print(f"… and {report.notes.height - FILES_SHOWN:,} more; `lakehouse conflicts` has them bar by bar")
     for row in report.files.filter(pl.col("error").is_not_null()).iter_rows(named=True):
         console.print(f"[bold red]{row['status']}[/] [bold]{escape(row['path'])}[/]: {escape(row['error'])}")
     if report.failed.height:
