@@ -2,6 +2,7 @@
 
 from lakehouse.raw.files import READ_BYTES, FileChanged, RawFile, first_line, hash_file, list_files, read_file, stat
 from lakehouse.raw.parse import Block, no_data, parse_block, split_line
+from lakehouse.raw.repeats import find_repeats
 from lakehouse.raw.times import COMPACT_TIMES, from_text
 from lakehouse.raw.unpack import Seekable, cut, pass_blank, unpack
 
@@ -13,6 +14,7 @@ __all__ = [
     "RawFile",
     "Seekable",
     "cut",
+    "find_repeats",
     "first_line",
     "from_text",
     "hash_file",

@@ -11,18 +11,14 @@ import polars as pl
 from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
-from lakehouse.intervals import MINUTES, name_interval, read_interval, seconds_of
-from lakehouse.raw import Block, split_line
+from lakehouse.intervals import CUSTOMARY, MINUTES, SOME, read_interval, seconds_of, spacing
+from lakehouse.raw import Block, find_repeats, split_line
 from lakehouse.recognise.markets import tell_market
 from lakehouse.recognise.names import Told, read_name, spell_symbol
 from lakehouse.recognise.sniff import sniff
 from lakehouse.recognise.sources import UNSAID, Declared, how_to_declare
 
 FIRST_BARS = 10_000  # tell the spacing of a file
-SOME = 5  # distances between bars that are surely no chance
-DAY = 86_400 * 10**6  # microseconds
-_CUSTOMARY = "1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 45m 1h 2h 3h 4h 6h 8h 12h 1d 2d 3d 1w 1mo"
-CUSTOMARY = frozenset(_CUSTOMARY.split())
 # Columns that mostly hold the symbol, and sometimes a company's name or the like.
 _VAGUE = "name code company stockname security asset assetname coin cryptocurrency crypto contract product"
 VAGUE = frozenset(_VAGUE.split())  # one value throughout tells less than the file's name does
@@ -112,48 +108,15 @@ def column_name(form: Form, place: int) -> str:
     return names[place] if place < len(names) else f"column {place + 1}"
 
 
-def spacing(times: pl.Series) -> str:
-    """Infer the interval from the distances between neighbouring times.
-
-    It is the commonest distance, if the others are multiples of it as gaps are: with a few exceptions where there are
-    many, for an odd time among the last bars. An unusual one, such as 66 minutes, takes more than a few bars to prove.
-    Distances of whole days may be an hour off, because clocks change.
-
-    Args:
-        times: In any order.
-
-    Returns:
-        The interval; empty if they prove none.
-    """
-    return _spacing(times)[0]
-
-
-def _spacing(times: pl.Series) -> tuple[str, int]:
-    """The interval that the times prove, and the number of distances between them."""
-    times = times.unique().sort()
-    steps = times.diff(null_behavior="drop").dt.total_microseconds()
-    if steps.is_empty():
-        return "", 0
-    days = (steps + DAY // 24) // DAY * DAY
-    steps = pl.select(pl.when((steps - days).abs() <= DAY // 24, days > 0).then(days).otherwise(steps)).to_series()
-    commonest = int(steps.mode().min())  # type: ignore[arg-type] # of equally common ones the shortest
-    if 28 * DAY <= commonest <= 31 * DAY and (times.dt.day().n_unique() == 1 or steps.n_unique() > 1):
-        return "1mo", len(steps)
-    fitting = (steps % commonest == 0).sum()
-    name = "" if commonest % 10**6 else name_interval(commonest // 10**6)
-    sure = fitting >= 0.9 * len(steps) and (name in CUSTOMARY or len(steps) >= 2 * SOME)
-    return name if sure else "", len(steps)
-
-
 def _spacing_of(path: str, rows: pl.DataFrame, form: Form, dataset: Dataset) -> tuple[str, int]:
     """The same for a file: within one series, never across them."""
     by = [name for name in dataset.partition if name in form.columns]
     first = rows.head(FIRST_BARS)
     if not by:
-        return _spacing(first[dataset.time])
+        return spacing(first[dataset.time])
     found: dict[str, tuple[str, int]] = {}
     for series, part in first.partition_by(by, as_dict=True, maintain_order=True).items():
-        interval, count = _spacing(part[dataset.time])
+        interval, count = spacing(part[dataset.time])
         if interval and count > found.get(interval, ("", 0))[1]:
             found[interval] = " ".join(map(str, series)), count
     if not found:
@@ -205,6 +168,9 @@ def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared,
     longer = longer and apart in CUSTOMARY
     if times < 1 or longer or (form.numbered and times != 1):
         how = how_to_declare(path, f'interval = "{apart}"')
+        swapped = declared.time_format.translate(str.maketrans("dm", "md"))
+        if swapped != declared.time_format:  # the likelier slip: bars of a month's first days look a month apart
+            how = how_to_declare(path, f"time_format = {json.dumps(swapped)}")
         raise FileRefused(f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}")
     return named or apart
 
@@ -213,12 +179,42 @@ def _hold_lines(rows: pl.DataFrame, form: Form, dataset: Dataset) -> None:
     by = [name for name in dataset.partition if name in form.columns]
     for series, part in rows.partition_by(by, as_dict=True, maintain_order=True).items():
         said = str(series[by.index("interval")])
-        apart, _ = _spacing(part[dataset.time])
+        apart, _ = spacing(part[dataset.time])
         if apart and seconds_of(apart) < seconds_of(said):
             name = column_name(form, form.columns.index("interval"))
             raise FileRefused(
                 f"its column {name!r} tells bars of {said}, but some are {apart} apart; drop it, or mend it"
             )
+
+
+def refuse_mixed(path: str, text: bytes, first_line: int, block: Block, form: Form, dataset: Dataset) -> None:
+    """Refuse lines that are of different things under one name.
+
+    Args:
+        path: The file.
+        text: Its lines.
+        first_line: The number of the first of them.
+        block: What they were parsed to.
+        form: As what they were read.
+        dataset: What is looked for.
+
+    Raises:
+        FileRefused: Lines of one bar state different values, and another column tells them apart; or most lines do, and
+            there is hardly a time of their own for them.
+    """
+    found = find_repeats(text, first_line, block, form, dataset)
+    if found is None or (found.place < 0 and (found.share <= 0.5 or found.each < 3)):
+        return
+    first, second = found.example
+    met = f"{found.lines:,} of its lines state a bar otherwise than another line does, such as {first} and {second}"
+    if found.place < 0:
+        raise FileRefused(f"{met}; {dataset.time} does not tell them apart: is it the whole time, and of one asset?")
+    name = column_name(form, found.place)
+    told = f"its column {name!r} tells them apart ({', '.join(found.values[:3])})"
+    both = [column_name(form, i) for i, column in enumerate(form.columns) if column == "symbol"] + [name]
+    how = f"symbol = {json.dumps(both[0] if len(both) == 1 else both, ensure_ascii=False)}"
+    advice = how_to_declare(path, f"columns = {{ {how} }}") if form.header else "cut the file by it into one for each"
+    raise FileRefused(f"{met}, and {told}. Keep the lines that are meant, or, if it belongs to the symbol, {advice}")
 
 
 def refuse_foreign(path: str, block: Block, form: Form, dataset: Dataset) -> None:

@@ -38,7 +38,7 @@ from lakehouse.raw import (
     stat,
     unpack,
 )
-from lakehouse.recognise.identity import recognise, refuse_foreign, tell_interval
+from lakehouse.recognise.identity import recognise, refuse_foreign, refuse_mixed, tell_interval
 from lakehouse.recognise.sniff import header_columns
 from lakehouse.recognise.sources import Declared
 
@@ -101,6 +101,7 @@ def open_file(
             form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
             block = follow_headers(_first_block(first, blank, form, dataset), form, dataset)
             refuse_foreign(file.path, block, form, dataset)
+            refuse_mixed(file.path, first, blank + 1, block, form, dataset)
             form, block = _with_interval(form, block, dataset, declared, file.path)
         else:
             form, block = Form("", "", ()), no_data(blank, dataset)
@@ -112,6 +113,7 @@ def open_file(
             parsed = follow_headers(parse_block(piece, line, form, dataset), form, dataset)
             if form.numbered or not (form.interval or "interval" in form.columns):
                 form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
+            refuse_mixed(file.path, piece, line, parsed, form, dataset)
             line, loaded = line + parsed.read + parsed.skipped, loaded + parsed.rows.height
             rejected = rejected if rejected.height else parsed.rejected
             yield parsed
