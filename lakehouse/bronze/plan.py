@@ -11,7 +11,7 @@ import contextlib
 import datetime as dt
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 import obstore
@@ -22,7 +22,7 @@ from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.raw import RawFile, hash_file, list_files
-from lakehouse.recognise import Declared, declared_for, load_sources
+from lakehouse.recognise import Declared, declared_for, find_strangers, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 BATCH_FILES = 500
@@ -110,6 +110,12 @@ def plan(lake: Lake, again: str = "") -> Plan:
         # as new as it was: asking again must not change who wins.
         newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1))
         pending.append(Pending(file, stated_at if same else newer))
+    strangers = find_strangers((p.file.path for p in pending), [f.path for f in files], lake.dataset, sources)
+    pending = (
+        [replace(p, file=replace(p.file, problem=p.file.problem or strangers.get(p.file.path, ""))) for p in pending]
+        if strangers
+        else pending
+    )
     pending.sort(key=lambda p: (p.stated_at, p.file.path))
     return Plan(tuple(pending), len(files) - len(pending), tuple(sources), tuple(seen))
 

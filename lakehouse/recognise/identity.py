@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -13,10 +14,10 @@ from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.intervals import CUSTOMARY, MINUTES, SOME, read_interval, seconds_of, spacing
 from lakehouse.raw import Block, find_repeats, split_line
-from lakehouse.recognise.markets import tell_market
+from lakehouse.recognise.markets import strange_words, tell_market
 from lakehouse.recognise.names import Told, read_name, spell_symbol
 from lakehouse.recognise.sniff import sniff
-from lakehouse.recognise.sources import UNSAID, Declared, how_to_declare
+from lakehouse.recognise.sources import UNSAID, Declared, declared_for, how_to_declare
 
 FIRST_BARS = 10_000  # tell the spacing of a file
 # Columns that mostly hold the symbol, and sometimes a company's name or the like.
@@ -65,6 +66,53 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     if form.symbol and (fault := name_faults(form.symbol)):
         raise FileRefused(f"symbol {form.symbol!r} {fault}; rename the file, or declare another symbol")
     return form
+
+
+def find_strangers(
+    paths: Iterable[str], others: Sequence[str], dataset: Dataset, sources: Sequence[Declared]
+) -> dict[str, str]:
+    """Find files whose names have a word that is not understood, where another file of the same series has not got it.
+
+    Args:
+        paths: Those that are to be read, below raw/.
+        others: All files below raw/.
+        dataset: What is looked for.
+        sources: What raw/sources.toml says: who declared a market or a symbol has been asked.
+
+    Returns:
+        Path → what is to be asked.
+    """
+
+    def look(path: str) -> tuple[tuple[str, str, str], frozenset[str]]:
+        told = read_name(path.rsplit("/", 1)[-1], dataset.names)
+        declared = declared_for(path, sources)
+        unclear = told.symbol and not (declared.market or declared.symbol or declared.ignore)
+        strange = strange_words(told.words) if unclear else frozenset[str]()
+        return (tell_market(path, told.words, ""), told.symbol, declared.interval or told.interval), strange
+
+    odd = {path: told for path in paths if (told := look(path))[1]}
+    if not odd:
+        return {}
+    asked = {series for series, _ in odd.values()}
+    known: dict[tuple[str, str, str], dict[frozenset[str], str]] = {}
+    for path in others:
+        series, strange = look(path)
+        if series in asked:
+            known.setdefault(series, {}).setdefault(strange, path)
+    found = dict[str, str]()
+    for path, (series, strange) in odd.items():
+        other = next((other for words, other in known[series].items() if strange - words), "")
+        if other:
+            (word, *_) = sorted(strange)
+            market = series[0] or "default"
+            found[path] = (
+                f"{word!r} in its name is not understood, and {other} states the same series without it; if the two are "
+                "of different things, "
+                + how_to_declare(
+                    path, f"market = {json.dumps(f'{market}-{word}')}    # or {json.dumps(market)}: the same"
+                )
+            )
+    return found
 
 
 def _unless(form: Form, column: str, told: str) -> str:
