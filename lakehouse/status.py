@@ -29,6 +29,7 @@ class Status:
         rolled_back: path, ingested_at (Datetime, UTC): files that a restore of bronze has undone.
         waiting: path, size (Int64), modified_at (Datetime, UTC): what the next run would read.
         reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
+        unread: path: what is no kind of file that ingest reads.
     """
 
     tables: pl.DataFrame
@@ -39,6 +40,7 @@ class Status:
     rolled_back: pl.DataFrame
     waiting: pl.DataFrame
     reasons: pl.DataFrame
+    unread: pl.DataFrame
 
 
 def read_status(lake: Lake) -> Status:
@@ -50,7 +52,8 @@ def read_status(lake: Lake) -> Status:
     Returns:
         Where it stands.
     """
-    pending = [p.file for p in plan(lake).pending]
+    todo = plan(lake)
+    pending = [p.file for p in todo.pending]
     layers = (lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly)
     opened = {t.name: t.open() for t in (lake.bronze, lake.quarantine, lake.ledger, *layers) if t.exists()}
     handled = _read(lake.ledger, opened)
@@ -87,7 +90,8 @@ def read_status(lake: Lake) -> Status:
     consumed = pl.concat([_read_layer(t, opened) for t in layers if t is not layers[1]])
     errors = failed.select("path", "error")
     series = _read_series(lake, opened.get(lake.bronze.name))
-    return Status(pl.concat(tables), consumed, series, runs, errors, rolled_back, waiting, reasons)
+    unread = pl.DataFrame({"path": todo.unread}, schema={"path": pl.String})
+    return Status(pl.concat(tables), consumed, series, runs, errors, rolled_back, waiting, reasons, unread)
 
 
 def read_series(lake: Lake) -> pl.DataFrame:

@@ -131,10 +131,20 @@ COUNTED: dict[str, tuple[bytes, tuple[int, int, int], list[str]]] = {
     ),
     "one thousands separator": (
         HEAD + text(bar(0), bar(1).replace("20.0", '"20,000.0"')),
+        (2, 0, 1),
+        [],
+    ),
+    "thousands that are none": (
+        HEAD + text(bar(0), bar(1).replace("20.0", '"20,00.0"')),
         (2, 1, 1),
         ["high is not a number"],
     ),
-    "a currency sign": (HEAD + text(bar(0), bar(1).replace("20.0", "$20.0")), (2, 1, 1), ["high is not a number"]),
+    "a currency sign": (HEAD + text(bar(0), bar(1).replace("20.0", "$20.0")), (2, 0, 1), []),
+    "an epoch that has lost a digit": (
+        HEAD + text(*hours(0, 2), bar(3).replace("1709262000000", "170926200000"), *hours(4, 5)),
+        (6, 1, 1),
+        ["open_time is years away from the lines around it"],
+    ),
     "leading zeros and trailing blanks": (HEAD + text(bar(0).replace("20.0", "0020.0\u00a0")), (1, 0, 1), []),
     "Windows-1252": (
         (HEADER + ",note\n" + bar(0) + ",Käse\n").encode("cp1252") + text(bar(1) + ",x"),
@@ -199,8 +209,8 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "open_time is not a time, and so in all its lines",
     ),
     "commas_AAAUSDT_1h.csv": (
-        BARS.replace(b",", b";").replace(b".", b","),
-        "open is not a number, and so in all its lines, such as '1709251200000;10,0;",
+        BARS.replace(b",", b";").replace(b".0", b",000"),
+        "open is not a number, and so in all its lines, such as '1709251200000;10,000;",
     ),
     "surplus_AAAUSDT_1h.csv": (HEAD + text(*[f"{line},9" for line in hours(0, 2)]), "7 fields, not 6, and so in all"),
     "german_AAAUSDT_1h.csv": (
@@ -222,10 +232,6 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "negative_AAAUSDT_1h.csv": (
         HEAD + text(bar(0, volume=-1), bar(1, volume=-1), bar(2).replace("20.0", "1.0")),
         "none of its lines is a bar: volume is negative in 2, such as '1709251200000,10.0,20.0,5.0,10.0,-1'",
-    ),
-    "digits_in_its_header_AAAUSDT_1h.csv": (
-        b"Date,Close_7203.T,High_7203.T,Low_7203.T,Open_7203.T,Volume_7203.T\n2023-01-04,1800,1830,1790,1820,5000\n",
-        "no layout that is known; its first line is 'Date,Close_7203.T",
     ),
     "unnamed_AAAUSDT_1h.csv": (
         b"Unnamed: 0,close,high,low,open,volume\n2024-01-02 00:00:00,1.105,1.11,1.09,1.10,10\n",

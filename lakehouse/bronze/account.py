@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import cast
 
 import polars as pl
 
@@ -12,12 +13,13 @@ from lakehouse.contracts import COUNTS, Revision
 from lakehouse.errors import LakehouseError
 from lakehouse.raw import RawFile
 
+NOTES = {"path": pl.String, "note": pl.String}
 DEFERRED = "deferred"  # in a report only: written to while it was read, so left for the next run
 
 
 @dataclass(slots=True)
 class Account:
-    """How one file has fared so far; `row` is what the ledger keeps of it."""
+    """How one file has fared so far; `row` is what the ledger keeps of it, and its notes."""
 
     file: RawFile
     stated_at: dt.datetime
@@ -32,6 +34,7 @@ class Account:
     status: str = "loaded"
     error: str | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    notes: tuple[str, ...] = ()  # what was assumed about it, for the report
     versions: set[int] = field(default_factory=set)  # of bronze, after each part of the file
 
     def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
@@ -48,7 +51,7 @@ class Account:
             **{"first_open_time": self.first, "last_open_time": self.last},
             **counted,
             **{"status": self.status, "error": self.error, "bronze_version": max(self.versions)},
-            **{"run_id": run_id, "ingested_at": ingested_at},
+            **{"run_id": run_id, "ingested_at": ingested_at, "notes": self.notes},
         }
 
 
@@ -62,12 +65,16 @@ class IngestReport:
         untouched: How many files had nothing new.
         run_id: The run's name in the ledger and in the tables' versions.
         seconds: How long it took.
+        notes: path, note: what was assumed about a file, and is to be known: a clock, a unit, a column.
+        unread: Paths below raw/ of what is no kind of file that ingest reads.
     """
 
     files: pl.DataFrame
     untouched: int
     run_id: str
     seconds: float
+    notes: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NOTES))
+    unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{self._sum(name):,} {name}" for name in COUNTS)
@@ -118,7 +125,9 @@ class IngestReport:
         return int(self.files[name].sum())
 
 
-def report_of(rows: list[dict[str, object]], untouched: int, run_id: str, seconds: float) -> IngestReport:
+def report_of(
+    rows: list[dict[str, object]], untouched: int, run_id: str, seconds: float, unread: tuple[str, ...] = ()
+) -> IngestReport:
     """Make the report of a run.
 
     Args:
@@ -126,12 +135,15 @@ def report_of(rows: list[dict[str, object]], untouched: int, run_id: str, second
         untouched: How many files had nothing new.
         run_id: Its name.
         seconds: How long it took.
+        unread: What ingest does not read.
 
     Returns:
         The report.
     """
-    files = pl.DataFrame(rows, schema=Revision.create_empty().schema)
-    return IngestReport(files, untouched, run_id, seconds)
+    schema = Revision.create_empty().schema
+    files = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema)
+    said = [(row["path"], note) for row in rows for note in cast("tuple[str, ...]", row.get("notes", ()))]
+    return IngestReport(files, untouched, run_id, seconds, pl.DataFrame(said, schema=NOTES, orient="row"), unread)
 
 
 class IngestFailed(LakehouseError):

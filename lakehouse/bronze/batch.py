@@ -159,6 +159,7 @@ def _identify(account: Account, opened: Opened) -> None:
     account.sha256 = opened.sha256
     account.layout, account.market, account.interval = form.layout or None, form.market or None, form.interval or None
     account.symbols = {form.symbol} - {""}
+    account.notes = form.notes
 
 
 def _by_partition(rows: pl.DataFrame, opened: Opened, dataset: Dataset) -> Iterator[tuple[Partition, pl.DataFrame]]:

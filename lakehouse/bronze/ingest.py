@@ -64,7 +64,7 @@ def ingest(
         done += batch.size
         if on_progress:
             on_progress(done, todo.size)
-    return report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
+    return report_of(rows, todo.untouched, run_id, time.perf_counter() - began, todo.unread)
 
 
 def new_run_id() -> str:
@@ -151,7 +151,8 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
         if account.status == "loaded" and _undone(account, bronze):
             account.status = "rolled_back"
     done = [account.row(run_id, batch.read_at) for account in batch.finished]
-    rows = pl.DataFrame([row for row in done if row["status"] != DEFERRED], schema=table.schema)
+    kept = [{name: row[name] for name in table.schema} for row in done if row["status"] != DEFERRED]
+    rows = pl.DataFrame(kept, schema=table.schema)
     if rows.is_empty():
         return done
     times = rows["stated_at"]
@@ -166,7 +167,9 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
     new = new.join(told_before, on=revision, how="anti", maintain_order="left")
     outdated = failed.join(new, on=revision, how="semi")
     span = Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())
-    changes = Changes(new, deleted=outdated, spans=[span])
+    told_anew = new.join(outdated, on=table.key, how="semi")  # the same key: bronze has not changed in between
+    new, outdated = (rows.join(told_anew, on=table.key, how="anti") for rows in (new, outdated))
+    changes = Changes(new, told_anew, deleted=outdated, spans=[span])
     commit(base, table.key, changes, guards=[table.guard()], notes={"run": run_id, "files": rows.height})
     table.tidy(base, rows)
     return done

@@ -21,7 +21,7 @@ from obstore.exceptions import BaseError
 from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.raw import RawFile, hash_file, list_files
+from lakehouse.raw import RawFile, hash_file, list_all, list_members, split_member
 from lakehouse.recognise import Declared, declared_for, find_strangers, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
@@ -33,6 +33,7 @@ _SEEN_SCHEMA: dict[str, pl.DataType] = {
     "modified_at": pl.Datetime("us", "UTC"),
     "sha256": pl.String(),
 }
+_KNOWN = ("path", "size", "modified_at", "sha256", "stated_at")
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
@@ -53,12 +54,14 @@ class Plan:
         untouched: How many other files there are.
         sources: What raw/sources.toml declares.
         seen: Files of another stat than the ledger knows, and the same bytes; with their sha256.
+        unread: Paths of what is no kind of file that ingest reads.
     """
 
     pending: tuple[Pending, ...]
     untouched: int
     sources: tuple[Declared, ...] = ()
     seen: tuple[tuple[RawFile, str], ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -86,7 +89,8 @@ def plan(lake: Lake, again: str = "") -> Plan:
     now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
-    files = [file for file in list_files(lake.raw) if not declared_for(file.path, sources).ignore]
+    listed, unread = list_all(lake.raw)
+    files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
         raise InputError(
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
@@ -110,14 +114,17 @@ def plan(lake: Lake, again: str = "") -> Plan:
         # as new as it was: asking again must not change who wins.
         newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1))
         pending.append(Pending(file, stated_at if same else newer))
+    untouched = len(files) - len(pending)
+    pending = [Pending(file, p.stated_at) for p in pending for file in list_members(lake.raw, p.file)]
+    pending = [p for p in pending if not declared_for(p.file.path, sources).ignore]
     strangers = find_strangers((p.file.path for p in pending), [f.path for f in files], lake.dataset, sources)
-    pending = (
-        [replace(p, file=replace(p.file, problem=p.file.problem or strangers.get(p.file.path, ""))) for p in pending]
-        if strangers
-        else pending
-    )
+    pending = [
+        replace(p, file=replace(p.file, problem=strangers[p.file.path])) if p.file.path in strangers else p
+        for p in pending
+    ]
     pending.sort(key=lambda p: (p.stated_at, p.file.path))
-    return Plan(tuple(pending), len(files) - len(pending), tuple(sources), tuple(seen))
+    unread = [path for path in unread if not declared_for(path, sources).ignore]
+    return Plan(tuple(pending), untouched, tuple(sources), tuple(seen), tuple(unread))
 
 
 def remember(lake: Lake, todo: Plan) -> None:
@@ -174,12 +181,10 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
 def _last_revisions(lake: Lake) -> dict[str, tuple[int, dt.datetime, str, dt.datetime]]:
     if not lake.ledger.exists():
         return {}
-    last = (
-        lake.ledger.scan()
-        .filter(pl.col("status") != "failed")
-        .sort("stated_at", "ingested_at")
-        .unique("path", keep="last", maintain_order=True)
-        .select("path", "size", "modified_at", "sha256", "stated_at")
-        .collect()
-    )
-    return {path: (size, modified, sha, stated) for path, size, modified, sha, stated in last.iter_rows()}
+    handled = lake.ledger.scan().sort("stated_at", "ingested_at").select("status", *_KNOWN).collect()
+    last = handled.filter(pl.col("status") != "failed").unique("path", keep="last", maintain_order=True)
+    # An archive is known by its members. It is read again while one of them fails, as other files are that fail.
+    newest = handled.unique("path", keep="last", maintain_order=True).filter(status="failed")["path"]
+    failed = {archive for archive, member in map(split_member, newest) if member}
+    known = {split_member(path)[0]: tuple(rest) for path, *rest in last.select(_KNOWN).iter_rows()}
+    return {path: rest for path, rest in known.items() if path not in failed}

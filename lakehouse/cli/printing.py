@@ -42,6 +42,9 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         lake: Whose run.
         report: Its account.
     """
+    if report.unread:
+        more = f" and {len(report.unread) - 5:,} more" if len(report.unread) > 5 else ""
+        console.print(f"Not read, for they are no CSV files: {escape(', '.join(report.unread[:5]))}{more}")
     if report.files.is_empty():
         console.print(f"Nothing new in {escape(lake.uri('raw'))}: {report.untouched:,} files looked at.")
         return
@@ -56,6 +59,8 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         console.print(f"… and {taken.height - shown.height:,} more; `lakehouse ingest --json` and the ledger have all")
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
     console.print(f"[bold]{report.read:,} lines read[/] = {' + '.join(parts) or '0'}, in {report.seconds:.1f} s")
+    for path, note in report.notes.head(FILES_SHOWN).iter_rows():
+        console.print(f"[bold yellow]note[/] [bold]{escape(path)}[/]: {escape(note)}")
     print_failures(console, report)
 
 
@@ -103,6 +108,7 @@ def print_status(console: Console, lake: Lake, status: Status) -> None:
     print_frame(console, status.waiting, "Waiting in raw/ for the next run")
     print_frame(console, status.rolled_back, "Rolled back, until they change or `lakehouse ingest --again PATTERN`")
     print_frame(console, status.failed, "Failed, and tried again at every run")
+    print_frame(console, status.unread.head(FILES_SHOWN), f"Not read, for they are no CSV files ({len(status.unread)})")
 
 
 def print_series(console: Console, series: pl.DataFrame) -> None:

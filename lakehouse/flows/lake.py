@@ -112,7 +112,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
         todo.untouched,
     )
     rows = _write_all(lake, todo, run_id, batch_mb) if todo.pending else []
-    report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
+    report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began, todo.unread)
     if rows:
         _publish(report)
         log.info("%s", report)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import io
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+import zipfile
+from collections.abc import Buffer, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import obstore
@@ -18,8 +21,41 @@ from obstore.store import LocalStore, ObjectStore
 
 from lakehouse.errors import LakeError
 
-SUFFIXES = (".csv", ".csv.gz", ".zip")
+PLAIN = (".csv", ".tsv", ".txt")
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+SUFFIXES = (*PLAIN, *(plain + packed for plain in PLAIN for packed in PACKED), ".zip")
+BESIDE = (".checksum", ".part")  # what stands beside a download
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
+
+
+class Seekable(io.RawIOBase):
+    """A reader of obstore's as Python's own readers are: zipfile and others want real bytes of it."""
+
+    def __init__(self, reader: obstore.ReadableFile) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Fill a buffer; returns how many bytes there were."""
+        view = memoryview(buffer).cast("B")
+        found = bytes(self._reader.read(len(view)))
+        view[: len(found)] = found
+        return len(found)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place; returns it."""
+        return self._reader.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._reader.tell()
 
 
 class FileChanged(Exception):
@@ -44,13 +80,19 @@ class RawFile:
 
 
 def list_files(store: ObjectStore) -> list[RawFile]:
-    """List what ingest would read, in the order of their paths.
+    """List what ingest would read; see `list_all`."""
+    return list_all(store)[0]
+
+
+def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
+    """List what lies below raw/, in the order of the paths, at any depth.
 
     Args:
         store: raw/.
 
     Returns:
-        Every file whose name ends in .csv, .csv.gz or .zip, at any depth.
+        The files that ingest would read, and the paths of those that it would not. Hidden files, `sources.toml` and
+        checksums are neither.
 
     Raises:
         LakeError: raw/ cannot be listed.
@@ -58,11 +100,44 @@ def list_files(store: ObjectStore) -> list[RawFile]:
     try:
         metas = [meta for chunk in obstore.list(store) for meta in chunk]
         found = [RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])]
+        others = [m["path"] for m in metas if not _is_wanted(m["path"])]
     except BaseError as error:
         if not isinstance(store, LocalStore) or store.prefix is None:
             raise LakeError(f"raw/ cannot be listed: {first_line(error)}") from error
-        found = list(_walk(store, store.prefix))
-    return sorted(found, key=lambda file: file.path)
+        found, others = list(_walk(store, store.prefix)), []
+    unread = [path for path in others if not path.rsplit("/", 1)[-1].startswith(".")]
+    unread = [path for path in unread if path != "sources.toml" and not path.lower().endswith(BESIDE)]
+    return sorted(found, key=lambda file: file.path), sorted(unread)
+
+
+def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
+    """The files in an archive of several, each under the path of its own; else the file itself.
+
+    Args:
+        store: raw/.
+        file: As it was listed. The members have its size and time: whether it has changed is asked of the archive.
+    """
+    if not file.path.lower().endswith(".zip"):
+        return [file]
+    try:
+        reader = io.BufferedReader(Seekable(obstore.open_reader(store, file.path, buffer_size=2**16)), 2**16)
+        members = data_in(zipfile.ZipFile(reader).namelist())
+    except (BaseError, OSError, ValueError, zipfile.BadZipFile, NotImplementedError):  # reading it will say why
+        return [file]
+    return [replace(file, path=f"{file.path}/{name}") for name in sorted(members)] if len(members) > 1 else [file]
+
+
+def data_in(names: Sequence[str]) -> list[str]:
+    """Which members of an archive hold data: its CSV files, or else its text files."""
+    data = [n for n in names if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith(".")]
+    kinds = ([n for n in data if n.lower().endswith(kind)] for kind in PLAIN)
+    return next((members for members in kinds if members), [])
+
+
+def split_member(path: str) -> tuple[str, str]:
+    """The archive's path and the member's, of a path such as `a/b.zip/c.csv`; the member's is empty for other files."""
+    archive, sign, member = re.sub(r"(?i)(\.zip)/", r"\1\0", path, count=1).partition("\0")
+    return (archive, member) if sign else (path, "")
 
 
 def _is_wanted(path: str) -> bool:
@@ -98,15 +173,28 @@ def _unreadable(root: Path, path: Path, why: str) -> RawFile:
 
 
 def stat(store: ObjectStore, path: str) -> RawFile:
-    """Look at one file without reading it."""
-    meta = obstore.head(store, path)
-    return RawFile(meta["path"], meta["size"], meta["last_modified"])
+    """Look at one file without reading it; for a member of an archive, at the archive."""
+    meta = obstore.head(store, _whole(store, path))
+    return RawFile(path, meta["size"], meta["last_modified"])
+
+
+def _whole(store: ObjectStore, path: str) -> str:
+    """The file that holds what a path names."""
+    archive, member = split_member(path)
+    folder = member and isinstance(store, LocalStore) and store.prefix and Path(store.prefix, archive).is_dir()
+    return path if folder else archive
+
+
+def open_file_of(store: ObjectStore, path: str) -> io.BufferedReader:
+    """Open a file, or the archive that holds it, to read it piece by piece."""
+    reader = obstore.open_reader(store, _whole(store, path), buffer_size=READ_BYTES)
+    return io.BufferedReader(Seekable(reader), READ_BYTES)
 
 
 def hash_file(store: ObjectStore, path: str) -> str:
     """The sha256 of a file's bytes, in hexadecimal digits."""
     digest = hashlib.sha256()
-    reader = obstore.open_reader(store, path, buffer_size=READ_BYTES)
+    reader = obstore.open_reader(store, _whole(store, path), buffer_size=READ_BYTES)
     while chunk := reader.read(READ_BYTES):
         digest.update(chunk)
     return digest.hexdigest()
@@ -115,5 +203,5 @@ def hash_file(store: ObjectStore, path: str) -> str:
 def read_file(store: ObjectStore, path: str) -> bytes:
     """Read a file as a whole. In a folder Python does it: obstore would copy every byte twice."""
     if isinstance(store, LocalStore) and store.prefix is not None:
-        return Path(store.prefix, path).read_bytes()
-    return bytes(obstore.get(store, path).bytes())
+        return Path(store.prefix, _whole(store, path)).read_bytes()
+    return bytes(obstore.get(store, _whole(store, path)).bytes())

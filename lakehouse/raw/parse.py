@@ -6,7 +6,7 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 
 from __future__ import annotations
 
-import csv
+import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +14,13 @@ from functools import partial
 import polars as pl
 
 from lakehouse.dataset import Dataset, Form
+from lakehouse.raw.fields import split_line
+from lakehouse.raw.numbers import from_number
 from lakehouse.raw.times import from_epoch, from_words, like
 
 MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
+FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
 UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
 
 
@@ -46,16 +49,6 @@ NO_REJECTS = pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String, "reasons"
 def no_data(lines: int, dataset: Dataset) -> Block:
     """A block of so many lines that state nothing."""
     return Block(pl.DataFrame(schema=dataset.schema), NO_REJECTS, 0, lines, 0)
-
-
-def split_line(line: str, separator: str) -> list[str]:
-    """Split one line as CSV does: quotes are honoured, blanks around the fields removed."""
-    if '"' not in line:
-        return [field.strip() for field in line.split(separator)] if line else []
-    try:
-        return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
-    except csv.Error:  # a stray carriage return
-        return [field.strip() for field in line.split(separator)]
 
 
 def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:
@@ -115,7 +108,9 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     values = {n: _of_cell(n, met[n], word, form, dataset) for n, word in first.items() if n in dataset.schema}
     # The last field is null where fields are missing; a value that could not be read is null where its field is not.
     read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
-    good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
+    good = pl.all_horizontal(
+        pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values(), ~_is_lonely(dataset)
+    )
     cells = {f"_{name}": dtype for name, dtype in met.items()}
     scan = partial(pl.scan_csv, text, has_header=False, quote_char=None)
     try:
@@ -159,7 +154,7 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
         data = data.with_columns(_fields=bare.str.split(form.separator))
 
     kept = list(dict.fromkeys(filter(None, form.columns)))
-    words = {f"_{name}": _word(name, form) for name in kept}
+    words = {f"_{name}": _word(name, form, dataset) for name in kept}
     values = {name: _of_word(pl.col(f"_{name}"), name, form, dataset) for name in kept}
     rows = data.lazy().with_columns(**words).with_columns(**values).with_columns(**_told(form, dataset))
 
@@ -167,7 +162,11 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     unread = {name: pl.col(f"_{name}").is_not_null() & pl.col(name).is_null() for name in kept}
     slipped = pl.any_horizontal(width != len(form.columns), *unread.values())
     holds = pl.all_horizontal(dataset.rules.values()).fill_null(True)
-    judged = rows.with_columns(_good=holds & ~slipped).collect()
+    judged = (
+        rows.with_columns(_lonely=_is_lonely(dataset))
+        .with_columns(_good=holds & ~slipped & ~pl.col("_lonely"))
+        .collect()
+    )
 
     reasons = [pl.when(width != len(form.columns)).then(pl.format(f"{{}} fields, not {len(form.columns)}", width))]
     reasons += [pl.when(is_so).then(pl.lit(f"{n} is not a {_kind(n, form, dataset)}")) for n, is_so in unread.items()]
@@ -175,9 +174,19 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
         # A value that could not be read is null, and so "missing" too: one reason is enough.
         broken = ~rule & ~slipped if reason.endswith(" is missing") else ~rule
         reasons.append(pl.when(broken).then(pl.lit(reason)))
+    reasons.append(
+        pl.when(pl.col("_lonely") & holds).then(pl.lit(f"{dataset.time} is years away from the lines around it"))
+    )
     bad = judged.filter(~pl.col("_good")).select("_line", "raw", reasons=pl.concat_list(reasons).list.drop_nulls())
     good = judged.filter("_good").select(dataset.schema.keys())
     return Block(good, bad, data.height, lines.height - data.height, len(block))
+
+
+def _is_lonely(dataset: Dataset) -> pl.Expr:
+    """Which times are many years away from those of the lines around, as epochs are that have lost a digit."""
+    time = pl.col(dataset.time)
+    apart = [(time - time.shift(lines)).abs() for lines in (1, 2, -1, -2)]
+    return (pl.min_horizontal(apart) > FAR).fill_null(False) & (pl.len() > 2)
 
 
 def _told(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
@@ -197,10 +206,12 @@ def _kind(name: str, form: Form, dataset: Dataset) -> str:
     return kinds.get(type(dataset.schema[name]), "text")
 
 
-def _word(name: str, form: Form) -> pl.Expr:
+def _word(name: str, form: Form, dataset: Dataset) -> pl.Expr:
     """The field of a column as text, joined if there are several."""
     places = [i for i, column in enumerate(form.columns) if column == name]
     fields = [_said(pl.col("_fields").list.get(i, null_on_oob=True)) for i in places]
+    if form.day and name == dataset.time:
+        fields = [pl.lit(form.day), *fields]
     return fields[0] if len(fields) == 1 else pl.concat_str(fields, separator=" ")
 
 
@@ -212,28 +223,48 @@ def _said(field: pl.Expr) -> pl.Expr:
 
 def _csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
     """As what the CSV parser is to read a column, whose first field is `word`."""
-    if isinstance(dtype, pl.Datetime) and word.isdigit() and not form.time_format:
+    if isinstance(dtype, pl.Datetime) and word.isdigit() and not (form.time_format or form.day):
         return pl.Int64()
-    return dtype if isinstance(dtype, pl.Int64 | pl.Float64) else pl.String()
+    return dtype if isinstance(dtype, pl.Int64 | pl.Float64) and form.decimal != "," else pl.String()
 
 
 def _of_cell(name: str, met: pl.DataType, first: str, form: Form, dataset: Dataset) -> pl.Expr:
     """Turn what the CSV parser gives into the contract's dtype."""
     cell = pl.col(f"_{name}")
     if isinstance(dataset.schema[name], pl.Datetime):
-        return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form)
-    return _of_word(_said(cell), name, form, dataset) if isinstance(met, pl.String) else cell
+        if form.day and name == dataset.time:
+            cell, first = pl.lit(f"{form.day} ") + cell, f"{form.day} {first}"
+        return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form, _beside(form, dataset))
+    return _of_word(_said(cell), name, form, dataset) if isinstance(met, pl.String) else _scaled(cell, name, form)
 
 
 def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
     """Turn text into the contract's dtype; null where that fails."""
     dtype = dataset.schema[name]
     if isinstance(dtype, pl.Datetime):
-        return from_words(word, form, own_only=name == dataset.time)
+        return from_words(word, form, _beside(form, dataset), own_only=name == dataset.time)
     if isinstance(dtype, pl.String):
         return dataset.spelling[name](word) if name in dataset.spelling else word
-    number = word.cast(pl.Float64, strict=False)
+    number = from_number(word, form.decimal)
+    if form.decimal != ",":
+        number = pl.coalesce(word.cast(pl.Float64, strict=False), number)
     if isinstance(dtype, pl.Int64):
         whole = pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False))
         return pl.coalesce(word.cast(pl.Int64, strict=False), whole)
-    return number
+    return _scaled(number, name, form)
+
+
+def _scaled(number: pl.Expr, name: str, form: Form) -> pl.Expr:
+    """Numbers in the unit of the contract, to the last digit: 1e-9 of 4820250000000 is 4820.25."""
+    scale = form.scales.get(name, 1.0)
+    parts = round(1 / scale)
+    if scale == 1:
+        return number
+    # By a column, for by a constant Polars multiplies by the reciprocal, which is off in the last digit.
+    divisor = number * 0 + float(parts)
+    return number / divisor if abs(parts * scale - 1) < 1e-9 else number * scale
+
+
+def _beside(form: Form, dataset: Dataset) -> list[str]:
+    """The columns of the text that tell one series from another."""
+    return [f"_{name}" for name in dataset.partition if name in form.columns]

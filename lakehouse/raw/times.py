@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import polars as pl
 
@@ -35,6 +38,8 @@ TIME_FORMATS = (
     "%Y-%m-%d %I:%M:%S %p",
     "%Y-%m-%d %I:%M %p",
     "%Y%m%d %H%M%S",  # HistData
+    "%Y%m%d %H:%M:%S",
+    "%Y%m%d %H:%M",
     "%Y%m%d",
     "%Y.%m.%d %H:%M",  # MetaTrader
     "%Y.%m.%d %H:%M:%S",
@@ -59,7 +64,7 @@ def from_epoch(value: pl.Expr) -> pl.Expr:
 
 
 def from_text(word: pl.Expr, time_format: str, zone: str) -> pl.Expr:
-    """Read text times in one format; null where that fails.
+    """Read text times in one format; null where that fails, or where clocks have the time twice.
 
     Args:
         word: The text.
@@ -69,46 +74,153 @@ def from_text(word: pl.Expr, time_format: str, zone: str) -> pl.Expr:
     Returns:
         Times in UTC.
     """
-    if "%M" not in time_format and ("%I" in time_format or "%H" in time_format):
-        word, time_format = word + " 00", time_format + " %M"  # Polars wants minutes beside hours
-    time = word.str.to_datetime(time_format, time_unit="us", strict=False, ambiguous="null", exact=True)
-    if re.search(r"%[:#]*z|%\+", time_format):
+    time = _naive(word, time_format)
+    if _OFFSET.search(time_format):
         return time.dt.convert_time_zone("UTC")
     return time.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
 
 
-def from_words(word: pl.Expr, form: Form, *, own_only: bool) -> pl.Expr:
+_OFFSET = re.compile(r"%[:#]*z|%\+")
+
+
+def _naive(word: pl.Expr, time_format: str) -> pl.Expr:
+    if "%M" not in time_format and ("%I" in time_format or "%H" in time_format):
+        word, time_format = word + " 00", time_format + " %M"  # Polars wants minutes beside hours
+    return word.str.to_datetime(time_format, time_unit="us", strict=False, ambiguous="null", exact=True)
+
+
+def _in_zone(time: pl.Expr, form: Form, beside: Sequence[str]) -> pl.Expr:
+    """From the file's clock to UTC. When clocks are put back, the first of two equal times is the earlier one.
+
+    A time that stands there once is null then, unless `doubled_hour` tells which is meant; and so is one that clocks
+    leave out in spring.
+    """
+    zone = form.time_zone
+    if zone == "UTC" or zone.startswith("Etc/"):
+        return time.dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
+    same = [time, *map(pl.col, beside)]
+    once = {"first": "earliest", "second": "latest"}.get(form.doubled_hour, "null")
+    earlier = (pl.int_range(pl.len()).over(same) == 0) != (time.first() > time.last())
+    which = pl.when(pl.len().over(same) < 2).then(pl.lit(once)).when(earlier).then(pl.lit("earliest"))
+    zoned = time.dt.replace_time_zone(zone, ambiguous=which.otherwise(pl.lit("latest")), non_existent="null")
+    return zoned.dt.convert_time_zone("UTC")
+
+
+def from_words(word: pl.Expr, form: Form, beside: Sequence[str] = (), *, own_only: bool) -> pl.Expr:
     """Read times that may be written in any way; null where none fits.
 
     Args:
         word: Text without blanks around it.
         form: The file's, with its time zone and, it may be, a format of its own.
+        beside: Columns of the text that tell one series from another.
         own_only: Whether the format of its own, if it has one, is the only one allowed.
 
     Returns:
         Times in UTC.
     """
-    own = [from_text(word, form.time_format, form.time_zone)] if form.time_format else []
+    word = word.str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")  # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
+    own = [_of(word, form.time_format, form, beside)] if form.time_format else []
     if own and own_only:
         return own[0]
     cut = word.str.contains(r"^\d(\.\d{0,5})?[eE]")  # by a spreadsheet: 1709251200000 to 1.70925E+12
     plain = pl.when(~cut).then(word)
     numbers = [from_epoch(plain.cast(dtype, strict=False)) for dtype in (pl.Int64, pl.Float64)]
-    return pl.coalesce(*own, *numbers, *(from_text(word, f, form.time_zone) for f in TIME_FORMATS))
+    offset = [_of(word, f, form, beside) for f in TIME_FORMATS if _OFFSET.search(f)]
+    naive = [_naive(word, f) for f in TIME_FORMATS if not _OFFSET.search(f)]
+    return pl.coalesce(*own, *numbers, *offset, _in_zone(pl.coalesce(naive), form, beside))
 
 
-def like(first: str, cell: pl.Expr, form: Form) -> pl.Expr:
+def _of(word: pl.Expr, time_format: str, form: Form, beside: Sequence[str]) -> pl.Expr:
+    time = _naive(word, time_format)
+    return time.dt.convert_time_zone("UTC") if _OFFSET.search(time_format) else _in_zone(time, form, beside)
+
+
+def like(first: str, cell: pl.Expr, form: Form, beside: Sequence[str] = ()) -> pl.Expr:
     """Read text times that are all written as one of them is.
 
     Args:
         first: The one.
         cell: The text of all.
         form: The file's.
+        beside: Columns of the text that tell one series from another.
 
     Returns:
         Times in UTC; null where they are written in another way.
     """
     formats = (form.time_format,) if form.time_format else TIME_FORMATS
-    fits = pl.select(from_text(pl.lit(first), f, form.time_zone).is_not_null().alias(f) for f in formats).row(0)
-    met = [from_text(cell, f, form.time_zone) for f, fit in zip(formats, fits, strict=True) if fit]
+    fits = pl.select(_naive(pl.lit(first), f).is_not_null().alias(f) for f in formats).row(0)
+    met = [_of(cell, f, form, beside) for f, fit in zip(formats, fits, strict=True) if fit]
     return met[0] if met else pl.lit(None, UTC)
+
+
+def is_doubled(words: pl.Series, form: Form) -> pl.Series:
+    """Which times are those that the file's clock has twice.
+
+    Args:
+        words: Text times that could not be read.
+        form: The file's.
+    """
+    formats = (form.time_format,) if form.time_format else TIME_FORMATS
+    time = pl.coalesce(_naive(pl.col(words.name), f) for f in formats if not _OFFSET.search(f))
+    found = time.dt.replace_time_zone(form.time_zone, ambiguous="earliest", non_existent="null").is_not_null()
+    return words.to_frame().select(found).to_series()
+
+
+def told_label(times: pl.Series, interval: str, zone: str) -> str:
+    """Tell whether bars carry the time at which they begin, or at which they end.
+
+    Args:
+        times: Of the first bars, UTC.
+        interval: How long they are.
+        zone: The clock by which days, weeks and months begin.
+
+    Returns:
+        `start`, `end`, or `?` if it may be either.
+    """
+    local = times.head(300).drop_nulls().dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
+    most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
+
+    def are(true: Callable[[dt.datetime], bool]) -> bool:
+        return sum(map(true, local)) >= most > 0
+
+    told = re.fullmatch(r"(\d+)([smhd])", interval)
+    whole = int(told[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[told[2]] if told else 0
+    if whole > 1 and len(local) > 1:
+        late = dt.timedelta(seconds=whole - 1)
+        return (
+            "end" if all((time - dt.datetime.min) % dt.timedelta(seconds=whole) >= late for time in local) else "start"
+        )
+    if are(lambda time: (time.hour, time.minute) == (23, 59)):
+        return "end"
+    if not are(lambda time: time == time.replace(hour=0, minute=0, second=0)):
+        return "start"
+    if interval == "1mo":
+        return "end" if are(lambda time: time.day >= 25) else "?" if are(lambda time: 4 < time.day < 25) else "start"
+    return "?" if interval == "1w" and are(lambda time: time.weekday() in (4, 5, 6)) else "start"
+
+
+def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
+    """From the time at which bars end to that at which they begin.
+
+    Args:
+        time: Within the bar, or just at its end; UTC.
+        interval: How long the bars are; empty if each line states it.
+        zone: The clock by which days, weeks and months begin.
+    """
+    moment = pl.duration(microseconds=1)
+    if interval and not interval.endswith(("d", "w", "mo")):
+        return (time - moment).dt.truncate(interval)
+    begun = (time.dt.convert_time_zone(zone).dt.replace_time_zone(None) - moment).dt.truncate(
+        interval or pl.col("interval")
+    )
+    return begun.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def leaps(times: pl.Series) -> bool:
+    """Whether times leap about by a month, and would run on if day and month were the other way round."""
+    seen = times.unique().sort().to_list()
+    if len(seen) < 2 or any(time.day > 12 for time in seen):
+        return False
+    other = sorted(time.replace(day=time.month, month=time.day) for time in seen)
+    weeks = dt.timedelta(days=20)
+    return any(b - a > weeks for a, b in pairwise(seen)) and all(b - a < weeks for a, b in pairwise(other))

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import zipfile
-from collections.abc import Buffer, Iterator
+from collections.abc import Iterator
 from typing import IO, cast
 
-import obstore
-
 from lakehouse.errors import FileRefused
+from lakehouse.raw.files import data_in, split_member
 
 LINE_BYTES = 2**20
 BOM = b"\xef\xbb\xbf"
-
-
-class Seekable(io.RawIOBase):
-    """A reader of obstore's as Python's own readers are: zipfile and others want real bytes of it."""
-
-    def __init__(self, reader: obstore.ReadableFile) -> None:
-        self._reader = reader
-
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
-
-    def readinto(self, buffer: Buffer) -> int:
-        """Fill a buffer; returns how many bytes there were."""
-        view = memoryview(buffer).cast("B")
-        found = bytes(self._reader.read(len(view)))
-        view[: len(found)] = found
-        return len(found)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place; returns it."""
-        return self._reader.seek(offset, whence)
-
-    def tell(self) -> int:
-        """The place."""
-        return self._reader.tell()
 
 
 def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], str]:
@@ -58,34 +29,48 @@ def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], s
         The text, and the name that it has inside.
 
     Raises:
-        FileRefused: It is a zip with no CSV file in it, or several.
+        FileRefused: It is a zip without a file of data.
     """
-    name = path.rsplit("/", 1)[-1]
-    if path.lower().endswith(".gz"):
-        packed = cast("IO[bytes]", gzip.GzipFile(fileobj=stream))
-    elif path.lower().endswith(".zip"):
-        try:
-            archive = zipfile.ZipFile(stream)
-            member = _only_csv(archive.namelist())
-            packed, name = archive.open(member), member.rsplit("/", 1)[-1]
-        except ValueError as error:  # its front is cut off, or a name is not in the encoding that it claims
-            raise zipfile.BadZipFile(str(error)) from error
-    else:
+    packed, name = _unpacked(stream, path)
+    if packed is stream:
         return stream, name
     start = packed.read(block_bytes)
     if len(start) < block_bytes:
         return io.BytesIO(start), name
     while packed.read(block_bytes):
         pass
-    packed.seek(0)
-    return packed, name
+    stream.seek(0)
+    return _unpacked(stream, path)
 
 
-def _only_csv(names: list[str]) -> str:
-    data = (n for n in names if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith("._"))
-    members = [n for n in data if n.lower().endswith(".csv")]
+def _unpacked(stream: IO[bytes], path: str) -> tuple[IO[bytes], str]:
+    archive, member = split_member(path)
+    name = path.rsplit("/", 1)[-1]
+    if archive.lower().endswith(".zip"):
+        try:
+            held = zipfile.ZipFile(stream)
+            member = member or _only_one(held.namelist())
+            return held.open(member), member.rsplit("/", 1)[-1]
+        except (ValueError, KeyError) as error:  # its front is cut off, a name is in another encoding, or gone
+            raise zipfile.BadZipFile(str(error)) from error
+    match name.lower().rsplit(".", 1)[-1]:
+        case "gz":
+            return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)), name
+        case "bz2":
+            return cast("IO[bytes]", bz2.BZ2File(stream)), name
+        case "xz":
+            return cast("IO[bytes]", lzma.LZMAFile(stream)), name
+        case "zst":
+            import pyarrow as pa  # noqa: PLC0415  it takes its time, and few files need it
+
+            return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")), name
+    return stream, name
+
+
+def _only_one(names: list[str]) -> str:
+    members = data_in(names)
     if len(members) != 1:
-        met = ", ".join((members or names)[:5]) or "nothing"
+        met = ", ".join(names[:5]) or "nothing"
         raise FileRefused(f"a zip with {len(members)} CSV files (it holds {met}), not one; unpack it into raw/")
     return members[0]
 

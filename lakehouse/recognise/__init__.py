@@ -1,6 +1,6 @@
 """What is this file about? Its layout, market, symbol and interval, told by its lines, its name, or sources.toml."""
 
-from lakehouse.recognise.identity import find_strangers, recognise, refuse_foreign, tell_interval
+from lakehouse.recognise.identity import find_strangers, recognise, tell_interval
 from lakehouse.recognise.layouts import CANDLES
 from lakehouse.recognise.names import COINS, MONEY, normal_symbol
 from lakehouse.recognise.opened import BLOCK_BYTES, Opened, open_file
@@ -20,6 +20,5 @@ __all__ = [
     "open_file",
     "read_sources",
     "recognise",
-    "refuse_foreign",
     "tell_interval",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.intervals import CUSTOMARY, MINUTES, SOME, read_interval, seconds_of, spacing
-from lakehouse.raw import Block, find_repeats, split_line
+from lakehouse.raw import column_name, split_line, split_member
 from lakehouse.recognise.markets import strange_words, tell_market
 from lakehouse.recognise.names import Told, read_name, spell_symbol
 from lakehouse.recognise.sniff import sniff
@@ -42,24 +42,22 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     Raises:
         FileRefused: It is something else, or its symbol cannot be told; the message says what to do.
     """
-    form = sniff(path, head, dataset, declared.columns)
+    form = sniff(path, head, dataset, declared)
     named = [read_name(name, dataset.names) for name in dict.fromkeys((inner, path.rsplit("/", 1)[-1]))]
     told = next((one for one in named if one.symbol), named[0])
     words = tuple(dict.fromkeys(word for one in named for word in one.words))
     form = _keep_columns(form, head, dataset, declared, told)
     form = replace(
         form,
-        market=declared.market or _unless(form, "market", tell_market(path, words, form.market)),
+        market=declared.market or _unless(form, "market", tell_market(_without_archive(path), words, form.market)),
         symbol=spell_symbol(declared.symbol) or _unless(form, "symbol", told.symbol or form.symbol),
         interval=declared.interval or _unless(form, "interval", told.interval),
         numbered=told.numbered and not declared.interval and "interval" not in form.columns,
-        time_zone=declared.time_zone,
-        time_format=declared.time_format or form.time_format,
     )
     if "market" not in form.columns and (fault := name_faults(form.market)):
         raise FileRefused(f"market {form.market!r} {fault}; rename the folder, or declare another market")
     if not form.symbol and "symbol" not in form.columns:
-        how = how_to_declare(path, f'symbol = "{UNSAID}"    # write what it is')
+        how = how_to_declare(path, f'symbol = "{UNSAID}"    # write what it is', declared)
         raise FileRefused(
             f"neither the name nor a column tells the symbol; rename the file to SYMBOL_1h.csv (with its own) or {how}"
         )
@@ -69,7 +67,7 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
 
 
 def find_strangers(
-    paths: Iterable[str], others: Sequence[str], dataset: Dataset, sources: Sequence[Declared]
+    paths: Iterable[str], others: Iterable[str], dataset: Dataset, sources: Sequence[Declared]
 ) -> dict[str, str]:
     """Find files whose names have a word that is not understood, where another file of the same series has not got it.
 
@@ -84,35 +82,38 @@ def find_strangers(
     """
 
     def look(path: str) -> tuple[tuple[str, str, str], frozenset[str]]:
-        told = read_name(path.rsplit("/", 1)[-1], dataset.names)
-        declared = declared_for(path, sources)
-        unclear = told.symbol and not (declared.market or declared.symbol or declared.ignore)
-        strange = strange_words(told.words) if unclear else frozenset[str]()
-        return (tell_market(path, told.words, ""), told.symbol, declared.interval or told.interval), strange
+        told, declared = read_name(path.rsplit("/", 1)[-1], dataset.names), declared_for(path, sources)
+        asked = declared.market or declared.symbol or declared.ignore or not told.symbol
+        series = tell_market(_without_archive(path), told.words, ""), told.symbol, declared.interval or told.interval
+        return series, frozenset() if asked else strange_words(told.words)
 
     odd = {path: told for path in paths if (told := look(path))[1]}
-    if not odd:
+    if not odd:  # as it mostly is, and then the others' names are not looked at
         return {}
     asked = {series for series, _ in odd.values()}
-    known: dict[tuple[str, str, str], dict[frozenset[str], str]] = {}
-    for path in others:
+    known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
+    for path in (*others, *odd):
         series, strange = look(path)
         if series in asked:
-            known.setdefault(series, {}).setdefault(strange, path)
+            known[series].setdefault(strange, path)
     found = dict[str, str]()
     for path, (series, strange) in odd.items():
         other = next((other for words, other in known[series].items() if strange - words), "")
         if other:
-            (word, *_) = sorted(strange)
             market = series[0] or "default"
+            (word, *_) = sorted(strange)
+            line = f"market = {json.dumps(f'{market}-{word}')}    # or {json.dumps(market)}, if it is the same"
             found[path] = (
-                f"{word!r} in its name is not understood, and {other} states the same series without it; if the two are "
-                "of different things, "
-                + how_to_declare(
-                    path, f"market = {json.dumps(f'{market}-{word}')}    # or {json.dumps(market)}: the same"
-                )
+                f"{word!r} in its name is not understood, and {other} states the same series without that word; "
+                "if they are two things, " + how_to_declare(path, line, declared_for(path, sources))
             )
     return found
+
+
+def _without_archive(path: str) -> str:
+    """A member of an archive as if it lay beside it: an archive is no folder that tells a market."""
+    archive, member = split_member(path)
+    return f"{archive.rpartition('/')[0]}/{member}".lstrip("/") if member else path
 
 
 def _unless(form: Form, column: str, told: str) -> str:
@@ -148,12 +149,6 @@ def _are_intervals(words: list[str]) -> bool:
     numbers = {word for word in met if word.isdecimal()}
     plausible = numbers <= set(MINUTES.split("|")) and 2 * len(numbers) <= len(words)
     return bool(met) and plausible and all(map(read_interval, met))
-
-
-def column_name(form: Form, place: int) -> str:
-    """What the header calls a field; without a header, its number."""
-    names = split_line(form.header, form.separator)
-    return names[place] if place < len(names) else f"column {place + 1}"
 
 
 def _spacing_of(path: str, rows: pl.DataFrame, form: Form, dataset: Dataset) -> tuple[str, int]:
@@ -210,15 +205,11 @@ def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared,
     if not named and not apart:
         raise FileRefused(
             "neither the name nor the spacing of the bars tells the interval; rename the file (as SYMBOL_1h.csv) or "
-            + how_to_declare(path, f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo')
+            + how_to_declare(path, f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo', declared)
         )
-    longer = times > 1 and (count >= 99 or (count >= 3 and times >= 7))  # fewer may well be a series with gaps
-    longer = longer and apart in CUSTOMARY
+    longer = times > 1 and apart in CUSTOMARY and (count >= 99 or (count >= 3 and times >= 7))  # fewer: it has gaps
     if times < 1 or longer or (form.numbered and times != 1):
-        how = how_to_declare(path, f'interval = "{apart}"')
-        swapped = declared.time_format.translate(str.maketrans("dm", "md"))
-        if swapped != declared.time_format:  # the likelier slip: bars of a month's first days look a month apart
-            how = how_to_declare(path, f"time_format = {json.dumps(swapped)}")
+        how = how_to_declare(path, f'interval = "{apart}"', declared)
         raise FileRefused(f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}")
     return named or apart
 
@@ -233,69 +224,3 @@ def _hold_lines(rows: pl.DataFrame, form: Form, dataset: Dataset) -> None:
             raise FileRefused(
                 f"its column {name!r} tells bars of {said}, but some are {apart} apart; drop it, or mend it"
             )
-
-
-def refuse_mixed(path: str, text: bytes, first_line: int, block: Block, form: Form, dataset: Dataset) -> None:
-    """Refuse lines that are of different things under one name.
-
-    Args:
-        path: The file.
-        text: Its lines.
-        first_line: The number of the first of them.
-        block: What they were parsed to.
-        form: As what they were read.
-        dataset: What is looked for.
-
-    Raises:
-        FileRefused: Lines of one bar state different values, and another column tells them apart; or most lines do, and
-            there is hardly a time of their own for them.
-    """
-    found = find_repeats(text, first_line, block, form, dataset)
-    if found is None or (found.place < 0 and (found.share <= 0.5 or found.each < 3)):
-        return
-    first, second = found.example
-    met = f"{found.lines:,} of its lines state a bar otherwise than another line does, such as {first} and {second}"
-    if found.place < 0:
-        raise FileRefused(f"{met}; {dataset.time} does not tell them apart: is it the whole time, and of one asset?")
-    name = column_name(form, found.place)
-    told = f"its column {name!r} tells them apart ({', '.join(found.values[:3])})"
-    both = [column_name(form, i) for i, column in enumerate(form.columns) if column == "symbol"] + [name]
-    how = f"symbol = {json.dumps(both[0] if len(both) == 1 else both, ensure_ascii=False)}"
-    advice = how_to_declare(path, f"columns = {{ {how} }}") if form.header else "cut the file by it into one for each"
-    raise FileRefused(f"{met}, and {told}. Keep the lines that are meant, or, if it belongs to the symbol, {advice}")
-
-
-def refuse_foreign(path: str, block: Block, form: Form, dataset: Dataset) -> None:
-    """Refuse a file if it is for the way in which it is written that its lines are no rows.
-
-    Args:
-        path: The file.
-        block: Its first lines.
-        form: As what they were read.
-        dataset: What is looked for.
-
-    Raises:
-        FileRefused: Several lines, and the same column is unreadable in each. Or ten, without a header, and most of
-            them break one rule, as they do where the columns stand in another order.
-    """
-    rejected = block.rejected
-    if rejected.height < 2:
-        return
-    if not form.header and form.layout != "declared" and block.read >= 10:
-        commonest, times = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)[0]
-        if commonest in dataset.rules and times > block.read / 2:
-            how = how_to_declare(path, f"columns = {json.dumps(form.columns)}    # in their order")
-            raise FileRefused(
-                f"{commonest} in {times} of its first {block.read} lines, such as {rejected['raw'][0][:120]!r}; "
-                f"it has no header: if its columns stand in another order, {how}"
-            )
-    if block.rows.height:
-        return
-    always = set.intersection(*map(set, rejected["reasons"]))
-    told = (reason for reason in rejected["reasons"][0] if reason in always)
-    unread = next((reason for reason in told if " is not a " in reason or " fields, not " in reason), "")
-    if unread:
-        advice = "write numbers like 1234.5, and as many fields in each line as the header has"
-        if unread.startswith(dataset.time):
-            advice = how_to_declare(path, 'time_format = "%d/%m/%Y %H:%M"')
-        raise FileRefused(f"{unread}, and so in all its lines, such as {rejected['raw'][0][:120]!r}; {advice}")

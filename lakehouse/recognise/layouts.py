@@ -12,6 +12,8 @@ from lakehouse.intervals import normal_interval
 from lakehouse.recognise.markets import normal_market
 from lakehouse.recognise.names import MONEY, NAMES, SAID, normal_symbol
 
+METATRADER = "its times are taken as UTC; MetaTrader writes those of the broker's server, which time_zone can tell"
+
 CANDLES = Dataset(
     name="candles",
     contract=Candle,
@@ -20,26 +22,19 @@ CANDLES = Dataset(
     partition=("market", "symbol", "interval"),
     synonyms={
         "open_time": (
-            *(
-                "timeperiodstart",
-                "periodstart",
-                "unix",
-                "unixtimestamp",
-                "opentime",
-                "timeopen",
-                "timestamp",
-                "date+time",
-                "time",
-                "datetime",
-            ),
-            *("gmttime", "localtime", "date", "ts", "windowstart", "startat", "starttime"),
+            *("timeperiodstart", "periodstart", "unix", "unixtimestamp", "opentime", "timeopen", "timestamp"),
+            *("date+time", "time", "datetime", "gmttime", "localtime", "date", "ts", "windowstart", "startat"),
+            *("starttime", "begin", "candlestart", "tsevent"),
         ),
         "open": ("open", "openprice", "o"),
-        "high": ("high", "highprice", "h"),
-        "low": ("low", "lowprice", "l"),
-        "close": ("close", "closeprice", "c"),
-        "volume": ("volume", "vol", "basevolume", "volumebase", "volumebtc", "volumefrom", "v"),
-        "close_time": ("closetime", "timeperiodend", "periodend", "timeclose"),
+        "high": ("high", "highprice", "h", "max"),
+        "low": ("low", "lowprice", "l", "min"),
+        "close": ("close", "closeprice", "c", "last", "closelast"),
+        "volume": ("volume", "vol", "basevolume", "volumebase", "volumebtc", "volumefrom", "v", "realvolume"),
+        "close_time": (
+            *("timeperiodend", "periodend", "closetime", "timeclose", "endtime", "timeend", "windowend"),
+            *("candleend", "closedate", "datetimeclose", "closetimestamp"),
+        ),
         "quote_volume": (
             *("quotevolume", "quoteassetvolume", "volumequote", "volumecurrency", "volumeusd", "volumeusdt"),
             *("volumeto", "turnover", "volquote", "volccyquote"),
@@ -60,9 +55,16 @@ CANDLES = Dataset(
         ),
         Positional("kraken", "kraken", ("open_time", "open", "high", "low", "close", "volume", "trades")),
         Positional("kraken-vwap", "kraken", ("open_time", "open", "high", "low", "close", "", "volume", "trades")),
-        Positional("histdata", "histdata", ("open_time", "open", "high", "low", "close", "volume"), ";"),
-        Positional("metatrader", "default", ("open_time", "open_time", "open", "high", "low", "close", "volume")),
-        Positional("ohlcv", "default", ("open_time", "open", "high", "low", "close", "volume"), ",\t|"),
+        Positional(
+            *("histdata", "histdata", ("open_time", "open", "high", "low", "close", "volume"), ";"),
+            written=r"\d{8} \d{6}",
+            time_zone="America/New_York",
+        ),
+        Positional(
+            *("metatrader", "default", ("open_time", "open_time", "open", "high", "low", "close", "volume")),
+            note=METATRADER,
+        ),
+        Positional("ohlcv", "default", ("open_time", "open", "high", "low", "close", "volume")),
     ),
     headed=(
         Headed("binance-futures", "binance-um", frozenset({"opentime", "count", "takerbuyvolume"})),
@@ -77,14 +79,17 @@ CANDLES = Dataset(
         ),
         Headed("dukascopy", "dukascopy", frozenset({"gmttime"})),
         Headed("dukascopy", "dukascopy", frozenset({"localtime"})),
+        Headed("databento", "default", frozenset({"tsevent", "rtype", "publisherid"}), price_scale=1e-9),
+        Headed("ohlcv", "default", frozenset({"tickvol", "spread"}), note=METATRADER),
+        Headed("ohlcv", "default", frozenset({"tickvolume", "spread"}), note=METATRADER),
         Headed("ohlcv", "default", frozenset()),  # ccxt, pandas, and whoever else names the columns
     ),
     refusals=(
         Refusal(
             (r"^.+open$", r"^.+close$"),
             "^open$",
-            "several assets side by side in one line; write one file for each asset, with the columns "
-            "time, open, high, low, close, volume",
+            "several assets side by side in one line, or several prices of one; write one file for each, with the "
+            "columns time, open, high, low, close, volume",
         ),
         Refusal(
             (r"^(price|rate|tradeprice)$", r"^(qty|quantity|amount|size|volume|side|isbuyermaker)$"),
@@ -97,8 +102,15 @@ CANDLES = Dataset(
             "only a closing price; a candle needs open, high, low and close",
         ),
         Refusal(
-            (r"^(true|false)$",), "^(open|high|low)$", "trades, not candles; aggregate them to bars per interval first"
+            *((r"^(true|false)$",), "^(open|high|low)$"),
+            "trades, not candles; aggregate them to bars per interval first",
+            of_data=True,
         ),
+    ),
+    amounts=(
+        *("vol", "volume", "basevolume", "volumebase", "amount", "money", "value", "turnover", "quotevolume"),
+        *("volumequote", "volquote", "volccy", "volccyquote", "quoteassetvolume", "volumeccy", "volumecurrency"),
+        *("tottrdqty", "tottrdval", "notional"),
     ),
     names=NAMES,
     spelling={"market": normal_market, "symbol": normal_symbol, "interval": normal_interval},

@@ -8,13 +8,12 @@ import io
 import lzma
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import IO
 
-import obstore
 import polars as pl
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
@@ -22,25 +21,33 @@ from obstore.store import ObjectStore
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.raw import (
-    READ_BYTES,
+    SEPARATORS,
     Block,
     FileChanged,
     RawFile,
-    Seekable,
     cut,
     first_line,
     hash_file,
+    is_number,
     no_data,
+    open_file_of,
     parse_block,
     pass_blank,
     read_file,
+    refuse_doubled,
+    refuse_mixed,
+    refuse_rows,
+    refuse_swapped,
     split_line,
     stat,
+    tell_label,
+    to_start,
     unpack,
 )
-from lakehouse.recognise.identity import recognise, refuse_foreign, refuse_mixed, tell_interval
+from lakehouse.recognise.advice import refuse_foreign, why_none
+from lakehouse.recognise.identity import recognise, tell_interval
 from lakehouse.recognise.sniff import header_columns
-from lakehouse.recognise.sources import Declared
+from lakehouse.recognise.sources import Declared, how_to_declare
 
 BLOCK_BYTES = 32 * 2**20  # of text: what is parsed at once
 
@@ -91,18 +98,24 @@ def open_file(
     """
     if file.problem:
         raise FileRefused(file.problem)
+    how = partial(how_to_declare, file.path, declared=declared)
     with _clear_errors(file):
         sha256, stream = _hashed(store, file, block_bytes)
         text, inner = unpack(stream, file.path, block_bytes)
         pieces = cut(text, block_bytes)
         blank, first = pass_blank(pieces)
-        if first:
+        if first and _is_prose(file.path, first):
+            form, block = Form("", "", (), notes=("it holds no bars, and is not read",)), no_data(blank, dataset)
+            pieces = iter(())
+        elif first:
             form = recognise(file.path, inner, first[:65536], dataset, declared)
             form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
             block = follow_headers(_first_block(first, blank, form, dataset), form, dataset)
-            refuse_foreign(file.path, block, form, dataset)
-            refuse_mixed(file.path, first, blank + 1, block, form, dataset)
+            refuse_foreign(file.path, block, form, dataset, declared)
+            refuse_mixed(first, blank + 1, block, form, dataset, how)
+            refuse_swapped(block.rows, form, dataset, how)
             form, block = _with_interval(form, block, dataset, declared, file.path)
+            refuse_rows(block, form, dataset, how, said=declared.tells_volumes)
         else:
             form, block = Form("", "", ()), no_data(blank, dataset)
 
@@ -111,9 +124,10 @@ def open_file(
         line, loaded, rejected = 1 + block.read + block.skipped, block.rows.height, block.rejected
         for piece in pieces:
             parsed = follow_headers(parse_block(piece, line, form, dataset), form, dataset)
-            if form.numbered or not (form.interval or "interval" in form.columns):
+            if form.numbered or form.label != "start":
                 form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
-            refuse_mixed(file.path, piece, line, parsed, form, dataset)
+            refuse_mixed(piece, line, parsed, form, dataset, how)
+            refuse_doubled(parsed, form, dataset, how)
             line, loaded = line + parsed.read + parsed.skipped, loaded + parsed.rows.height
             rejected = rejected if rejected.height else parsed.rejected
             yield parsed
@@ -122,10 +136,17 @@ def open_file(
         ):
             raise FileChanged(file.path)
         if rejected.height and not loaded:
-            raise FileRefused(_why_none(rejected))
+            raise FileRefused(why_none(file.path, rejected, form, dataset, declared))
 
     times = block.rows[dataset.time]
     return Opened(file, sha256, form, len(times) > 1 and times[0] > times[-1], _clearly(walk(form), file))
+
+
+def _is_prose(path: str, first: bytes) -> bool:
+    """Whether a text file is one for people: none of its first lines has four numbers."""
+    head = first[:65536].decode("utf-8", "replace").split("\n")[:100]
+    rows = (split_line(line, separator) for line in head for separator in SEPARATORS)
+    return ".txt" in path[-8:].lower() and not any(sum(map(is_number, row)) > 3 for row in rows)
 
 
 def _is_small(file: RawFile, block_bytes: int) -> bool:
@@ -138,8 +159,7 @@ def _hashed(store: ObjectStore, file: RawFile, block_bytes: int) -> tuple[str, I
         content = read_file(store, file.path)
         return hashlib.sha256(content).hexdigest(), io.BytesIO(content)
     sha256 = hash_file(store, file.path)
-    reader = obstore.open_reader(store, file.path, buffer_size=READ_BYTES)
-    return sha256, io.BufferedReader(Seekable(reader), READ_BYTES)
+    return sha256, open_file_of(store, file.path)
 
 
 def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
@@ -159,8 +179,11 @@ def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
     same = list[int]()
     worded = block.rejected.filter(~pl.col("raw").str.contains(r'^[\s"]*[-+.]?\d'))  # a header begins with a name
     for number, raw in worded.select("_line", "raw").iter_rows():
-        columns = header_columns([fold(name) for name in split_line(raw, form.separator)], dataset)
-        if columns and [name if name in form.columns else "" for name in columns] == list(form.columns):
+        names = split_line(raw, form.separator)
+        columns = header_columns(names, dataset)
+        if [*map(fold, names)] == [*map(fold, split_line(form.header, form.separator))] or (
+            columns and [name if name in form.columns else "" for name in columns] == list(form.columns)
+        ):
             same.append(number)
         elif columns:
             raise FileRefused(
@@ -169,14 +192,6 @@ def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
             )
     rejected = block.rejected.filter(~pl.col("_line").is_in(same)) if same else block.rejected
     return replace(block, rejected=rejected, read=block.read - len(same), skipped=block.skipped + len(same))
-
-
-def _why_none(rejected: pl.DataFrame) -> str:
-    """Say of a file of which no line is a row what is wrong with most of them."""
-    (reason, times), *_ = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)
-    return (
-        f"none of its lines is a bar: {reason} in {times}, such as {rejected['raw'][0][:120]!r}; mend it, or remove it"
-    )
 
 
 def _clearly(blocks: Iterator[Block], file: RawFile) -> Iterator[Block]:
@@ -209,7 +224,14 @@ def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Bloc
 
 
 def _with_interval(form: Form, block: Block, dataset: Dataset, declared: Declared, path: str) -> tuple[Form, Block]:
-    interval = tell_interval(path, block.rows, form, declared, dataset)
-    same = interval == form.interval
-    rows = block.rows if same else block.rows.with_columns(interval=pl.lit(interval))
-    return replace(form, interval=interval, numbered=form.numbered and rows.is_empty()), replace(block, rows=rows)
+    """Tell the interval, if it is not told yet, and give the bars the times at which they begin."""
+    rows = block.rows
+    if form.numbered or not form.label or not (form.interval or "interval" in form.columns):
+        interval = tell_interval(path, rows, form, declared, dataset)
+        rows = rows if interval == form.interval else rows.with_columns(interval=pl.lit(interval))
+        form = replace(form, interval=interval, numbered=form.numbered and rows.is_empty())
+        how = partial(how_to_declare, path, declared=declared)
+        form = replace(form, label=form.label or tell_label(rows[dataset.time], interval, form, how))
+    if form.label == "end":
+        rows = rows.with_columns(to_start(pl.col(dataset.time), form.interval, form.time_zone))
+    return form, replace(block, rows=rows)

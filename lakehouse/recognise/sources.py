@@ -24,24 +24,58 @@ UNSAID = "…"  # stands in advices for what only the user knows, and must not b
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What `raw/sources.toml` says of the files that match one glob; empty where it says nothing."""
+    """What `raw/sources.toml` says of the files that match one glob; empty where it says nothing.
 
-    glob: str = "*"
+    Attributes:
+        glob: Which files, `*` for any letters, slashes too.
+        market: This and the next two are what the bars are about.
+        symbol: The same.
+        interval: The same.
+        time_zone: Of times without an offset.
+        time_format: Of the times of the bars.
+        date_in_name: The file's name tells the day, and its lines only the hours.
+        doubled_hour: `first` or `second`: which is meant by a time that clocks have twice and the file once.
+        label: `start` or `end` of a bar: which its time is.
+        columns: What the fields are, in their order.
+        named: Column → the header's names of it, where `columns` is a table.
+        decimal: The decimal mark.
+        price_scale: What prices are multiplied by.
+        volume_scale: What volumes in the base asset are multiplied by.
+        ignore: The files are left alone.
+    """
+
+    glob: str = ""
     market: str = ""
     symbol: str = ""
     interval: str = ""
-    time_zone: str = "UTC"
+    time_zone: str = ""
     time_format: str = ""
+    date_in_name: bool = False
+    doubled_hour: str = ""
+    label: str = ""
     columns: tuple[str, ...] = ()
+    named: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    decimal: str = ""
+    price_scale: float = 0.0
+    volume_scale: float = 0.0
     ignore: bool = False
+
+    @property
+    def tells_volumes(self) -> bool:
+        """Whether it says what the volumes are: then it is taken at its word."""
+        told = {*self.columns, *(column for column, _ in self.named)}
+        return self.volume_scale > 0 or bool(told & {"volume", "quote_volume"})
+
+
+_ONE_OF = {"doubled_hour": ("first", "second"), "label": ("start", "end"), "decimal": (".", ",")}
 
 
 def read_sources(text: str) -> list[Declared]:
     """Read `raw/sources.toml`.
 
     Args:
-        text: A TOML document with an array of tables `source`; each needs `glob`, and may give
-            `market`, `symbol`, `interval`, `time_zone`, `time_format`, `columns`, `ignore`.
+        text: A TOML document with an array of tables `source`; each needs `glob`, and may give the other attributes
+            of `Declared`. `columns` is a list in the order of the fields, or a table by the header's names.
 
     Returns:
         The declarations in their order; the first glob that matches a file wins.
@@ -61,31 +95,52 @@ def read_sources(text: str) -> list[Declared]:
 
 
 def _declared(entry: Mapping[str, Any]) -> Declared:
-    known = {field.name: type(field.default) for field in fields(Declared)}
+    known = {field.name: type(field.default) for field in fields(Declared) if field.name != "named"}
     for name, value in entry.items():
         if name not in known:
             raise ValueError(f"unknown key '{name}'; known are {', '.join(known)}")
-        words = isinstance(value, list) and all(isinstance(word, str) for word in value)
-        if not (words if name == "columns" else isinstance(value, known[name])):
-            kind = {tuple: "list of names", bool: "true or false", str: "text"}[known[name]]
+        number = known[name] is float and isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        if not (number or (_are_columns(value) if name == "columns" else type(value) is known[name] is not float)):
+            kind = {
+                tuple: 'list of names, or a table such as { open_time = "Date" }',
+                **{bool: "true or false", str: "text", float: "number above 0"},
+            }[known[name]]
             raise ValueError(f"'{name}' is {value!r}; expected {kind}")
+        if name in _ONE_OF and value not in _ONE_OF[name]:
+            raise ValueError(f"'{name}' is '{value}'; expected {' or '.join(map(repr, _ONE_OF[name]))}")
         if value == UNSAID:
             raise ValueError(f"'{name}' is still {UNSAID}; write there what it is")
-    if "glob" not in entry:
+    if not entry.get("glob"):
         raise ValueError("an entry has no 'glob', which says which files it is about")
     interval = read_interval(entry.get("interval", ""))
     if entry.get("interval") and not interval:
         raise ValueError(f"interval '{entry['interval']}'; expected {EXPECTED}")
-    declared = Declared(**{**entry, "columns": tuple(entry.get("columns", ())), "interval": interval})
-    if _read_time(pl.lit("2024-03-14"), "%Y-%m-%d", declared.time_zone) is None:
+    columns = entry.get("columns", ())
+    told = {name: float(value) if known[name] is float else value for name, value in entry.items()}
+    told |= {"interval": interval, "columns": () if isinstance(columns, dict) else tuple(columns)}
+    if isinstance(columns, dict):
+        named = {column: (words,) if isinstance(words, str) else tuple(words) for column, words in columns.items()}
+        told["named"] = tuple(named.items())
+    declared = Declared(**told)
+    if _read_time(pl.lit("2024-03-14"), "%Y-%m-%d", declared.time_zone or "UTC") is None:
         raise ValueError(f"time_zone '{declared.time_zone}'; expected a name such as UTC or Europe/Berlin")
-    if declared.time_format:
+    if declared.time_format and not declared.date_in_name:
         moment = dt.datetime(2024, 3, 14, 13, 30, tzinfo=dt.UTC)
         word = pl.lit(moment).dt.strftime(declared.time_format.replace("%#z", "%z"))  # %#z is for reading only
         found = _read_time(word, declared.time_format, "UTC")
         if found is None or found.date() != moment.date():
             raise ValueError(f"time_format '{declared.time_format}' tells no day; expected one like '%d/%m/%Y %H:%M'")
     return declared
+
+
+def _are_columns(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(words, str) or _are_words(words) for words in value.values())
+    return _are_words(value)
+
+
+def _are_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 def _read_time(word: pl.Expr, time_format: str, zone: str) -> dt.datetime | None:
@@ -113,12 +168,16 @@ def load_sources(store: ObjectStore) -> list[Declared]:
         raise LakeError(f"raw/sources.toml cannot be read: {first_line(error)}") from error
 
 
-def how_to_declare(path: str, line: str) -> str:
+def how_to_declare(path: str, line: str, declared: Declared | None = None) -> str:
     """Show what to write into `raw/sources.toml` about a file, as the end of a message.
 
     Args:
         path: The file.
         line: What the entry is to say, as TOML.
+        declared: The entry that the file has already; the first one that matches is the only one that counts.
     """
+    if declared and declared.glob:
+        glob = json.dumps(declared.glob, ensure_ascii=False)
+        return f"write into its entry in raw/sources.toml, the one with glob = {glob}:\n    {line}"
     glob = json.dumps(escape(path), ensure_ascii=False)  # what JSON calls a string is one in TOML
     return f"declare it in raw/sources.toml:\n    [[source]]\n    glob = {glob}\n    {line}"

@@ -13,7 +13,7 @@ ANY = Form("", ",", ())
 
 
 def read(word: str, form: Form = ANY, *, own_only: bool = False) -> dt.datetime | None:
-    return pl.select(from_words(pl.lit(word), form, own_only=own_only)).item()
+    return pl.DataFrame({"word": [word]}).select(from_words(pl.col("word"), form, own_only=own_only)).item()
 
 
 @pytest.mark.parametrize(

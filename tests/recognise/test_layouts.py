@@ -158,7 +158,7 @@ VENDORS: dict[str, tuple[str, list[str], tuple[str, str, str, str], tuple[dt.dat
         "HISTDATA_COM_ASCII_EURUSD_M12024.csv",
         ["20240301 000000;1.10;1.20;1.05;1.12;0"],
         ("histdata", "histdata", "EURUSD", "1m"),
-        (DAY, 1.10, 1.12, 0),
+        (DAY + dt.timedelta(hours=5), 1.10, 1.12, 0),
     ),
     "MetaTrader 5": (
         "EURUSD_M5_202403010000_202403010010.csv",

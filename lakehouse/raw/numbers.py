@@ -1,0 +1,67 @@
+"""Read numbers as people and spreadsheets write them: 1,234.50, 1.234,50, $115, 62.85K."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import polars as pl
+
+_SIGNS = r"[$€£¥₹₩]?"
+_GROUPS = {".": r"[,'\u00a0\u202f ]", ",": r"[.'\u00a0\u202f ]", "": r"['\u00a0\u202f ]"}  # by the decimal mark
+_POWERS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+
+
+def _pattern(decimal: str) -> str:
+    whole = rf"\d{{1,3}}(?:{_GROUPS[decimal]}\d{{3}})+|\d+"
+    part = f"[{decimal or '.'}]"
+    return rf"^([-+]?){_SIGNS}((?:{whole})(?:{part}\d*)?|{part}\d+)([KMBT]?) ?{_SIGNS}$"
+
+
+def from_number(word: pl.Expr, decimal: str) -> pl.Expr:
+    """Read numbers with a currency sign, thousands or a letter for a power of ten; null where it is none.
+
+    Args:
+        word: The text.
+        decimal: The file's decimal mark, `.` or `,`. If it is not known (empty), a comma is not read at all: `1,234`
+            may be a thousand, or one and a bit.
+    """
+    parts = word.str.to_uppercase().str.extract_groups(_pattern(decimal))
+    digits = parts.struct[1].str.replace_all(_GROUPS[decimal], "")
+    digits = digits.str.replace(",", ".", literal=True) if decimal == "," else digits
+    power = parts.struct[2].replace_strict(_POWERS, default=1.0, return_dtype=pl.Float64)
+    return (parts.struct[0] + digits).cast(pl.Float64, strict=False) * power
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number, as programs write it or as people do."""
+    try:
+        float(word)
+    except ValueError:
+        return any(re.match(_pattern(decimal), word.upper()) for decimal in ".,")
+    return True
+
+
+def decimal_of(words: Iterable[str]) -> str:
+    """Tell the decimal mark by numbers that only one of the two allows: `.` or `,`.
+
+    Args:
+        words: Fields where numbers are due.
+
+    Returns:
+        Empty too if some can only be read with the one, and some only with the other.
+    """
+    marked = [word for word in words if re.fullmatch(r"[-+$€£¥₹₩]*[\d.,'\s]*[.,]\d+\s*[KMBTkmbt]?\s*[$€£¥₹₩]?", word)]
+    point = any(re.search(r"\d*\.\d+", word) and not re.search(r"\.\d{3}(?!\d)", word) for word in marked)
+    point |= any(re.search(r",\d{3}\.\d", word) for word in marked)
+    comma = any("," in word and not re.search(r",\d{3}(?!\d)", word) for word in marked)
+    comma |= any(re.search(r"\.\d{3},\d", word) for word in marked)
+    return "" if point and comma else "." if point else "," if comma else ""
+
+
+def as_float(word: str, decimal: str = ".") -> float:
+    """One field as a number; 0 if it is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return float(pl.select(from_number(pl.lit(word), decimal)).item() or 0)
