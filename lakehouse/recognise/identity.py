@@ -81,27 +81,30 @@ def find_strangers(
         Path → what is to be asked.
     """
 
-    def look(path: str) -> tuple[tuple[str, str, str], frozenset[str]]:
+    def strange(path: str) -> frozenset[str]:
         told, declared = read_name(path.rsplit("/", 1)[-1], dataset.names), declared_for(path, sources)
         asked = declared.market or declared.symbol or declared.ignore or not told.symbol
-        series = tell_market(_without_archive(path), told.words, ""), told.symbol, declared.interval or told.interval
-        return series, frozenset() if asked else strange_words(told.words)
+        return frozenset() if asked else strange_words(told.words)
 
-    odd = {path: told for path in paths if (told := look(path))[1]}
+    def series_of(path: str) -> tuple[str, str, str]:
+        told = read_name(path.rsplit("/", 1)[-1], dataset.names)
+        market = tell_market(_without_archive(path), told.words, "")
+        return market, told.symbol, declared_for(path, sources).interval or told.interval
+
+    odd = {path: (series_of(path), words) for path in paths if (words := strange(path))}
     if not odd:  # as it mostly is, and then the others' names are not looked at
         return {}
     asked = {series for series, _ in odd.values()}
     known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
     for path in (*others, *odd):
-        series, strange = look(path)
-        if series in asked:
-            known[series].setdefault(strange, path)
+        if (series := series_of(path)) in asked:
+            known[series].setdefault(strange(path), path)
     found = dict[str, str]()
-    for path, (series, strange) in odd.items():
-        other = next((other for words, other in known[series].items() if strange - words), "")
+    for path, (series, words) in odd.items():
+        other = next((other for others_words, other in known[series].items() if words - others_words), "")
         if other:
             market = series[0] or "default"
-            (word, *_) = sorted(strange)
+            word = min(words)
             line = f"market = {json.dumps(f'{market}-{word}')}    # or {json.dumps(market)}, if it is the same"
             found[path] = (
                 f"{word!r} in its name is not understood, and {other} states the same series without that word; "
