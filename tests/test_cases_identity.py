@@ -251,7 +251,7 @@ ASKED: dict[str, tuple[dict[str, Sequence[str]], str, str, str, dict[str, int]]]
                 HEAD + ",symbol,series", *bars(2, head="", tail=",QQA,EQ"), *bars(2, price=70, head="", tail=",QQA,N1"),
             ],
         }, "",
-        "its column 'series' tells them apart (EQ, N1). Keep the lines that are meant, or, if it belongs to the symbol,",
+        "its column 'series' tells them apart (EQ, N1). Keep the lines that are meant, or, if it belongs to the ",
         "ADVICE", {"default QQA EQ 1d": 2, "default QQA N1 1d": 2},
     ),
     "a year of expiry": (
