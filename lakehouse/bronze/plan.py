@@ -85,7 +85,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
     Raises:
         InputError: No file is like `again`.
     """
-    known, remembered = _last_revisions(lake), _read_seen(lake)
+    (known, retried), remembered = _last_revisions(lake), _read_seen(lake)
     now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
@@ -101,7 +101,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
             pending.append(Pending(file, file.modified_at))
             continue
         size, modified_at, sha256, stated_at = last
-        asked = fnmatchcase(file.path, again)
+        asked = fnmatchcase(file.path, again) or file.path in retried
         known_stat = (file.size, file.modified_at) == (size, modified_at)
         settled = now - file.modified_at > RACY
         if not asked and settled and (known_stat or remembered.get(file.path) == (file.size, file.modified_at, sha256)):
@@ -173,13 +173,13 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
         yield batch
 
 
-def _last_revisions(lake: Lake) -> dict[str, tuple[int, dt.datetime, str, dt.datetime]]:
+def _last_revisions(lake: Lake) -> tuple[dict[str, tuple[int, dt.datetime, str, dt.datetime]], set[str]]:
+    """What the ledger had last of each file, and the archives of which a member failed: they are read again."""
     if not lake.ledger.exists():
-        return {}
+        return {}, set()
     handled = lake.ledger.scan().sort("stated_at", "ingested_at").select("status", *_KNOWN).collect()
     last = handled.filter(pl.col("status") != "failed").unique("path", keep="last", maintain_order=True)
-    # An archive is known by its members. It is read again while one of them fails, as other files are that fail.
-    newest = handled.unique("path", keep="last", maintain_order=True).filter(status="failed")["path"]
-    failed = {archive for archive, member in map(split_member, newest) if member}
-    known = {split_member(path)[0]: tuple(rest) for path, *rest in last.select(_KNOWN).iter_rows()}
-    return {path: rest for path, rest in known.items() if path not in failed}
+    failed = handled.unique("path", keep="last", maintain_order=True).filter(status="failed")["path"]
+    retried = {archive for archive, member in map(split_member, failed) if member}
+    rows = last.select(_KNOWN).iter_rows()
+    return {split_member(path)[0]: (size, modified, sha, stated) for path, size, modified, sha, stated in rows}, retried

@@ -133,7 +133,13 @@ def tell_label(times: pl.Series, interval: str, form: Form, how: How) -> str:
 
 
 def time_words(rejected: pl.DataFrame, form: Form, dataset: Dataset) -> list[str]:
-    """The words of rejected lines where the time is due."""
+    """The words of rejected lines where the time is due.
+
+    Args:
+        rejected: The lines.
+        form: Which field is which.
+        dataset: Whose time.
+    """
     places = [i for i, name in enumerate(form.columns) if name == dataset.time]
     rows = [split_line(line, form.separator) for line in rejected["raw"]]
     return [" ".join(row[i] for i in places if i < len(row)) for row in rows]
