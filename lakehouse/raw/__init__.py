@@ -16,6 +16,7 @@ from lakehouse.raw.fields import (
     split_line,
 )
 from lakehouse.raw.files import (
+    UNREADABLE,
     FileChanged,
     RawFile,
     first_line,
@@ -38,6 +39,7 @@ __all__ = [
     "COMPACT_TIMES",
     "HEAD_LINES",
     "SEPARATORS",
+    "UNREADABLE",
     "Block",
     "Cells",
     "FileChanged",
