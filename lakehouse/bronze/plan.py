@@ -27,7 +27,7 @@ from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_all, list_members, split_member
-from lakehouse.recognise import Declared, declared_for, load_sources
+from lakehouse.recognise import Declared, declared_for, find_strangers, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 BATCH_FILES = 500
@@ -142,6 +142,11 @@ def plan(lake: Lake, again: str = "") -> Plan:
     untouched = len(files) - len(pending)
     pending = [replace(p, file=file) for p in pending for file in list_members(lake.raw, p.file)]
     pending = [p for p in pending if not declared_for(p.file.path, sources).ignore]
+    strangers = find_strangers((p.file.path for p in pending), [f.path for f in files], lake.dataset, sources)
+    pending = [
+        replace(p, file=replace(p.file, problem=strangers[p.file.path])) if p.file.path in strangers else p
+        for p in pending
+    ]
     pending.sort(key=lambda p: (p.stated_at, p.file.path))
     unread = [path for path in unread if not declared_for(path, sources).ignore]
     return Plan(tuple(pending), untouched, tuple(sources), tuple(seen), tuple(unread))

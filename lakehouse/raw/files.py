@@ -122,7 +122,7 @@ def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
         store: raw/.
         file: As it was listed. The members have its size and time: whether it has changed is asked of the archive.
     """
-    if not file.path.lower().endswith(".zip"):
+    if file.problem or not file.path.lower().endswith(".zip"):
         return [file]
     try:
         reader = io.BufferedReader(Seekable(obstore.open_reader(store, file.path, buffer_size=2**16)), 2**16)
