@@ -13,7 +13,7 @@ LakehouseError            catch this to catch them all
 ├── BatchFailed           some notebooks of a batch failed, the others have run
 ├── download.ArchiveError the archive cannot be reached, or what it answers is no listing
 ├── bronze.IngestFailed   a run has ended, and some of its files did not load; it carries the account
-└── layers.RefreshFailed  raw/ has been brought to gold, but files did not load, or the quality is too low
+└── layers.RefreshFailed  raw/ has been brought to gold, but files did not come or load, or the quality is too low
 ```
 """
 

@@ -25,7 +25,7 @@ class Lake:
 
     Args:
         root: A folder, or a URL such as `s3://bucket/prefix`. Without one: `LAKEHOUSE_ROOT`, else the nearest
-            folder upwards from here that holds `raw/`, else the repository that this package lies in.
+            folder upwards from here that holds `raw/`.
         dataset: What its bronze table is about.
         retention_days: How long every version of its tables stays readable, ten years if it is never said; it is kept
             in the tables, each when it is next written.
@@ -130,12 +130,15 @@ def _resolve(root: str) -> str:
         path = Path(root).expanduser().resolve()
         if not path.is_dir():
             raise LakeError(f"no folder {path}; name an existing one that holds raw/")
-        return str(path)
+        return path.as_posix()  # also on Windows: URIs of tables are made of it
     here = Path.cwd()
-    for folder in (here, *here.parents, Path(__file__).parents[1]):
+    for folder in (here, *here.parents):
         if (folder / "raw").is_dir():
-            return str(folder)
-    raise LakeError(f"no raw/ folder in {here} or above it; go into a lake, or set LAKEHOUSE_ROOT or give a root")
+            return folder.as_posix()
+    raise LakeError(
+        f"no raw/ folder in {here} or above it; go into a lake, make one (mkdir raw), or name one with --root or "
+        "LAKEHOUSE_ROOT"
+    )
 
 
 def _mark_rolled_back(ledger: Table, live: Set[int]) -> None:

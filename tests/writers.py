@@ -36,7 +36,7 @@ class Writer:
         """Let it ingest root; or each file of `inbox`, which it moves into raw/, one after the other."""
         print(root, batch_bytes, inbox, sep="\t", file=self.process.stdin, flush=True)
 
-    def end(self, seconds: float = 120) -> int | None:
+    def end(self, seconds: float = 600) -> int | None:
         """Wait until it is done; returns its exit code, None if it is still at work."""
         try:
             return self.process.wait(seconds)
@@ -78,7 +78,7 @@ def write_together(root: Path, batch_bytes: int, inboxes: Sequence[Path | str]) 
             writer.ready()
         for writer, inbox in zip(writers, inboxes, strict=True):
             writer.begin(root, batch_bytes, inbox)
-        assert [writer.end() for writer in writers] == [0] * len(writers)
+        assert [writer.end(600) for writer in writers] == [0] * len(writers)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The account of a run: how each file fared, and the sums."""
+"""The account of a run: what became of each file, and the sums."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFERRED = "deferred"  # in a report only: written to while it was read, so left
 
 @dataclass(slots=True)
 class Account:
-    """How one file has fared so far; `row` is what the ledger keeps of it, and its notes."""
+    """What has become of one file so far; `row` is what the ledger keeps of it, and its notes."""
 
     file: RawFile
     stated_at: dt.datetime

@@ -7,10 +7,10 @@ import polars as pl
 from altair.typing import ChartType
 
 from lakehouse.charts.theme import CLOCK, FALL, RISE, amounts, counted, nothing, spoken
+from lakehouse.measures import MONTH, resample, spacing
 
 MAX_BARS = 2400  # that a chart holds for its finest zoom
 BAR_PIXELS = 2.5  # narrower candles cannot be told apart
-MONTH = 2592000
 STEPS = {
     **{5: "5s", 15: "15s", 30: "30s", 60: "1m", 300: "5m", 900: "15m", 1800: "30m", 3600: "1h", 7200: "2h"},
     **{14400: "4h", 28800: "8h", 43200: "12h", 86400: "1d", 259200: "3d", 604800: "1w"},
@@ -92,31 +92,7 @@ def rebar(bars: pl.DataFrame, most: int = MAX_BARS, interval_seconds: int | None
     step = next((size for size in [own, *coarser] if span / size <= most), max([own, *coarser]))
     if step == own:
         return bars, own
-    coarse = bars.group_by_dynamic("open_time", every=STEPS[step]).agg(
-        pl.col("open").first(),
-        pl.col("high").max(),
-        pl.col("low").min(),
-        pl.col("close").last(),
-        pl.col("volume").sum(),
-    )
-    return coarse, step
-
-
-def spacing(times: pl.Series) -> int:
-    """Tell the interval of bars: the most frequent distance between neighbours.
-
-    Args:
-        times: Sorted times.
-
-    Returns:
-        Seconds, at least 1; `MONTH` if it is a calendar month; an hour if there are no two different times.
-    """
-    gaps = times.diff().drop_nulls().dt.total_milliseconds()
-    usual = gaps.filter(gaps > 0).mode().min()
-    if not isinstance(usual, int):
-        return 3600
-    seconds = max(1, round(usual / 1000))
-    return MONTH if 28 * 86400 <= seconds <= 31 * 86400 else seconds
+    return resample(bars, STEPS[step]), step
 
 
 def _told(bars: pl.DataFrame, step: int, fine_step: int) -> str:

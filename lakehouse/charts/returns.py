@@ -8,8 +8,8 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.candlestick import spacing
 from lakehouse.charts.theme import FALL, GREY, RISE, amounts, counted, nothing
+from lakehouse.measures import spacing, spell_part
 
 HALF = 40  # bins to either side of the one about zero
 DEVIATIONS = 6
@@ -33,7 +33,7 @@ def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
     deviation, edge = _spread(returns)
     beyond = {"below": int((returns < -edge).sum()), "above": int((returns > edge).sum())}
     told = f"{counted(returns.len(), 'return')}, robust standard deviation {deviation:.3g} %; {sum(beyond.values()):,} "
-    told += f"({sum(beyond.values()) / returns.len():.2%}) beyond ±{edge:.3g} %, "
+    told += f"({spell_part(sum(beyond.values()) / returns.len())}) beyond ±{edge:.3g} %, "
     told += f"the furthest {_number(returns.min()):+.3g} % and {_number(returns.max()):+.3g} %".replace("-", "−")
     drawn = (
         alt.Chart(_bins(returns, edge))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.candlestick import MONTH, spacing
 from lakehouse.charts.theme import (
     BLUE,
     ORANGE,
@@ -20,6 +17,8 @@ from lakehouse.charts.theme import (
     nothing,
     spoken,
 )
+from lakehouse.measures import completeness as complete
+from lakehouse.measures import count_slots, spacing, spell_part
 
 DAY = 86400
 CLASSES = {
@@ -54,34 +53,6 @@ def completeness(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
     return draw(cells, width).properties(title=alt.Title(title, subtitle=_told(cells, step, monthly)))
 
 
-def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:
-    """Count the bars that are there, and those that an unbroken grid from the first bar to the last would have.
-
-    Args:
-        times: open_time (UTC), sorted, at least one.
-        step: The bars' length in seconds.
-        unit: What a row of the result is: `1d` or `1mo`.
-
-    Returns:
-        cell (its start, UTC), present, expected (Int64); every day or month from the first bar to the last.
-    """
-    first, last = times[0], times[-1]
-    begin = dt.datetime(first.year, first.month, 1 if unit == "1mo" else first.day, tzinfo=first.tzinfo)
-    cell = pl.col("cell").dt.cast_time_unit("us")
-    counts = times.alias("cell").to_frame().group_by(pl.col("cell").dt.truncate(unit)).len("present")
-    cells = pl.datetime_range(begin, last, unit, eager=True, time_unit="us").alias("cell").to_frame()
-    slots = (last - first) // dt.timedelta(seconds=step) + 1
-    starts, ends = [
-        (-((first - moment).dt.total_seconds() // step)).clip(0, slots)
-        for moment in (pl.col("cell"), pl.col("cell").dt.offset_by(unit))
-    ]
-    return cells.join(counts.with_columns(cell), on="cell", how="left").select(
-        "cell",
-        pl.col("present").fill_null(0).cast(pl.Int64),
-        expected=pl.lit(1, pl.Int64) if step == MONTH else ends - starts,
-    )
-
-
 def class_of(part: pl.Expr) -> pl.Expr:
     """Name the class in `CLASSES` of a part of the bars that are expected."""
     return (
@@ -99,7 +70,7 @@ def _told(cells: pl.DataFrame, step: int, monthly: bool) -> str:
     gaps = cells.filter(pl.col("present") < pl.col("expected"))
     empty = gaps.filter(pl.col("present") == 0).height
     unit = "month" if monthly else "day"
-    told = f"{present:,} of {expected:,} bars of {spoken(step)} ({present / expected:.2%}); "
+    told = f"{present:,} of {expected:,} bars of {spoken(step)} ({spell_part(complete(present, expected))}); "
     return told + (f"{counted(gaps.height, unit)} with gaps, {empty:,} of them empty" if gaps.height else "no gaps")
 
 
@@ -151,7 +122,7 @@ def _by_month(cells: pl.DataFrame, width: int) -> alt.Chart:
 
 
 def _tiles(rows: pl.DataFrame, clock: str) -> alt.Chart:
-    filled = class_of(pl.col("present") / pl.col("expected"))
+    filled = class_of(complete(pl.col("present"), pl.col("expected")))
     rows = rows.with_columns(pl.col("cell").dt.strftime(clock), filled=filled)
     there = [name for name in CLASSES if name in rows["filled"]]
     colours = alt.Scale(domain=there, range=[CLASSES[name] for name in there])

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -17,24 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.bronze import ingest as ingest_files
+from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
 from lakehouse.errors import InputError, LakehouseError
-from lakehouse.lake import Lake
 from lakehouse.layers import RefreshFailed
 from lakehouse.progress import Bar
 from lakehouse.sample import write_sample
 from lakehouse.status import read_series, read_status
 
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
-LAB = [  # JupyterLab on this machine only, with a kernel at once and without a call home
-    *(
-        "--ip=127.0.0.1",
-        "--LabApp.extension_manager=readonly",
-        f"--LabApp.app_settings_dir={Path(__file__).parent}/lab",
-    ),
-]
 EPILOGUE = """
-Exit codes: 0 all that was asked for was done; 1 some files did not load (they are named, the others have
+Exit codes: 0 all that was asked for was done; 1 some files did not come or load (they are named, the others have
 loaded), or the data are worse than was asked for; 2 the command could not be carried out; 130 stopped by Ctrl-C, 143
 by a supervisor. Every command takes --help.
 """
@@ -63,6 +53,9 @@ def run(
     root: Root = "",
     batch_mb: BatchMb = 64,
     again: Again = "",
+    download: Annotated[
+        bool, Parameter(negative="", help="First bring what raw/download.toml names from the archive.")
+    ] = False,
     rebuild: Annotated[bool, Parameter(negative="", help="Compute silver and gold as a whole.")] = False,
     max_rejected: Annotated[float, Parameter(help="Largest part of the lines that may be rejected.")] = 1.0,
     min_completeness: Annotated[float, Parameter(help="Smallest part of its grid that a series must have.")] = 0.0,
@@ -72,7 +65,7 @@ def run(
 
     With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
     """
-    lake, code = Lake(root or None), DONE
+    lake, code = open_lake(root), DONE
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     _demand(0 <= max_rejected <= 1, "--max-rejected", max_rejected, "0 to 1")
     _demand(0 <= min_completeness <= 1, "--min-completeness", min_completeness, "0 to 1")
@@ -83,7 +76,7 @@ def run(
 
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness}
     try:
-        done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail")
+        done = refresh_lake(lake.root, batch_mb, again, rebuild, **limits, on_breach="fail", download=download)
     except RefreshFailed as failed:
         done, code = failed.report, INCOMPLETE
     print_refresh(console, lake, done)
@@ -92,7 +85,7 @@ def run(
         wanted = series.filter(symbol="BTCUSDT", interval="1h")
         shown = (wanted if wanted.height else series).row(0, named=True)
         names = {name: shown[name] for name in ("symbol", "interval", "market")}
-        _execute("report", {**names, "root": lake.root}, None, results=False)
+        execute("report", {**names, "root": lake.root}, None, results=False)
     console.print(
         f"Tables: {escape(lake.uri('bronze'))}, silver, gold\n"
         "Next:   [bold]lakehouse status[/] for tables, runs and quarantine; "
@@ -104,7 +97,7 @@ def run(
 @app.command
 def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: Json = False) -> int:
     """Bring what is new in raw/ into bronze, without Prefect."""
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     with Bar(desc="ingest") as bar:
         report = ingest_files(lake, batch_bytes=batch_mb * 2**20, again=again, on_progress=bar.reach)
@@ -118,7 +111,7 @@ def ingest(*, root: Root = "", batch_mb: BatchMb = 64, again: Again = "", json: 
 @app.command
 def status(*, root: Root = "", json: Json = False) -> int:
     """Show the tables, the series, the last runs, the files that wait, and the quarantine by reason."""
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     stands = read_status(lake)
     if json:
         print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
@@ -150,75 +143,22 @@ def sample(
     return DONE
 
 
-@app.command
-def notebook(
-    name: str,
-    *,
-    parameter: Annotated[
-        list[str] | None, Parameter(name=["--parameter", "-p"], help="name=value, repeatable.", negative="")
-    ] = None,
-    root: Root = "",
-    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
-) -> int:
-    """Execute a notebook headless, and make an HTML page of it that opens without network.
-
-    Args:
-        name: A path, or the name of a notebook in notebooks/, for example 00_quick_tour.
-    """
-    from lakehouse.notebooks import read_parameters  # noqa: PLC0415  papermill takes a second to import
-
-    if strange := next((word for word in parameter or [] if "=" not in word), ""):
-        raise InputError(f"-p {strange} tells no value; expected name=value")
-    words = {"root": Lake(root).root} if root else {}
-    words |= dict(word.partition("=")[::2] for word in parameter or [])
-    return _execute(name, read_parameters(name, words), output)
-
-
-@app.command
-def report(
-    *,
-    symbol: str = "BTCUSDT",
-    interval: str = "1h",
-    start: Annotated[str, Parameter(help="First day, for example 2024-03-01. Default: all.")] = "",
-    end: Annotated[str, Parameter(help="Last day, included. Default: all.")] = "",
-    market: Annotated[str, Parameter(help="Default: the market with most bars of it.")] = "",
-    root: Root = "",
-    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
-) -> int:
-    """Write the report on one series: a page with charts that opens without network."""
-    series = {"symbol": symbol, "interval": interval, "market": market}
-    return _execute("report", {**series, "start": start, "end": end, "root": Lake(root or None).root}, output)
-
-
-@app.command
-def lab(
-    *options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: str = "00_quick_tour", root: Root = ""
-) -> int:
-    """Open JupyterLab on a notebook, on this machine only; nothing is asked of a network.
-
-    Args:
-        options: Passed on to JupyterLab, for example --port=8890, --no-browser or --allow-root.
-        name: A path, or the name of a notebook in notebooks/.
-    """
-    from lakehouse.notebooks import CHAPTERS, find_notebook  # noqa: PLC0415
-
-    if find_notebook(name).parent == CHAPTERS:  # nobody wants to write into an installed package
-        console.print(f"Notebooks: {escape(str(shutil.copytree(CHAPTERS, Path.cwd() / 'notebooks')))}")
-    command = [sys.executable, "-m", "jupyterlab", str(find_notebook(name)), *LAB, *options]
-    own = f"{sys.prefix}/share/jupyter"  # this interpreter's kernel goes before another `python3` that is on the path
-    told = {"JUPYTER_PATH": os.pathsep.join(filter(None, [own, os.environ.get("JUPYTER_PATH")]))}
-    told |= {"LAKEHOUSE_ROOT": Lake(root).root} if root else {}
-    return subprocess.run(command, check=False, env={**os.environ, **told}).returncode
-
-
 def _demand(holds: bool, option: str, given: float, expected: str) -> None:
     if not holds:
         raise InputError(f"{option} is {given}; expected {expected}")
 
 
-def _execute(
+def execute(
     name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None, *, results: bool = True
 ) -> int:
+    """Execute a notebook and say where its page is.
+
+    Args:
+        name: The notebook's.
+        parameters: By name.
+        output: Where the executed copy goes; else a folder of its own in `runs/`.
+        results: Whether to print what it recorded.
+    """
     from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
 
     with console.status(f"executing {name}"):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 from cyclopts import Parameter
-from rich.markup import escape
 
 from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console
-from lakehouse.cli.printing import print_frame, print_json
-from lakehouse.download import FAULTS, DownloadReport, StandIn, download_wanted, list_archive
+from lakehouse.cli.printing import print_download, print_frame, print_json, print_missing
+from lakehouse.download import FAULTS, StandIn, download_wanted, list_archive
 from lakehouse.download import download as bring
+from lakehouse.download import missing as explain
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.progress import Bar
@@ -54,6 +54,8 @@ def download(
         else:
             console.print(", ".join(there["symbol"]), f"\n{there.height:,} symbols; name some to see their spans")
         return DONE
+    if root and Path(root).is_dir() and not dry_run:  # an empty folder that is named becomes a lake
+        Path(root, "raw").mkdir(exist_ok=True)
     lake = Lake(root or None)
     with Bar(desc="download") as bar:
         options = {"archive": archive, "parallel": parallel, "dry_run": dry_run}
@@ -68,8 +70,34 @@ def download(
         told = {name: getattr(report, name) for name in ("files", "untouched", "notes", "unmet", "seconds")}
         print_json(**told, size=report.size)
     else:
-        print_download(lake, report)
+        print_download(console, lake, report)
     return DONE if report.complete else INCOMPLETE
+
+
+@app.command
+def missing(
+    *symbols: str,
+    interval: Intervals = None,
+    first: Annotated[str, Parameter(name="--from", help="First month or day. Default: the archive's.")] = "",
+    last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: the archive's.")] = "",
+    market: Market = "spot",
+    kind: Kind = "klines",
+    archive: Address = "",
+    root: Root = "",
+    json: Json = False,
+) -> int:
+    """Say why bars are missing: not fetched, never published, delisted, an outage; and how to fetch what is there.
+
+    Args:
+        symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
+    """
+    span = {"first": first, "last": last, "market": market, "kind": kind}
+    holes = explain(Lake(root or None), symbols, interval or ["1h"], **span, archive=archive)
+    if json:
+        print_json(missing=holes)
+    else:
+        print_missing(console, holes, f" --kind {kind}" * (kind != "klines") + f" --archive {archive}" * bool(archive))
+    return DONE
 
 
 @app.command
@@ -96,26 +124,3 @@ def archive(
         console.print(f"lakehouse download BTCUSDT --archive {there.url}", soft_wrap=True)
         while True:
             time.sleep(1)
-
-
-def print_download(lake: Lake, report: DownloadReport) -> None:
-    """Show what a download has done: what is worth a word, then the sums.
-
-    Args:
-        lake: Whose.
-        report: Its account.
-    """
-    told = report.files.filter((pl.col("note") != "") & ~pl.col("verdict").is_in(["verified"]))
-    for row in told.iter_rows(named=True):
-        console.print(f"[bold]{row['verdict']}[/] {escape(row['path'])}: {escape(row['note'])}", soft_wrap=True)
-    for line in (*report.unmet, *report.notes):
-        console.print(escape(line), soft_wrap=True)
-    sums = (
-        report.files.group_by("verdict").agg(files=pl.len(), bytes=pl.col("size").sum()).sort("files", descending=True)
-    )
-    print_frame(console, sums, f"Files of this download, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s")
-    if report.files.is_empty():
-        console.print("Nothing new in the archive.")
-    console.print(f"{report.untouched:,} files were in {escape(lake.uri('raw'))} already, as the archive lists them.")
-    if report.failed.height:
-        console.print("What is not in raw/ now is tried again at the next download.")

@@ -14,13 +14,16 @@ from rich.table import Table as RichTable
 
 from lakehouse.bronze import IngestReport
 from lakehouse.contracts import COUNTS
+from lakehouse.download import DownloadReport
 from lakehouse.lake import Lake
 from lakehouse.layers import LakeReport
+from lakehouse.measures import spell, spell_part
 from lakehouse.status import Status
 
 FILES_SHOWN = 20
 WIDE = 110  # columns of a terminal on which there is room for more
-FOLDED = ("path", "error", "reason", "market", "series")  # what may take several lines on a narrow terminal
+# What may take several lines on a narrow terminal:
+FOLDED = ("path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation")
 
 
 def print_json(**values: object) -> None:
@@ -72,13 +75,62 @@ def print_refresh(console: Console, lake: Lake, done: LakeReport) -> None:
         lake: Whose run.
         done: Its account.
     """
+    if done.download:
+        print_download(console, lake, done.download)
     print_report(console, lake, done.ingest)
     layers = pl.DataFrame([asdict(layer) for layer in done.layers if layer.changed])
-    percent = pl.format("{} %", (1e4 * pl.col("completeness")).floor() / 100)
+    percent = pl.col("completeness").map_elements(spell_part, pl.String, skip_nulls=False)
     print_frame(console, layers.drop("source_version", "seconds", strict=False), "Layers that have changed")
     print_frame(console, done.quality.with_columns(completeness=percent), "Series in silver")
     for breach in done.breaches:
         console.print(f"[bold red]not good enough[/]: {escape(breach)}")
+
+
+def print_download(console: Console, lake: Lake, report: DownloadReport) -> None:
+    """Show what a download has done: what is worth a word, then the sums.
+
+    Args:
+        console: Where.
+        lake: Whose.
+        report: Its account.
+    """
+    told = report.files.filter((pl.col("note") != "") & ~pl.col("verdict").is_in(["verified"]))
+    for row in told.iter_rows(named=True):
+        console.print(f"[bold]{row['verdict']}[/] {escape(row['path'])}: {escape(row['note'])}", soft_wrap=True)
+    for line in (*report.unmet, *report.notes):
+        console.print(escape(line), soft_wrap=True)
+    sums = (
+        report.files.group_by("verdict").agg(files=pl.len(), bytes=pl.col("size").sum()).sort("files", descending=True)
+    )
+    print_frame(console, sums, f"Files of this download, {report.size / 1e6:,.1f} MB in {report.seconds:.1f} s")
+    if report.files.is_empty() and not report.unmet:
+        console.print("Nothing new in the archive.")
+    if report.untouched:
+        console.print(f"{report.untouched:,} files in {escape(lake.uri('raw'))} are as the archive lists them.")
+    if report.failed.height:
+        console.print("What is not in raw/ now is tried again at the next download.")
+
+
+def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:
+    """Show why bars are missing, and the commands that fetch what can be fetched.
+
+    Args:
+        console: Where.
+        holes: See `download.missing`.
+        options: What these commands need beside symbol, interval, days and market.
+    """
+    if holes.is_empty():
+        console.print("Nothing is missing of what the archive has.")
+        return
+    there = pl.col("fetch").list.len()
+    print_frame(console, holes.with_columns(fetch=pl.when(there > 0).then(there)), "Missing bars, and files to fetch")
+    ways = holes.filter(there > 0).select("symbol", "interval", "market", pl.col("first", "last").dt.date()).rows()
+    for symbol, interval, market, first, last in ways[:FILES_SHOWN]:
+        where = f"--interval {interval}" + f" --market {market}" * (market != "spot")
+        way = f"lakehouse download {symbol} {where} --from {first} --to {last}{options}"
+        console.print(escape(way), soft_wrap=True, highlight=False)
+    if len(ways) > FILES_SHOWN:
+        console.print(f"… and {len(ways) - FILES_SHOWN:,} more; `lakehouse missing --json` has all")
 
 
 def print_failures(console: Console, report: IngestReport) -> None:
@@ -116,6 +168,18 @@ def print_series(console: Console, series: pl.DataFrame) -> None:
     print_frame(console, series.with_columns(pl.col("first").dt.date()), "Series in bronze")
 
 
+def print_versions(console: Console, versions: pl.DataFrame, title: str) -> None:
+    """Show versions of a table; on a narrow terminal without the names of the runs.
+
+    Args:
+        console: Where.
+        versions: See `Table.versions`.
+        title: Stands above.
+    """
+    shown = _nonzero(versions)
+    print_frame(console, shown if console.width >= WIDE else shown.drop("run"), title)
+
+
 def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
     """Show a frame as a table; an empty one is not shown.
 
@@ -137,26 +201,11 @@ def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
             no_wrap=name not in FOLDED,
         )
     for row in frame.iter_rows():
-        table.add_row(*map(_cell, row))
+        table.add_row(*(escape(spell(value)) for value in row))
     console.print(table)
 
 
 def _nonzero(frame: pl.DataFrame) -> pl.DataFrame:
     """Leave out the counts that are zero in every row."""
-    return frame.select(name for name in frame.columns if name not in COUNTS or frame[name].sum())
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return "–"
-        case dt.datetime():
-            return f"{value:%Y-%m-%d %H:%M}"
-        case dt.date():
-            return f"{value:%Y-%m-%d}"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.8g}"
-        case _:
-            return escape(str(value))
+    counts = {*COUNTS, "deleted", "files"}
+    return frame.select(name for name in frame.columns if name not in counts or frame[name].sum())

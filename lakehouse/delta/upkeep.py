@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import unquote
 
+import obstore
 import polars as pl
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
+from obstore.exceptions import AlreadyExistsError
 
 from lakehouse.delta.commits import FILE_BYTES, WRITER
-from lakehouse.delta.spans import file_stats
+from lakehouse.delta.spans import file_stats, read_files
+from lakehouse.delta.stores import open_store
 
 RETENTION_DAYS = 3650  # this is a workbook about time travel
 PERIODS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -19,6 +26,8 @@ MANY = 16  # small files of a partition; a commit adds one
 TIERS = (FILE_BYTES // 64, FILE_BYTES // 8, FILE_BYTES)  # of what is an eighth of these there may not be many
 AT_ONCE = 200  # partitions; those with the most small files, the others' turn comes with the next commits
 CLEAN_EVERY = 20  # versions
+CHECKPOINT_EVERY = 10  # versions: to open a table costs two requests for each commit since the checkpoint
+AT_A_TIME = 8 * FILE_BYTES  # of what is joined, in memory
 
 
 def configuration(retention_days: int | None = None) -> Mapping[str, str | None]:
@@ -29,12 +38,18 @@ def configuration(retention_days: int | None = None) -> Mapping[str, str | None]
     """
     return {
         "delta.enableChangeDataFeed": "true",
-        "delta.checkpointInterval": "10",  # to open a table costs two requests for each commit since the checkpoint
+        "delta.checkpointInterval": str(CHECKPOINT_EVERY),
         **dict.fromkeys(PERIODS, f"interval {retention_days or RETENTION_DAYS} days"),
     }
 
 
-def tidy(table: DeltaTable, partition: Sequence[str], touched: pl.DataFrame, retention_days: int | None = None) -> None:
+def tidy(
+    table: DeltaTable,
+    key: Sequence[str],
+    partition: Sequence[str],
+    touched: pl.DataFrame,
+    retention_days: int | None = None,
+) -> None:
     """Look after a table by the writer that has just committed: join small files, and remove what is out of date.
 
     Nothing is done as long as there is little of it, so the cost follows the commits. A file is joined with others of
@@ -43,15 +58,15 @@ def tidy(table: DeltaTable, partition: Sequence[str], touched: pl.DataFrame, ret
 
     Args:
         table: The version just committed; afterwards what has become of it.
+        key: The columns that name a row.
         partition: The columns that it is partitioned by.
         touched: The partitions that were written.
         retention_days: How long every version stays readable; None leaves that as the table has it.
     """
     with suppress(CommitFailedError):  # the other writer tidies up in its turn
         _set_properties(table, retention_days)
-        for size, parts in _crowded(file_stats(table, partition), partition, touched):
-            filters = [(name, "in", parts[name].unique().to_list()) for name in partition]
-            table.optimize.compact(filters or None, target_size=size, writer_properties=WRITER)
+        if (crowd := _crowded(file_stats(table, partition), partition, touched)).height:
+            _join(table, key, partition, crowd)
         if table.version() % CLEAN_EVERY < 2:  # two, for some commits are followed by one of upkeep
             _remove_outdated(table)
 
@@ -66,17 +81,101 @@ def _set_properties(table: DeltaTable, retention_days: int | None) -> None:
         table.alter.set_table_properties(missing, raise_if_not_exists=False)
 
 
-def _crowded(files: pl.DataFrame, partition: Sequence[str], touched: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
-    """The sizes up to which files are to be joined, and in which partitions."""
-    found, floor = list[tuple[int, pl.DataFrame]](), 0
-    near = files.join(touched.unique(), on=partition, how="semi") if partition else files
-    for size in TIERS:
-        small = near.filter(pl.col("size_bytes").is_between(floor, size // 8, closed="left"))
-        counts = small.group_by(partition or pl.lit(0)).len().filter(pl.col("len") >= MANY)
-        if counts.height:
-            found.append((size, counts.top_k(AT_ONCE, by="len")))
-        floor = size // 8
-    return found
+def _crowded(files: pl.DataFrame, partition: Sequence[str], touched: pl.DataFrame) -> pl.DataFrame:
+    """The files that are to be joined: of partitions with many of about one size, these and smaller ones."""
+    near, floor = files.join(touched.unique(), on=partition, how="semi") if partition else files, 0
+    crowd = near.clear()
+    for ceiling in (size // 8 for size in TIERS):
+        alike = near.filter(pl.col("size_bytes").is_between(floor, ceiling, closed="left"))
+        many = alike.group_by(partition or pl.lit(0)).len().filter(pl.col("len") >= MANY).top_k(AT_ONCE, by="len")
+        if many.height:
+            smaller = near.filter(pl.col("size_bytes") < ceiling)
+            crowd = pl.concat([crowd, smaller.join(many, on=partition, how="semi") if partition else smaller])
+        floor = ceiling
+    return crowd.unique("path")
+
+
+def _join(table: DeltaTable, key: Sequence[str], partition: Sequence[str], files: pl.DataFrame) -> None:
+    """Write some files of a version anew as fewer ones, sorted by key; no row changes.
+
+    They are written by deltalake into a table of their own, whose log then holds what ours is to say of them.
+
+    Args:
+        table: The version that lists the files; afterwards the one that was committed.
+        key: The columns that name a row.
+        partition: The columns that the table is partitioned by.
+        files: Some rows of `file_stats`.
+
+    Raises:
+        CommitFailedError: Another writer has rewritten one of the files.
+    """
+    schema = pl.scan_delta(table).collect_schema()
+    order = [*partition, *(name for name in key if name not in partition)]
+    files = files.sort(*partition, f"min.{order[len(partition)]}")
+    store = open_store(table.table_uri)
+    with TemporaryDirectory() as scratch:
+        for _, some in files.group_by(pl.col("size_bytes").cum_sum() // AT_A_TIME, maintain_order=True):
+            rows = read_files(table, some, schema, partition).sort(order).collect()
+            write_deltalake(
+                scratch,
+                rows,
+                mode="append",
+                partition_by=list(partition),
+                target_file_size=FILE_BYTES,
+                writer_properties=WRITER,
+            )
+        log = "".join(path.read_text("utf-8") + "\n" for path in Path(scratch, "_delta_log").glob("*.json"))
+        adds = [action["add"] for action in map(json.loads, log.split("\n")[:-1]) if "add" in action]
+        if len(adds) >= files.height:
+            return
+        written = [unquote(add["path"]) for add in adds]
+        for path in written:
+            obstore.put(store, path, Path(scratch, path).read_bytes())
+    try:
+        _replace(table, files.select("path", "size_bytes", *partition), adds)
+    except CommitFailedError:
+        obstore.delete(store, written)
+        raise
+
+
+def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[Mapping[str, object]]) -> None:
+    """Commit that some files are replaced by others with the same rows.
+
+    deltalake's own `optimize` does not notice that another writer has joined the same files: both commits stand, and
+    each row is there twice (1.6.6). So this commit is written by hand: its place in the log is taken only if it is
+    free, and only while the table still has every file that is to go.
+    """
+    now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
+    gone, partition = set(files["path"]), files.columns[2:]
+    metrics = {"numFilesAdded": len(adds), "numFilesRemoved": len(gone)}
+    info = {"timestamp": now, "operation": "OPTIMIZE", "operationParameters": {}, "operationMetrics": metrics}
+    known = {"dataChange": False, "deletionTimestamp": now, "extendedFileMetadata": True}
+    actions = [
+        {"commitInfo": info},
+        *(
+            {
+                "remove": {
+                    "path": path,
+                    "size": size,
+                    "partitionValues": dict(zip(partition, values, strict=True)),
+                    **known,
+                }
+            }
+            for path, size, *values in files.iter_rows()
+        ),
+        *({"add": {**add, "dataChange": False}} for add in adds),
+    ]
+    entry = "\n".join(map(json.dumps, actions)).encode()
+    store = open_store(table.table_uri)
+    while gone <= set(file_stats(table)["path"]):
+        with suppress(AlreadyExistsError):
+            obstore.put(store, f"_delta_log/{table.version() + 1:020}.json", entry, mode="create")
+            table.update_incremental()
+            if (table.version() + 1) % CHECKPOINT_EVERY == 0:  # deltalake makes them after commits of its own
+                table.create_checkpoint()
+            return
+        table.update_incremental()
+    raise CommitFailedError("another writer has rewritten files that were to be joined")
 
 
 def _remove_outdated(table: DeltaTable) -> None:
@@ -87,18 +186,25 @@ def _remove_outdated(table: DeltaTable) -> None:
         table.vacuum(full=True, dry_run=False)  # full: the log forgets a removed file when its time has come
 
 
-def compact(table: DeltaTable) -> int:
-    """Join small files of a partition to files of `FILE_BYTES`; no row changes.
+def compact(table: DeltaTable, key: Sequence[str], partition: Sequence[str]) -> int:
+    """Join small files of a partition to files of about `FILE_BYTES`; no row changes.
 
     Args:
-        table: The latest version.
+        table: The latest version; afterwards the one that was committed.
+        key: The columns that name a row.
+        partition: The columns that it is partitioned by.
 
     Returns:
         How many files fewer there are. None, and no new version, if there was nothing to join.
+
+    Raises:
+        CommitFailedError: Another writer has rewritten one of the files.
     """
-    before = len(table.file_uris())
-    table.optimize.compact(target_size=FILE_BYTES, writer_properties=WRITER)
-    return before - len(table.file_uris())
+    files = file_stats(table, partition)
+    small = files.filter(pl.col("size_bytes") < FILE_BYTES // 2).filter(pl.len().over(partition or pl.lit(0)) > 1)
+    if small.height:
+        _join(table, key, partition, small)
+    return files.height - file_stats(table).height
 
 
 def remove_unused(table: DeltaTable, keep_versions: Sequence[int], *, dry_run: bool) -> list[str]:

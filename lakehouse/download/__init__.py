@@ -2,6 +2,7 @@
 
 from lakehouse.download.archive import Archive, ArchiveError, Entry
 from lakehouse.download.look import list_archive
+from lakehouse.download.missing import missing
 from lakehouse.download.run import DownloadReport, download, download_wanted
 from lakehouse.download.standin import FAULTS, StandIn
 from lakehouse.download.wishes import KINDS, MARKETS
@@ -18,4 +19,5 @@ __all__ = [
     "download",
     "download_wanted",
     "list_archive",
+    "missing",
 ]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import httpx
 
+from lakehouse.delta import writing
 from lakehouse.download.archive import Archive, Entry, TransferBroken
 from lakehouse.download.wishes import CHECKSUM, Published
 
@@ -61,7 +62,13 @@ def fetch(archive: Archive, file: Published, raw: Path, on_bytes: Callable[[int]
 
     Raises:
         ArchiveError: There is no connection any more.
+        LakeError: The disk is full or read-only. Files that have come before are whole.
     """
+    with writing(str(raw)):
+        return _fetch(archive, file, raw, on_bytes)
+
+
+def _fetch(archive: Archive, file: Published, raw: Path, on_bytes: Callable[[int], object]) -> tuple[str, str]:
     path = raw / file.entry.key
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _hidden(path, f"{uuid.uuid4().hex[:8]}.part")  # of its own: another process may fetch the same file
@@ -71,7 +78,7 @@ def fetch(archive: Archive, file: Published, raw: Path, on_bytes: Callable[[int]
         entry = file.entry if not attempts else _look_again(archive, file.entry)
         attempts.append(entry)
         sha256 = _transfer(archive, entry, part, on_bytes)
-        verdict, note = _judge(archive, file, part, sha256)
+        verdict, note = _judge(archive, entry, part, sha256, file.has_checksum)
         _date(part, entry)
         if verdict == PUBLISHED_BROKEN:
             part.replace(_hidden(path, "broken"))
@@ -125,23 +132,24 @@ def _transfer(archive: Archive, entry: Entry, part: Path, on_bytes: Callable[[in
     return sha256.hexdigest()
 
 
-def _judge(archive: Archive, file: Published, part: Path, sha256: str) -> tuple[str, str]:
-    told = _told_sha256(archive, file) if file.has_checksum else ""
+def _judge(archive: Archive, entry: Entry, part: Path, sha256: str, has_checksum: bool) -> tuple[str, str]:
+    told = _told_sha256(archive, entry) if has_checksum else ""
+    listed = "the size and MD5" if _is_md5(entry.etag) else "the size"  # uploaded in parts: the ETag is no MD5
     if broken := _broken(part):
-        if not _is_md5(file.entry.etag) and told != sha256:
+        if not _is_md5(entry.etag) and told != sha256:
             raise TransferBroken(broken)  # nothing proves that these are the published bytes
         return PUBLISHED_BROKEN, f"{broken}; the archive itself has it so. It is kept out of raw/"
     if not told:
-        return VERIFIED, "without a CHECKSUM beside it"
+        return VERIFIED, f"without a CHECKSUM beside it: by {listed} in the listing and the CRC within"
     if told != sha256:
-        return STALE, f"the CHECKSUM file says {told[:12]}…, the bytes have {sha256[:12]}…, and agree with the listing"
+        return STALE, f"the CHECKSUM file says {told[:12]}…, the bytes have {sha256[:12]}…, and {listed} of the listing"
     return VERIFIED, ""
 
 
-def _told_sha256(archive: Archive, file: Published) -> str:
+def _told_sha256(archive: Archive, entry: Entry) -> str:
     """`<sha256>  <name>`, with or without a line feed; empty where the listed file is not there."""
     try:
-        with archive.read(file.entry.key + CHECKSUM) as pieces:
+        with archive.read(entry.key + CHECKSUM) as pieces:
             text = b"".join(pieces).decode("utf-8", "replace")
     except httpx.HTTPStatusError as error:
         if error.response.status_code != 404:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from lakehouse.download.archive import Archive
-from lakehouse.download.run import PARALLEL, in_parallel
+from lakehouse.download.parallel import PARALLEL, in_parallel
 from lakehouse.download.wishes import LENGTHS, Wish, choose, make_wishes, published
 
 SPANS = pl.Schema(

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from lakehouse.download.archive import Archive, Stopped
+from lakehouse.download.archive import Archive, ArchiveError
 from lakehouse.download.fetch import KEPT, PUBLISHED_BROKEN, fetch, standing, sweep
+from lakehouse.download.parallel import PARALLEL, in_parallel
 from lakehouse.download.wishes import Published, Wish, choose, make_wishes, read_wishes
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
 WANTED = "download.toml"
-PARALLEL = 8
 TO_FETCH = "to fetch"  # the verdict of a dry run
-TICK = 0.2  # seconds between two looks at how far it is
-FAREWELL = 2.0  # seconds that workers get to remove their parts
 FILES: dict[str, pl.DataType] = {
     **{"path": pl.String(), "size": pl.Int64(), "modified_at": pl.Datetime("us", "UTC")},
     **dict.fromkeys(("verdict", "note"), pl.String()),
@@ -59,9 +55,14 @@ class DownloadReport:
         return self.files.filter(~pl.col("verdict").is_in([*KEPT, TO_FETCH]))
 
     @property
+    def failures(self) -> tuple[str, ...]:
+        """The wishes and files that raw/ has nothing of, in words."""
+        return (*self.unmet, *(f"{path}: {verdict}, {note}" for path, _, _, verdict, note in self.failed.iter_rows()))
+
+    @property
     def complete(self) -> bool:
         """Whether all that was wanted and published is in raw/."""
-        return not self.unmet and self.failed.is_empty()
+        return not self.failures
 
 
 def download(
@@ -110,6 +111,7 @@ def download_wanted(
     archive: str = "",
     parallel: int = PARALLEL,
     dry_run: bool = False,
+    patient: bool = False,
     on_progress: Progress | None = None,
 ) -> DownloadReport:
     """Bring what the tables `[[download]]` of raw/download.toml name, as `download` does.
@@ -119,13 +121,21 @@ def download_wanted(
         archive: See `download`.
         parallel: See `download`.
         dry_run: See `download`.
+        patient: An archive that cannot be reached, or has nothing of all that, is told in `unmet` of the account: at
+            night the files that are in raw/ already are to be brought to gold nevertheless.
         on_progress: See `download`.
 
     Raises:
         InputError: There is no such file, or it cannot be understood.
         ArchiveError: The archive cannot be reached.
     """
-    return _download(lake, read_wishes(raw_folder(lake) / WANTED), archive, parallel, dry_run, on_progress)
+    wishes, began = read_wishes(raw_folder(lake) / WANTED), time.perf_counter()
+    try:
+        return _download(lake, wishes, archive, parallel, dry_run, on_progress)
+    except (ArchiveError, InputError) as error:
+        if not patient:
+            raise
+        return DownloadReport(pl.DataFrame(schema=FILES), 0, (), (str(error),), time.perf_counter() - began)
 
 
 def raw_folder(lake: Lake) -> Path:
@@ -191,62 +201,3 @@ def _fetch_all(
     rows = list(in_parallel(archive, one, todo, parallel, tell))
     tell()
     return rows
-
-
-def in_parallel[A, B](
-    archive: Archive,
-    work: Callable[[A], B],
-    items: Sequence[A],
-    parallel: int,
-    tell: Callable[[], object] = lambda: None,
-) -> Iterator[B]:
-    """Do work in several threads, and give the results as they come.
-
-    The threads are daemons: Ctrl-C must not wait for a transfer that has stalled.
-
-    Args:
-        archive: Told to stop when the caller gives up, or a worker fails.
-        work: What to do with an item.
-        items: What to do it with.
-        parallel: How many at a time.
-        tell: Called now and then, in the caller's thread.
-
-    Raises:
-        Exception: What `work` has raised first.
-    """
-    todo, done = queue.SimpleQueue[A](), queue.SimpleQueue[B | Exception]()
-    for item in items:
-        todo.put(item)
-
-    def labour() -> None:
-        while not archive.stop.is_set():
-            try:
-                done.put(work(todo.get_nowait()))
-            except (queue.Empty, Stopped):
-                return
-            except Exception as error:
-                done.put(error)
-
-    threads = [threading.Thread(target=labour, daemon=True) for _ in range(min(parallel, len(items)))]
-    for thread in threads:
-        thread.start()
-    given, told_at = 0, time.monotonic()
-    try:
-        while given < len(items):
-            if time.monotonic() - told_at > TICK:
-                tell()
-                told_at = time.monotonic()
-            try:
-                result = done.get(timeout=TICK)
-            except queue.Empty:
-                continue
-            if isinstance(result, Exception):
-                raise result
-            given += 1
-            yield result
-    finally:
-        if given < len(items):
-            archive.stop.set()
-        until = time.monotonic() + FAREWELL
-        for thread in threads:
-            thread.join(max(0.0, until - time.monotonic()))

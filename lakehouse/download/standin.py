@@ -25,6 +25,10 @@ from lakehouse.sample import INTERVALS, write_sample
 
 PUBLISHED = dt.datetime(2025, 3, 3, 8, tzinfo=dt.UTC)
 HOLD = 60.0  # seconds that a stalled transfer stands still
+FUTURES_HEADER = (
+    b"open_time,open,high,low,close,volume,close_time,quote_volume,count,"
+    b"taker_buy_volume,taker_buy_quote_volume,ignore\n"
+)
 FAULTS = {
     "404": "the file is listed and not there",
     "429": "too many requests, with Retry-After",
@@ -72,7 +76,9 @@ class StandIn:
         self._server.shutdown()
         self._server.server_close()
 
-    def publish(self, key: str, content: bytes, at: dt.datetime = PUBLISHED, *, checksum: str | None = "good") -> None:
+    def publish(
+        self, key: str, content: bytes, at: dt.datetime = PUBLISHED, *, checksum: str | None = "good", parts: int = 0
+    ) -> None:
         """Put a file there, or another content in its place.
 
         Args:
@@ -80,16 +86,22 @@ class StandIn:
             content: Its bytes.
             at: When.
             checksum: good, newline (ends with one), stale (of other bytes), or None for no CHECKSUM file.
+            parts: In how many parts it was uploaded; the ETag is then the MD5 of their MD5s and their number.
         """
-        self._put(key, content, at)
+        self._put(key, content, at, parts)
+        self.files.pop(key + CHECKSUM, None)
+        self.entries.pop(key + CHECKSUM, None)
         if checksum:
             told = hashlib.sha256(content + b"?" * (checksum == "stale")).hexdigest()
             line = f"{told}  {key.rpartition('/')[2]}" + "\n" * (checksum == "newline")
             self._put(key + CHECKSUM, line.encode(), at)
 
-    def _put(self, key: str, content: bytes, at: dt.datetime) -> None:
+    def _put(self, key: str, content: bytes, at: dt.datetime, parts: int = 0) -> None:
         self.files[key] = content
-        self.entries[key] = Entry(key, len(content), hashlib.md5(content, usedforsecurity=False).hexdigest(), at)
+        step = -(-len(content) // max(parts, 1)) or 1
+        sums = [_md5(content[start : start + step]) for start in range(0, len(content), step)] or [_md5(b"")]
+        etag = f"{_md5(b''.join(sums)).hex()}-{len(sums)}" if parts else sums[0].hex()
+        self.entries[key] = Entry(key, len(content), etag, at)
 
     def publish_sample(
         self,
@@ -116,15 +128,18 @@ class StandIn:
             for at, path in enumerate(paths):
                 symbol, interval, _ = path.stem.split("-", 2)
                 lines, age = path.read_bytes().splitlines(keepends=True), months - 1 - at % months
+                head = b""
+                if market != "spot":
+                    head, lines = FUTURES_HEADER, _as_futures(lines, kind)
                 monthly, daily = (
                     f"{Wish(symbol, interval, market, kind).folder(length)}{path.stem}" for length in LENGTHS
                 )
                 if age:
-                    self.publish(f"{monthly}.zip", zipped(f"{path.stem}.csv", b"".join(lines)))
+                    self.publish(f"{monthly}.zip", zipped(f"{path.stem}.csv", head + b"".join(lines)))
                 if age < 2:
                     bars = 86_400 // INTERVALS[interval]
                     for day in range(len(lines) // bars - (age == 0)):
-                        part = b"".join(lines[day * bars : (day + 1) * bars])
+                        part = head + b"".join(lines[day * bars : (day + 1) * bars])
                         self.publish(f"{daily}-{day + 1:02d}.zip", zipped(f"{path.stem}-{day + 1:02d}.csv", part))
 
     def fail(self, pattern: str, fault: str, times: int = 1) -> None:
@@ -177,6 +192,24 @@ def zipped(name: str, content: bytes) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as target:
         target.writestr(zipfile.ZipInfo(name, (2025, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
     return buffer.getvalue()
+
+
+def _as_futures(lines: Sequence[bytes], kind: str) -> list[bytes]:
+    """Lines of spot as the archive's futures have them: milliseconds always, and indices have no amounts."""
+    found, base = list[bytes](), float(lines[0].split(b",")[1])
+    for line in lines:
+        opened, *prices, volume, closed, quote, count, taker, taker_quote, _ = line.decode().strip().split(",")
+        if kind == "premium":  # how far the price is from the index, on both sides of 0
+            prices = [f"{float(price) / base - 1:.8f}" for price in prices]
+        if kind != "klines":
+            volume = quote = taker = taker_quote = "0"
+        fields = opened[:13], *prices, volume, closed[:13], quote, count, taker, taker_quote, "0"
+        found.append((",".join(fields) + "\n").encode())
+    return found
+
+
+def _md5(content: bytes) -> bytes:
+    return hashlib.md5(content, usedforsecurity=False).digest()
 
 
 def _entry_xml(entry: Entry) -> str:

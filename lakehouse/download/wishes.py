@@ -174,22 +174,38 @@ def choose(archive: Archive, wish: Wish) -> tuple[list[Published], list[str]]:
     Raises:
         InputError: None of it is there; the message says what is.
     """
-    listed = published(archive, wish, "monthly")
-    months = [month for month in listed if month.first <= wish.last and wish.first <= month.last]
-    whole = [month for month in months if wish.first <= month.first and month.last <= wish.last]
-    open_days = holes(whole, wish.first, wish.last)
+    monthly = published(archive, wish, "monthly")
+    open_days = holes(_whole(monthly, wish.first, wish.last), wish.first, wish.last)
     daily = published(archive, wish, "daily", open_days[0][0]) if open_days else []
-    days = [day for day in daily if any(first <= day.first <= last for first, last in open_days)]
-    parts = [month for month in months if month not in whole]
-    parts = [month for month in parts if not any(month.first <= day.first <= month.last for day in days)]
-    chosen = whole + parts + days
+    chosen = cover(monthly, daily, wish.first, wish.last)
     if not chosen:
-        raise InputError(f"{wish}: {_what_there_is(archive, wish, listed + daily)}")
+        raise InputError(f"{wish}: {what_there_is(archive, wish, monthly + daily)}")
     return chosen, [
         f"{wish}: the archive has nothing {_span(first, last)}"
         for first, last in holes(chosen, wish.first, wish.last)
         if not (first == dt.date.min or last == dt.date.max)
     ]
+
+
+def cover(monthly: Sequence[Published], daily: Sequence[Published], first: dt.date, last: dt.date) -> list[Published]:
+    """Choose files that state some days, as `choose` does, of those that are listed already.
+
+    Args:
+        monthly: The monthly files of a series.
+        daily: Its daily files.
+        first: The first day.
+        last: The last day.
+    """
+    whole = _whole(monthly, first, last)
+    open_days = holes(whole, first, last)
+    days = [day for day in daily if any(start <= day.first <= end for start, end in open_days)]
+    parts = [month for month in monthly if month.first <= last and first <= month.last and month not in whole]
+    parts = [month for month in parts if not any(month.first <= day.first <= month.last for day in days)]
+    return whole + parts + days
+
+
+def _whole(monthly: Sequence[Published], first: dt.date, last: dt.date) -> list[Published]:
+    return [month for month in monthly if first <= month.first and month.last <= last]
 
 
 def holes(files: Iterable[Published], first: dt.date, last: dt.date) -> list[tuple[dt.date, dt.date]]:
@@ -214,8 +230,14 @@ def _span(first: dt.date, last: dt.date) -> str:
     return f"of {first}" if first == last else f"from {first} to {last}"
 
 
-def _what_there_is(archive: Archive, wish: Wish, listed: Sequence[Published]) -> str:
-    """Go up in the archive until there is something, and tell it."""
+def what_there_is(archive: Archive, wish: Wish, listed: Sequence[Published]) -> str:
+    """Go up in the archive until there is something, and tell it.
+
+    Args:
+        archive: The archive.
+        wish: What nothing was found for.
+        listed: What the wish's folder has all the same.
+    """
     if listed:
         first, last = min(file.first for file in listed), max(file.last for file in listed)
         return f"nothing from {wish.first} to {wish.last}; the archive has {first} to {last}"

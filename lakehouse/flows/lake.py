@@ -39,6 +39,7 @@ from lakehouse.bronze import (
     write_batch,
 )
 from lakehouse.contracts import COUNTS
+from lakehouse.download import DownloadReport, download_wanted
 from lakehouse.errors import ConflictError
 from lakehouse.flows.notebooks import run_notebooks
 from lakehouse.lake import Lake
@@ -66,9 +67,7 @@ def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
 @task(name="plan", cache_policy=NO_CACHE)
 def plan_files(lake: Lake, again: str) -> Plan:
     """Find the file revisions that are new, or asked for."""
-    todo = plan(lake, again)
-    remember(lake, todo)
-    return todo
+    return plan(lake, again)
 
 
 @task(
@@ -112,11 +111,13 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
         todo.untouched,
     )
     rows = _write_all(lake, todo, run_id, batch_mb) if todo.pending else []
+    remember(lake, todo, rows)
     report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began, todo.unread)
     if rows:
         _publish(report)
         log.info("%s", report)
     if report.failed.height:
+        # Returned, not raised: so Prefect shows the account as the run's message; whoever called is raised the error.
         error = IngestFailed(report)
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
     return report
@@ -128,6 +129,7 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
     about = f"{todo.size / 1e6:,.1f} MB of raw files"
     progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
     with Bar(total=todo.size, desc="ingest") as bar, logging_redirect_tqdm():
+        # A task for each batch, not for each file: it costs as much as a small file does.
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
             label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
             done = write_one(lake, batch, run_id, label)
@@ -161,6 +163,13 @@ def gold_task(lake: Lake, rebuild: bool) -> list[RefreshReport]:
     return refresh_gold(lake, rebuild=rebuild)
 
 
+@task(name="download", cache_policy=NO_CACHE)
+def download_task(lake: Lake) -> DownloadReport:
+    """Bring into raw/ what raw/download.toml names."""
+    with Bar(desc="download") as bar:
+        return download_wanted(lake, patient=True, on_progress=bar.reach)
+
+
 @lake_flow(name="refresh-lake", flow_run_name="refresh {root}")
 def refresh_lake(
     root: str = "",
@@ -172,6 +181,7 @@ def refresh_lake(
         float, Field(ge=0, le=1, description="Bars of each series, as a part of its grid.")
     ] = 0.0,
     on_breach: Literal["warn", "fail"] = "warn",
+    download: bool = False,
 ) -> LakeReport:
     """Bring raw/ to gold: ingest, silver, gold; then hold the quality against thresholds.
 
@@ -183,31 +193,36 @@ def refresh_lake(
         max_rejected: More rejected lines than this part of those read are a breach.
         min_completeness: Fewer bars than this part of a series' grid are a breach.
         on_breach: Whether a breach is a warning, or makes the flow fail when all is done.
+        download: Bring what raw/download.toml names from the public archive before.
 
     Returns:
         The account of ingest, and what was refreshed.
 
     Raises:
-        RefreshFailed: Some files did not load, or a threshold was broken and `on_breach` is fail. All else is done.
+        RefreshFailed: Some files did not come or load, or a threshold was broken and `on_breach` is fail. All else is
+            done.
     """
     log = get_run_logger()
     lake = Lake(root or None)
+    fetched = download_task(lake) if download else None
     try:
         account = ingest_bronze(root=lake.root, batch_mb=batch_mb, again=again)
     except IngestFailed as error:
         account = error.report
+    # Files that failed do not stop what loaded: gold is as new as it can be, and the run fails at its end.
     layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
     quality = read_quality(lake)
     breaches = find_breaches(account, quality, max_rejected, min_completeness)
-    lines = [*map(str, layers), *(f"breach: {breach}" for breach in breaches)]
+    missed = fetched.failures if fetched else ()
+    lines = [*map(str, layers), *(f"breach: {breach}" for breach in breaches), *(f"missed: {line}" for line in missed)]
     create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "Nothing to refresh.", key="refresh-summary")
     create_table_artifact(quality.to_dicts(), key="lake-quality", description="Bars, gaps and flags of each series")
     for layer in layers:
         log.info("%s", layer)
-    for breach in breaches:
-        log.warning("%s", breach)
-    done = LakeReport(account, tuple(layers), quality, tuple(breaches))
-    if account.failed.height or (breaches and on_breach == "fail"):
+    for line in (*breaches, *missed):
+        log.warning("%s", line)
+    done = LakeReport(account, tuple(layers), quality, tuple(breaches), fetched)
+    if not done.complete or (breaches and on_breach == "fail"):
         failure = RefreshFailed(done)
         return Failed(message=str(failure), data=failure)  # type: ignore[return-value]
     return done

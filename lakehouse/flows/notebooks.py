@@ -7,7 +7,9 @@ from lakehouse.flows.embedded import lake_flow  # before Prefect
 
 # isort: split
 import itertools
+import re
 import time
+from contextvars import Context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +30,9 @@ from lakehouse.notebooks import Value, check_parameters, headless, read_results,
 def run_one(name: str, parameters: dict[str, Value], folder: str, label: str) -> dict[str, object]:
     """Run a notebook; returns where its page lies, how long it took and what it recorded."""
     began = time.perf_counter()
-    executed = run_notebook(name, parameters, Path(folder, f"{label}.ipynb"))
+    # Prefect gives each thread a copy of the flow's context. An event loop that Jupyter has left there would be that of
+    # all threads, and only one of them can run it.
+    executed = Context().run(run_notebook, name, parameters, Path(folder, f"{label}.ipynb"))
     page = executed.with_suffix(".html").resolve()
     create_link_artifact(page.as_uri(), link_text=label, key="notebook-page", description=f"{name}: {parameters}")
     return {"seconds": round(time.perf_counter() - began, 1), "page": str(page), **read_results(executed)}
@@ -62,7 +66,7 @@ def run_notebooks(
     folder = output or f"runs/{new_run_id()}-{Path(name).stem}"
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with headless(), pool as runner:
-        labels = ["-".join(map(str, parameters.values())) or Path(name).stem for parameters in combinations]
+        labels = name_runs([[*map(str, parameters.values())] or [Path(name).stem] for parameters in combinations])
         told = [
             {"name": name, "parameters": parameters, "folder": folder, "label": label}
             for label, parameters in zip(labels, combinations, strict=True)
@@ -86,3 +90,21 @@ def run_notebooks(
         error = BatchFailed(runs)
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
     return runs
+
+
+def name_runs(words: list[list[str]]) -> list[str]:
+    """Name runs by the values of their parameters, as names of files.
+
+    Args:
+        words: The values of each run.
+
+    Returns:
+        A name for each: none leads out of its folder, and no two are equal, not even where a system folds cases.
+    """
+    names = dict[str, str]()  # folded → as it is written
+    for run in words:
+        base = ("-".join(re.sub(r"[^\w.]+", "-", word).strip("-.") for word in run).strip("-") or "run")[:80]
+        turns = itertools.chain([base], (f"{base}-{turn}" for turn in itertools.count(2)))
+        name = next(name for name in turns if name.casefold() not in names)
+        names[name.casefold()] = name
+    return [*names.values()]

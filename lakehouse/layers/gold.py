@@ -11,6 +11,7 @@ from lakehouse.intervals import seconds_in
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import Compute, Computed, Layer, RefreshReport, refresh
 from lakehouse.layers.stretches import Snapshot
+from lakehouse.measures import completeness, fall
 
 DAY = 86400
 BY = ("market", "symbol")
@@ -58,6 +59,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     whole = DAY % pl.col("_seconds") == 0  # bars of 7 hours would lie across midnight
     fitted = bars.lazy().with_columns(_day=day, _seconds=seconds_in("interval")).filter(whole)
     stated = fitted.filter(~pl.col("is_filled"))
+    # By day, not by series: a month of minutes must not empty the years of hours before it.
     finest = stated.group_by(*BY, "_day").agg(pl.col("_seconds").min())
     keys = [*BY, "_day", "_seconds"]
     filled = fitted.join(finest, on=keys).group_by(keys).agg(filled=pl.col("is_filled").sum().cast(pl.Int64))
@@ -68,7 +70,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     gathered = (
         stated.join(finest, on=keys)
         .sort(*keys, "open_time")
-        .with_columns(_fall=_fall(*path, over=keys), _quote=quote)
+        .with_columns(_fall=fall(*path, over=keys), _quote=quote)
         .group_by(keys, maintain_order=True)
         .agg(
             source=pl.col("interval").first(),
@@ -86,7 +88,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     days = (
         gathered.join(filled, on=keys)
         .with_columns(*map(_finite, UNBOUND), open_time="_day", expected=expected)
-        .with_columns(completeness=pl.col("bars") / pl.col("expected"))
+        .with_columns(completeness=completeness(pl.col("bars"), pl.col("expected")))
         .select(COLUMNS)
         .sort(*BY, "open_time")
         .collect()
@@ -112,7 +114,7 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
         days.lazy()
         .sort(*BY, "open_time")
         .with_columns(_period=pl.col("open_time").dt.truncate(every), _seconds=seconds)
-        .with_columns(_fall=_fall("open", "close", over=keys), _quote=pl.col("vwap") * pl.col("volume"))
+        .with_columns(_fall=fall("open", "close", over=keys), _quote=pl.col("vwap") * pl.col("volume"))
         .group_by(keys, maintain_order=True)
         .agg(
             source=pl.col("source").sort_by("_seconds").first(),
@@ -126,7 +128,7 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
             **{name: pl.col(name).sum() for name in ("bars", "filled", "outliers")},
         )
         .with_columns(*map(_finite, UNBOUND), open_time="_period", expected=pl.col("expected") * length)
-        .with_columns(completeness=pl.col("bars") / pl.col("expected"))
+        .with_columns(completeness=completeness(pl.col("bars"), pl.col("expected")))
         .select(COLUMNS)
         .sort(*BY, "open_time")
         .collect()
@@ -177,12 +179,6 @@ def _in_order(values: pl.Expr) -> pl.Expr:
     the frame holds a null, so that one day's digit would hang on another day's.
     """
     return values.drop_nulls().implode().list.sum()
-
-
-def _fall(first: str, name: str, over: list[str]) -> pl.Expr:
-    """How far a price lies below the highest so far, as a part of it; nothing below a price that is not positive."""
-    peak = pl.max_horizontal(pl.col(first).first(), pl.col(name).cum_max())
-    return pl.when(peak > 0).then(1 - pl.col(name) / peak).otherwise(0.0).over(over)
 
 
 def _finite(name: str) -> pl.Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -10,6 +11,10 @@ from lakehouse.bronze import IngestFailed, IngestReport
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.layers.refresh import RefreshReport
+from lakehouse.measures import completeness, spell_part
+
+if TYPE_CHECKING:  # who never downloads need not import HTTP
+    from lakehouse.download import DownloadReport
 
 SERIES = ["market", "symbol", "interval"]
 
@@ -23,12 +28,19 @@ class LakeReport:
         layers: What was done to silver/candles and the three tables of gold.
         quality: See `read_quality`.
         breaches: What is worse than the thresholds, in words.
+        download: What came from the archive before, if that was asked for.
     """
 
     ingest: IngestReport
     layers: tuple[RefreshReport, ...]
     quality: pl.DataFrame
     breaches: tuple[str, ...]
+    download: DownloadReport | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether all files loaded, and all that was wanted of the archive came; breaches are not asked."""
+        return not self.ingest.failed.height and (self.download is None or self.download.complete)
 
 
 def read_quality(lake: Lake) -> pl.DataFrame:
@@ -44,12 +56,13 @@ def read_quality(lake: Lake) -> pl.DataFrame:
     counts = dict.fromkeys(("bars", "missing", "filled"), pl.Int64())
     if not lake.silver.exists() or lake.silver.files().is_empty():
         return pl.DataFrame(schema={**dict.fromkeys(SERIES, pl.String()), **counts, "completeness": pl.Float64()})
+    # Row counts stand in the log, so this costs no read of a bar, however long the series.
     rows = lake.silver.files().group_by(SERIES).agg(pl.col("num_records").sum().alias("rows"))
     filled = pl.col("missing").filter("is_filled").sum().alias("filled")
     gaps = lake.gaps.scan().group_by(SERIES).agg(pl.col("missing").sum(), filled).collect()
     found = rows.join(gaps, on=SERIES, how="left").with_columns(pl.col("missing", "filled").fill_null(0))
     found = found.with_columns(bars=pl.col("rows") - pl.col("filled"))
-    complete = pl.col("bars") / (pl.col("bars") + pl.col("missing"))
+    complete = completeness(pl.col("bars"), pl.col("bars") + pl.col("missing"))
     return found.select(*SERIES, *counts, completeness=complete).sort(SERIES)
 
 
@@ -70,16 +83,17 @@ def find_breaches(
     found = []
     part = account.rejected / account.read if account.read else 0.0
     if part > max_rejected:
-        told = f"{account.rejected:,} of {account.read:,} lines were rejected, {part:.2%}"
-        found.append(f"{told}; at most {max_rejected:.2%} was asked for")
+        told = f"{account.rejected:,} of {account.read:,} lines were rejected, {spell_part(part)}"
+        found.append(f"{told}; at most {spell_part(max_rejected)} was asked for")
     for row in quality.filter(pl.col("completeness") < min_completeness).iter_rows(named=True):
         name = " ".join(row[column] for column in SERIES)
-        found.append(f"{name} is {row['completeness']:.2%} complete; at least {min_completeness:.2%} was asked for")
+        told = f"{name} is {spell_part(row['completeness'])} complete"
+        found.append(f"{told}; at least {spell_part(min_completeness)} was asked for")
     return found
 
 
 class RefreshFailed(LakehouseError):
-    """A run from raw/ to gold is done, but files did not load, or what it found is worse than was demanded.
+    """A run from raw/ to gold is done, but files did not come or load, or what it found is worse than was demanded.
 
     Args:
         report: All that was done; `report.ingest.failed` and `report.breaches` are what is wrong.
@@ -90,5 +104,7 @@ class RefreshFailed(LakehouseError):
         self.report = report
 
     def __str__(self) -> str:
-        failed = self.report.ingest.failed.height
-        return "\n".join([*([str(IngestFailed(self.report.ingest))] if failed else []), *self.report.breaches])
+        lines = [str(IngestFailed(self.report.ingest))] if self.report.ingest.failed.height else []
+        return "\n".join(
+            [*(self.report.download.failures if self.report.download else ()), *lines, *self.report.breaches]
+        )

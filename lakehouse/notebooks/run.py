@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import difflib
 import json
 import os
 import sys
@@ -13,7 +12,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill as pm
@@ -25,13 +23,11 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from lakehouse.errors import InputError, NotebookFailed
+from lakehouse.errors import NotebookFailed
 from lakehouse.notebooks.pages import HEADLESS, write_page
+from lakehouse.notebooks.parameters import CHAPTERS, Value, check_parameters, find_notebook
 
 RESULTS = "application/vnd.lakehouse.results+json"
-KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
-Value = str | int | float | bool
-CHAPTERS = Path(__file__).parent / "chapters"  # where an installed package carries the notebooks
 
 
 def run_notebook(
@@ -136,7 +132,7 @@ def check_answer(given: object, right: object, hint: str) -> None:
 
     Args:
         given: The learner's answer.
-        right: What it should be.
+        right: What it should be; or a function without arguments that works it out, if there is an answer to check.
         hint: What to look at again.
 
     Raises:
@@ -145,7 +141,8 @@ def check_answer(given: object, right: object, hint: str) -> None:
     if given is ...:
         print("Not answered yet: put your answer in place of the dots.")
         return
-    assert given == right, f"Not yet: {given!r} is not it. Hint: {hint}."
+    expected = right() if callable(right) else right
+    assert given == expected, f"Not yet: {given!r} is not it. Hint: {hint}."
     print("Right.")
 
 
@@ -174,77 +171,3 @@ def read_results(path: str | Path) -> dict[str, Value]:
             values = output.get("data", {}).get(RESULTS, {})
             found |= json.loads(values) if isinstance(values, str) else values
     return found
-
-
-def find_notebook(name_or_path: str | Path) -> Path:
-    """Find a notebook by its path, or by its name in `notebooks/` here or above, or among those of this package.
-
-    Raises:
-        InputError: There is none.
-    """
-    path = Path(name_or_path)
-    if path.suffix == ".ipynb" and path.is_file():
-        return path.resolve()
-    here = Path.cwd()
-    folders = [folder / "notebooks" for folder in (here, *here.parents, Path(__file__).parents[2])]
-    for folder in (*folders, CHAPTERS):
-        candidate = folder / f"{path.name.removesuffix('.ipynb')}.ipynb"
-        if candidate.is_file():
-            return candidate
-    raise InputError(f"no notebook '{name_or_path}': neither a file, nor in notebooks/ of {here} or above it")
-
-
-def read_parameters(name_or_path: str | Path, words: Mapping[str, str]) -> dict[str, Value]:
-    """Turn words of a command line into values of the dtypes that a notebook's parameters have.
-
-    Args:
-        name_or_path: The notebook.
-        words: Name → word.
-
-    Returns:
-        Name → value.
-
-    Raises:
-        InputError: There is no such notebook or parameter, or a word is no such value.
-    """
-    path = find_notebook(name_or_path)
-    known = _inspect(path)
-    found: dict[str, Value] = {}
-    for name, word in words.items():
-        kind = known.get(name, {}).get("inferred_type_name", "str")
-        try:
-            found[name] = json.loads(word.lower()) if kind in ("int", "float", "bool") else word
-        except ValueError:
-            found[name] = word  # which the check that follows does not let pass
-    check_parameters(path, found)
-    return found
-
-
-def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> None:
-    """Hold values against the parameters of a notebook, before a kernel is started.
-
-    Args:
-        name_or_path: The notebook.
-        given: Name → value.
-
-    Raises:
-        InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
-    """
-    path = find_notebook(name_or_path)
-    known = _inspect(path)
-    for name, value in given.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean '{near[0]}'?" if near else f"; it has {', '.join(known) or 'none'}"
-            raise InputError(f"notebook '{path.stem}' has no parameter '{name}'{hint}")
-        wanted = known[name]["inferred_type_name"]
-        if wanted in KINDS and type(value) not in KINDS[wanted]:
-            raise InputError(f"notebook '{path.stem}': {name} is {value!r}; expected {wanted}")
-
-
-def _inspect(path: Path) -> dict[str, Any]:
-    try:
-        return pm.inspect_notebook(str(path))  # type: ignore[no-any-return]
-    except (ValueError, nbformat.reader.NotJSONError) as error:  # no notebook, or one that tells no language
-        said = str(error).partition("\n")[0][:200]
-        raise InputError(f"notebook '{path.stem}': {said} Open it in JupyterLab, choose a kernel and save") from error

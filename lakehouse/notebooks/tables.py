@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import html
-import math
-from decimal import Decimal
 
 import polars as pl
 from IPython.display import HTML
 
-DIGITS = 12  # beyond them a float tells noise: 0.30000000000000004
+from lakehouse.measures import spell
 
 
 def plain(value: object) -> str:
@@ -43,20 +40,3 @@ def show_table(frame: pl.DataFrame) -> HTML:
     ]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return HTML(f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>")  # type: ignore[no-untyped-call]
-
-
-def spell(value: object) -> str:
-    """Say a value in words that keep its meaning from 1e-12 to 1e12: `1,917,325,577`, `0.000000117`, `–` for null."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{Decimal(f'{value:.{DIGITS}g}'):,f}"
-    if isinstance(value, dt.datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    if isinstance(value, (list, pl.Series)):
-        return "; ".join(spell(part) for part in value)
-    return str(value)

@@ -24,6 +24,7 @@ from lakehouse.raw.fields import (
     split_line,
 )
 from lakehouse.raw.files import (
+    UNREADABLE,
     FileChanged,
     RawFile,
     first_line,
@@ -46,6 +47,7 @@ __all__ = [
     "COMPACT_TIMES",
     "HEAD_LINES",
     "SEPARATORS",
+    "UNREADABLE",
     "Block",
     "Cells",
     "FileChanged",

@@ -51,12 +51,13 @@ def refuse_rows(block: Block, form: Form, dataset: Dataset, how: How, *, said: b
         how: How to write something into sources.toml.
     """
     refuse_doubled(block, form, dataset, how)
-    if {"volume", "quote_volume"} <= {*form.columns} and not said and off_units(block.rows):
+    # Of a file of one series the first lines have told it already.
+    if {"symbol", "volume", "quote_volume"} <= {*form.columns} and not said and off_units(block.rows):
         raise FileRefused(
             "its volumes are in another unit than the base and the quote asset: what was paid for one piece does not "
             "lie between low and high; " + how(_without_volumes(form))
         )
-    first = block.rows.head(300)
+    first = block.rows.head(60)
     stated = set(first.select(*dataset.key, *PRICES).iter_rows())
     times = {row[: len(dataset.key)] for row in stated}
     if first.height > 2 and len(times) < 0.4 * len(stated):
@@ -135,7 +136,13 @@ def tell_label(times: pl.Series, interval: str, form: Form, how: How) -> str:
 
 
 def time_words(rejected: pl.DataFrame, form: Form, dataset: Dataset) -> list[str]:
-    """The words of rejected lines where the time is due."""
+    """The words of rejected lines where the time is due.
+
+    Args:
+        rejected: The lines.
+        form: Which field is which.
+        dataset: Whose time.
+    """
     places = [i for i, name in enumerate(form.columns) if name == dataset.time]
     rows = [split_line(line, form.separator) for line in rejected["raw"]]
     return [" ".join(row[i] for i in places if i < len(row)) for row in rows]

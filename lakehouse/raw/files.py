@@ -12,6 +12,7 @@ import os
 import re
 import zipfile
 from collections.abc import Buffer, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,8 @@ PLAIN = (".csv", ".tsv", ".txt")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (*PLAIN, *(plain + packed for plain in PLAIN for packed in PACKED), ".zip")
 BESIDE = (".checksum", ".part")  # what stands beside a download
+LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a link to nowhere
+UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
 
 
@@ -91,23 +94,25 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
         store: raw/.
 
     Returns:
-        The files that ingest would read, and the paths of those that it would not. Hidden files, `sources.toml` and
-        checksums are neither.
+        The files that ingest would read, with a problem those that must not be read and the links that lead nowhere;
+        and the paths of what it would not read. Hidden files, `sources.toml` and checksums are not among these.
 
     Raises:
         LakeError: raw/ cannot be listed.
     """
     try:
         metas = [meta for chunk in obstore.list(store) for meta in chunk]
-        found = [RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])]
-        others = [m["path"] for m in metas if not _is_wanted(m["path"])]
+        found = {m["path"]: RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])}
+        others = {m["path"] for m in metas} - found.keys()
+        if isinstance(store, LocalStore) and store.prefix is not None:
+            found |= {file.path: file for file in _odd_links(store.prefix, store.prefix)}
     except BaseError as error:
         if not isinstance(store, LocalStore) or store.prefix is None:
             raise LakeError(f"raw/ cannot be listed: {first_line(error)}") from error
-        found, others = list(_walk(store, store.prefix)), []
-    unread = [path for path in others if not path.rsplit("/", 1)[-1].startswith(".")]
+        found, others = {file.path: file for file in _walk(store, store.prefix)}, set()
+    unread = [path for path in others - found.keys() if not path.rsplit("/", 1)[-1].startswith(".")]
     unread = [path for path in unread if path != "sources.toml" and not path.lower().endswith(BESIDE)]
-    return sorted(found, key=lambda file: file.path), sorted(unread)
+    return [found[path] for path in sorted(found)], sorted(unread)
 
 
 def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
@@ -117,7 +122,7 @@ def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
         store: raw/.
         file: As it was listed. The members have its size and time: whether it has changed is asked of the archive.
     """
-    if not file.path.lower().endswith(".zip"):
+    if file.problem or not file.path.lower().endswith(".zip"):
         return [file]
     try:
         reader = io.BufferedReader(Seekable(obstore.open_reader(store, file.path, buffer_size=2**16)), 2**16)
@@ -141,12 +146,36 @@ def split_member(path: str) -> tuple[str, str]:
 
 
 def _is_wanted(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES)
+    return path.lower().endswith(SUFFIXES) and not path.rsplit("/", 1)[-1].startswith(LOCK)
 
 
 def first_line(error: Exception) -> str:
     """What an error says, without what a library adds below."""
     return str(error).split("\n", 1)[0]
+
+
+def _odd_links(root: Path, folder: Path) -> Iterator[RawFile]:
+    """Links that the store's listing leaves out, or shows like any file. It has just shown that none is a circle."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:  # a folder may go meanwhile
+        for entry in entries:
+            if entry.is_dir():
+                yield from _odd_links(root, Path(entry))
+            elif entry.is_symlink() and (why := _why_odd(root, Path(entry))):
+                yield _unreadable(root, Path(entry), why)
+
+
+def _why_odd(root: Path, link: Path) -> str:
+    """Why a link to a file is not followed, if it is not.
+
+    One that leads nowhere may be all of an archive whose disk is not mounted. One that leads out of raw/ to what does
+    not even call itself data is not opened: an error would quote its first line, and the ledger keep that for good.
+    """
+    target = Path(os.path.realpath(link))  # `resolve` does not bear a circle, which the system tells in its own words
+    if not target.exists() and not target.is_symlink():
+        return "" if link.name.startswith(LOCK) else f"a link to {target}, which is not there"
+    if _is_wanted(link.name) and not _is_wanted(target.name) and not target.is_relative_to(root.resolve()):
+        return f"a link out of raw/ to {target}, whose name is not that of a CSV file"
+    return ""
 
 
 def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
@@ -156,6 +185,8 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
         for path in (folder / name for name in names):
             if path.is_dir():
                 yield _unreadable(root, path, "a link to a folder; none is followed while one of them runs in a circle")
+            elif path.is_symlink() and (why := _why_odd(root, path)):
+                yield _unreadable(root, path, why)
             elif _is_wanted(path.name):
                 try:
                     yield stat(store, path.relative_to(root).as_posix())
@@ -166,10 +197,10 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
 
 
 def _unreadable(root: Path, path: Path, why: str) -> RawFile:
-    name = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
     shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
     modified_at = dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
-    return RawFile(shown, 0, modified_at, f"cannot be read: {why}; mend or remove it")
+    return RawFile(shown, 0, modified_at, f"{UNREADABLE}{why}; mend or remove it")
 
 
 def stat(store: ObjectStore, path: str) -> RawFile:

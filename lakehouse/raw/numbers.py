@@ -51,7 +51,10 @@ def decimal_of(words: Iterable[str]) -> str:
     Returns:
         Empty too if some can only be read with the one, and some only with the other.
     """
-    marked = [word for word in words if re.fullmatch(r"[-+$€£¥₹₩]*[\d.,'\s]*[.,]\d+\s*[KMBTkmbt]?\s*[$€£¥₹₩]?", word)]
+    pattern = re.compile(r"[-+$€£¥₹₩]*[\d.,'\s]*[.,]\d+\s*[KMBTkmbt]?\s*[$€£¥₹₩]?")
+    marked = [word for word in dict.fromkeys(words) if pattern.fullmatch(word)]
+    if not any("," in word for word in marked):
+        return "." if any("." in word and not re.search(r"\.\d{3}(?!\d)", word) for word in marked) else ""
     point = any(re.search(r"\d*\.\d+", word) and not re.search(r"\.\d{3}(?!\d)", word) for word in marked)
     point |= any(re.search(r",\d{3}\.\d", word) for word in marked)
     comma = any("," in word and not re.search(r",\d{3}(?!\d)", word) for word in marked)

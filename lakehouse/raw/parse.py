@@ -16,7 +16,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, Form
 from lakehouse.raw.fields import split_line
 from lakehouse.raw.numbers import from_number
-from lakehouse.raw.times import from_epoch, from_words, like
+from lakehouse.raw.times import from_epoch, from_words, has_doubled_hours, like
 
 MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
@@ -66,7 +66,7 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     clean = parse_clean(block, first_line, form, dataset)
     if clean:
         return clean
-    if len(block) <= PIECE_BYTES:
+    if len(block) <= PIECE_BYTES or has_doubled_hours(form):  # whose order must not be cut
         return parse_lines(block, first_line, form, dataset)
     parts, line = list[Block](), first_line
     for piece in _pieces(block):
@@ -108,9 +108,7 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     values = {n: _of_cell(n, met[n], word, form, dataset) for n, word in first.items() if n in dataset.schema}
     # The last field is null where fields are missing; a value that could not be read is null where its field is not.
     read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
-    good = pl.all_horizontal(
-        pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values(), ~_is_lonely(dataset)
-    )
+    good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
     cells = {f"_{name}": dtype for name, dtype in met.items()}
     scan = partial(pl.scan_csv, text, has_header=False, quote_char=None)
     try:
@@ -125,6 +123,9 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
     if rows.height != lines or not rows.drop_in_place("_good").all():
+        return None
+    times = rows[dataset.time]
+    if times.max() - times.min() > FAR and rows.select(_is_lonely(dataset).any()).item():  # type: ignore[operator]
         return None
     return Block(rows, NO_REJECTS, rows.height, 0, len(block))
 
@@ -184,8 +185,7 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
 
 def _is_lonely(dataset: Dataset) -> pl.Expr:
     """Which times are many years away from those of the lines around, as epochs are that have lost a digit."""
-    time = pl.col(dataset.time)
-    apart = [(time - time.shift(lines)).abs() for lines in (1, 2, -1, -2)]
+    apart = [(pl.col(dataset.time) - pl.col(dataset.time).shift(lines)).abs() for lines in (1, 2, -1, -2)]
     return (pl.min_horizontal(apart) > FAR).fill_null(False) & (pl.len() > 2)
 
 
@@ -234,7 +234,7 @@ def _of_cell(name: str, met: pl.DataType, first: str, form: Form, dataset: Datas
     if isinstance(dataset.schema[name], pl.Datetime):
         if form.day and name == dataset.time:
             cell, first = pl.lit(f"{form.day} ") + cell, f"{form.day} {first}"
-        return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form, _beside(form, dataset))
+        return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form)
     return _of_word(_said(cell), name, form, dataset) if isinstance(met, pl.String) else _scaled(cell, name, form)
 
 
@@ -260,8 +260,7 @@ def _scaled(number: pl.Expr, name: str, form: Form) -> pl.Expr:
     parts = round(1 / scale)
     if scale == 1:
         return number
-    # By a column, for by a constant Polars multiplies by the reciprocal, which is off in the last digit.
-    divisor = number * 0 + float(parts)
+    divisor = number * 0 + float(parts)  # by a constant Polars multiplies by the reciprocal, off in the last digit
     return number / divisor if abs(parts * scale - 1) < 1e-9 else number * scale
 
 

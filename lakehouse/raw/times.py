@@ -89,6 +89,11 @@ def _naive(word: pl.Expr, time_format: str) -> pl.Expr:
     return word.str.to_datetime(time_format, time_unit="us", strict=False, ambiguous="null", exact=True)
 
 
+def has_doubled_hours(form: Form) -> bool:
+    """Whether the file's clock is put back once a year, as far as its name tells."""
+    return form.time_zone != "UTC" and not form.time_zone.startswith("Etc/")
+
+
 def _in_zone(time: pl.Expr, form: Form, beside: Sequence[str]) -> pl.Expr:
     """From the file's clock to UTC. When clocks are put back, the first of two equal times is the earlier one.
 
@@ -96,7 +101,7 @@ def _in_zone(time: pl.Expr, form: Form, beside: Sequence[str]) -> pl.Expr:
     leave out in spring.
     """
     zone = form.time_zone
-    if zone == "UTC" or zone.startswith("Etc/"):
+    if not has_doubled_hours(form):
         return time.dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
     same = [time, *map(pl.col, beside)]
     once = {"first": "earliest", "second": "latest"}.get(form.doubled_hour, "null")
@@ -135,21 +140,20 @@ def _of(word: pl.Expr, time_format: str, form: Form, beside: Sequence[str]) -> p
     return time.dt.convert_time_zone("UTC") if _OFFSET.search(time_format) else _in_zone(time, form, beside)
 
 
-def like(first: str, cell: pl.Expr, form: Form, beside: Sequence[str] = ()) -> pl.Expr:
+def like(first: str, cell: pl.Expr, form: Form) -> pl.Expr:
     """Read text times that are all written as one of them is.
 
     Args:
         first: The one.
         cell: The text of all.
         form: The file's.
-        beside: Columns of the text that tell one series from another.
 
     Returns:
-        Times in UTC; null where they are written in another way.
+        Times in UTC; null where they are written in another way, or are of an hour that clocks have twice.
     """
     formats = (form.time_format,) if form.time_format else TIME_FORMATS
     fits = pl.select(_naive(pl.lit(first), f).is_not_null().alias(f) for f in formats).row(0)
-    met = [_of(cell, f, form, beside) for f, fit in zip(formats, fits, strict=True) if fit]
+    met = [from_text(cell, f, form.time_zone) for f, fit in zip(formats, fits, strict=True) if fit]
     return met[0] if met else pl.lit(None, UTC)
 
 
@@ -177,7 +181,7 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
     Returns:
         `start`, `end`, or `?` if it may be either.
     """
-    local = times.head(300).drop_nulls().dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
+    local = times.head(50).drop_nulls().dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:

@@ -15,7 +15,7 @@ from lakehouse.raw.fields import is_data, split_line
 from lakehouse.raw.numbers import as_float
 
 MOST = 0.9  # of the bars
-SAMPLE = 200  # bars of a block
+SAMPLE = 100  # bars of a block
 TICKS = ("tickvolume", "tickvol")
 FIXED_POINT = 10**11  # whole prices as high as this count parts: nothing costs a hundred thousand millions
 ROUND = 10**6  # nor is every price of what costs thousands of millions a whole number of millions
@@ -76,8 +76,8 @@ def off_units(rows: pl.DataFrame) -> bool:
     Args:
         rows: With the columns symbol, low, high, volume and quote_volume.
     """
-    some = rows.gather_every(max(1, rows.height // SAMPLE))
-    return proven(some.select("symbol", "low", "high", "volume", "quote_volume").drop_nulls().iter_rows()) is False
+    some = rows.select("symbol", "low", "high", "volume", "quote_volume").gather_every(1 + rows.height // SAMPLE)
+    return proven(bar for bar in some.iter_rows() if None not in bar) is False
 
 
 def with_units(form: Form, bars: Sequence[Sequence[str]], dataset: Dataset, *, said: bool) -> tuple[Form, str, str]:

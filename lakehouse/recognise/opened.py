@@ -22,6 +22,7 @@ from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.raw import (
     SEPARATORS,
+    UNREADABLE,
     Block,
     FileChanged,
     RawFile,
@@ -176,6 +177,8 @@ def follow_headers(block: Block, form: Form, dataset: Dataset) -> Block:
     Raises:
         FileRefused: A header names other columns, or the same in another order: what follows it must not be read so.
     """
+    if block.rejected.is_empty():
+        return block
     same = list[int]()
     worded = block.rejected.filter(~pl.col("raw").str.contains(r'^[\s"]*[-+.]?\d'))  # a header begins with a name
     for number, raw in worded.select("_line", "raw").iter_rows():
@@ -212,7 +215,7 @@ def _clear_errors(file: RawFile) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileChanged(file.path) from error
     except (BaseError, OSError, RuntimeError) as error:  # RuntimeError: an encrypted zip
-        raise FileRefused(f"cannot be read: {first_line(error)}") from error
+        raise FileRefused(f"{UNREADABLE}{first_line(error)}") from error
 
 
 def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Block:

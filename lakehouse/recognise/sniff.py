@@ -31,6 +31,7 @@ from lakehouse.recognise.advice import as_declared, why_not
 from lakehouse.recognise.names import COINS, MONEY
 from lakehouse.recognise.sources import Declared, how_to_declare
 
+SOME_BARS = 40  # show the units
 TELLING_LINES = 300  # tell the layout and the writing of times, by majority: any one of them may be a slip
 
 
@@ -73,8 +74,8 @@ def sniff(path: str, head: bytes, dataset: Dataset, declared: Declared) -> Form:
         day=_day_of(path, declared) if declared.date_in_name else "",
         notes=() if declared.time_zone else form.notes,
     )
-    bars = [row for row in rows if is_data(row, form.columns, dataset)]
-    form, fault, line = with_units(form, bars[:100], dataset, said=declared.tells_volumes)
+    bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
+    form, fault, line = with_units(form, bars, dataset, said=declared.tells_volumes)
     if fault:
         raise FileRefused(f"{fault}; {how_to_declare(path, line, declared)}")
     return form
@@ -111,7 +112,7 @@ def _with_ragged_end(form: Form, rows: Sequence[Sequence[str]]) -> Form:
 def _numbers(rows: Sequence[Sequence[str]], form: Form, dataset: Dataset) -> list[str]:
     """The words where numbers with decimals are due, of some lines."""
     places = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
-    return [row[i] for row in rows[:60] for i in places]
+    return [row[i] for row in rows[:SOME_BARS] for i in places]
 
 
 def _by_header(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | None:

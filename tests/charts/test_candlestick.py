@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 from drawing import START, bars, drawn, fields, rows, says_nothing, subtitle
 
-from lakehouse.charts.candlestick import MAX_BARS, candles, rebar, spacing
+from lakehouse.charts.candlestick import MAX_BARS, candles, rebar
+from lakehouse.measures import spacing
 
 
 def test_four_quarters_make_an_hour() -> None:

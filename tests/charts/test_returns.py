@@ -19,7 +19,7 @@ def test_returns_are_binned_and_those_beyond_are_counted() -> None:
     assert sum(row["returns"] for row in rows(spec, "returns")) == 100
     assert [data[0]["text"] for data in spec["datasets"].values() if "text" in data[0]] == ["← 0 beyond", "1 beyond →"]
     assert "101 returns" in subtitle(spec)
-    assert "1 (0.99%) beyond" in subtitle(spec)
+    assert "1 (0.99 %) beyond" in subtitle(spec)
 
 
 def test_no_return_is_counted_across_a_gap() -> None:

@@ -5,7 +5,8 @@ import datetime as dt
 import polars as pl
 from drawing import START, drawn, fields, rows, says_nothing, subtitle
 
-from lakehouse.charts.series import completeness, count_slots
+from lakehouse.charts.series import completeness
+from lakehouse.measures import count_slots
 
 HOUR = dt.timedelta(hours=1)
 
@@ -38,7 +39,7 @@ def test_empty_days_inside_the_range_are_shown() -> None:
         ("Wed 2024-01-03", "none"),
         ("Thu 2024-01-04", "all"),
     ]
-    assert subtitle(spec) == "7 of 52 bars of 1 hour (13.46%); 2 days with gaps, 1 of them empty"
+    assert subtitle(spec) == "7 of 52 bars of 1 hour (13.46 %); 2 days with gaps, 1 of them empty"
 
 
 def test_a_grid_can_be_given() -> None:
@@ -62,7 +63,7 @@ def test_several_years_have_a_row_each_and_decades_a_cell_a_month() -> None:
 
 def test_months_differ_in_length_and_none_is_missing() -> None:
     months = pl.DataFrame({"open_time": pl.datetime_range(START, START.replace(year=2025), "1mo", eager=True)})
-    assert subtitle(drawn(completeness(months, "a title"))) == "13 of 13 bars of 1 month (100.00%); no gaps"
+    assert subtitle(drawn(completeness(months, "a title"))) == "13 of 13 bars of 1 month (100.00 %); no gaps"
 
 
 def test_nothing_is_said_to_be_nothing() -> None:

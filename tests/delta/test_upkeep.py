@@ -170,3 +170,34 @@ def test_another_writer_goes_before_upkeep(table: Table) -> None:
     table.tidy(base, bars(16, "A"))  # the file of night 16 is not there any more
     assert table.scan().filter(pl.col("close") == 2.0).collect().height == 24
     assert table.versions()["operation"][0] == "MERGE"
+
+
+def test_two_writers_that_join_the_same_files_do_not_double_a_row(table: Table) -> None:
+    """deltalake's own compaction does."""
+    base = nights(table, 1, 15, "A'B C")
+    commit(base, KEY, Changes(bars(16, "A'B C")), guards=[table.guard()])
+    other = table.open()
+    table.tidy(base, bars(16, "A'B C"))
+    table.tidy(other, bars(16, "A'B C"))
+    assert table.versions()["operation"].to_list().count("OPTIMIZE") == 1
+    assert table.scan().collect().height == 16 * 24
+    written = list(Path(table.uri).rglob("*.parquet"))
+    assert len([path for path in written if "checkpoint" not in path.name]) == 16 + 1  # nothing of the second is left
+
+
+def test_a_join_stands_beside_what_another_writer_has_added(table: Table) -> None:
+    base = nights(table, 1, 15, "A")
+    commit(base, KEY, Changes(bars(16, "A")), guards=[table.guard()])
+    commit(table.open(), KEY, Changes(bars(17, "A")), guards=[table.guard()])
+    table.tidy(base, bars(16, "A"))
+    assert table.versions()["operation"].head(2).to_list() == ["OPTIMIZE", "WRITE"]
+    assert sorted(table.files()["num_records"]) == [24, 16 * 24]
+    assert table.diff(-2, -1).is_empty()
+
+
+def test_joined_files_are_sorted_and_leave_the_order_of_keys_to_prune_by(table: Table) -> None:
+    for night in (*range(9, 17), *range(1, 9)):
+        nights(table, night, night, "A", "B")
+    times = table.scan().filter(symbol="A").collect()["open_time"]
+    assert times.is_sorted()
+    assert table.files().height == 2

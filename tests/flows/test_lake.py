@@ -96,6 +96,6 @@ def test_one_flow_goes_from_raw_to_gold_and_a_second_adds_nothing(tmp_path: Path
 def test_data_worse_than_demanded_fail_the_flow_when_all_is_done(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 4), *hours(15, 19)])
     assert refresh_lake(root=str(tmp_path), min_completeness=0.6).breaches
-    with pytest.raises(RefreshFailed, match=r"AAAUSDT 1h is 50.00% complete; at least 60.00% was asked for"):
+    with pytest.raises(RefreshFailed, match=r"AAAUSDT 1h is 50.00 % complete; at least 60.00 % was asked for"):
         refresh_lake(root=str(tmp_path), min_completeness=0.6, on_breach="fail")
     assert Lake(tmp_path).gold.scan().collect().height == 1

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from lakehouse.errors import BatchFailed, InputError
-from lakehouse.flows.notebooks import run_notebooks
-
-pytestmark = pytest.mark.usefixtures("prefect_api")
+from lakehouse.flows.notebooks import name_runs, run_notebooks
 
 
+@pytest.mark.usefixtures("prefect_api")
 def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tmp_path: Path) -> None:
     first = 'symbol: str = "A"  # one'
     cells = [first, "from lakehouse.notebooks import record", "assert symbol != 'B'", "record(s=symbol)"]
@@ -19,6 +19,7 @@ def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tm
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(book, str(tmp_path / "small.ipynb"))
     name, output = str(tmp_path / "small.ipynb"), str(tmp_path / "out")
+    loop = ensure_event_loop()  # as Jupyter leaves one in the context that the two threads get copies of
     runs = run_notebooks(name, {"symbol": ["A", "C"]}, output)
     assert runs.select("symbol", "s", "error").rows() == [("A", "A", None), ("C", "C", None)]
     assert all(Path(page).is_file() for page in runs["page"])
@@ -26,3 +27,13 @@ def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tm
         run_notebooks(name, {"symbol": ["A", "B"]}, output)
     with pytest.raises(InputError, match="did you mean 'symbol'"):
         run_notebooks(name, {"symbl": ["A"]}, output)
+    loop.close()
+
+
+def test_runs_have_names_of_their_own_that_stay_in_their_folder() -> None:
+    words = [["../mix", "A"], ["/etc/passwd"], ["a-b", "c"], ["a", "b-c"], ["A-B", "C"], ["a-b-c-2"]]
+    words += [[".."], [""], ["x" * 300]]
+    names = name_runs(words)
+    assert names[:7] == ["mix-A", "etc-passwd", "a-b-c", "a-b-c-2", "A-B-C-3", "a-b-c-2-2", "run"]
+    assert len({name.casefold() for name in names}) == len(words)
+    assert not [name for name in names if Path(name).name != name or len(name) > 100]

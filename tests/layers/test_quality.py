@@ -37,5 +37,5 @@ def test_thresholds_are_held_against_what_was_read_and_what_is_there(lake: Lake)
     account = ingest(lake)
     assert find_breaches(account, quality, 0.25, 0.1) == []
     rejected, sparse = find_breaches(account, quality, 0.24, 0.17)
-    assert rejected == "1 of 4 lines were rejected, 25.00%; at most 24.00% was asked for"
-    assert sparse == "m AAAUSDT 1h is 16.00% complete; at least 17.00% was asked for"
+    assert rejected == "1 of 4 lines were rejected, 25.00 %; at most 24.00 % was asked for"
+    assert sparse == "m AAAUSDT 1h is 16.00 % complete; at least 17.00 % was asked for"
