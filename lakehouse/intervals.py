@@ -14,6 +14,11 @@ import polars as pl
 MONTH = 31 * 86400  # seconds, of the longest
 EXPECTED = "a whole number of s, m, h, d or w, such as 15m or 1d, or 1mo"  # what messages say
 
+SOME = 5  # distances between bars that are surely no chance
+_CUSTOMARY = "1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 45m 1h 2h 3h 4h 6h 8h 12h 1d 2d 3d 1w 1mo"
+CUSTOMARY = frozenset(_CUSTOMARY.split())
+_DAY = 86_400 * 10**6  # microseconds
+
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _LONGEST = 366 * 86400
 
@@ -120,3 +125,31 @@ def _names(words: pl.Series) -> pl.Series:
     return words.replace_strict(
         known, [read_interval(word) or None for word in known], default=None, return_dtype=pl.String
     )
+
+
+def spacing(times: pl.Series) -> tuple[str, int]:
+    """Infer the interval from the distances between neighbouring times.
+
+    It is the commonest distance, if the others are multiples of it as gaps are: with a few exceptions where there are
+    many, for an odd time among the last bars. An unusual one, such as 66 minutes, takes more than a few bars to prove.
+    Distances of whole days may be an hour off, because clocks change.
+
+    Args:
+        times: In any order.
+
+    Returns:
+        The interval, empty if they prove none; and how many distances there are.
+    """
+    times = times.unique().sort()
+    steps = times.diff(null_behavior="drop").dt.total_microseconds()
+    if steps.is_empty():
+        return "", 0
+    days = (steps + _DAY // 24) // _DAY * _DAY
+    steps = pl.select(pl.when((steps - days).abs() <= _DAY // 24, days > 0).then(days).otherwise(steps)).to_series()
+    commonest = int(steps.mode().min())  # type: ignore[arg-type] # of equally common ones the shortest
+    if 28 * _DAY <= commonest <= 31 * _DAY and (times.dt.day().n_unique() == 1 or steps.n_unique() > 1):
+        return "1mo", len(steps)
+    fitting = (steps % commonest == 0).sum()
+    name = "" if commonest % 10**6 else name_interval(commonest // 10**6)
+    sure = fitting >= 0.9 * len(steps) and (name in CUSTOMARY or len(steps) >= 2 * SOME)
+    return name if sure else "", len(steps)

@@ -27,7 +27,7 @@ from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_all, list_members, split_member
-from lakehouse.recognise import Declared, declared_for, how_redeclared, load_sources
+from lakehouse.recognise import Declared, declared_for, find_strangers, how_redeclared, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 BATCH_FILES = 500
@@ -133,7 +133,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
     Raises:
         InputError: No file is like `again`.
     """
-    (known, failed), remembered = _last_revisions(lake), _read_seen(lake)
+    (known, retried), remembered = _last_revisions(lake), _read_seen(lake)
     now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
@@ -142,9 +142,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
     there = {file.path for file in listed}
     changed = {path for path in how if how[path] == "other" and split_member(path)[0] in there}
     reranked = [path for path in how if how[path] == "rank" and known[path].status == "loaded"]
-    # An archive is known by its members. It is read again while one of them fails, as other files are that fail.
-    stood = {split_member(path)[0]: row for path, row in known.items()}
-    stood = {path: row for path, row in stood.items() if path not in failed}
+    stood = {split_member(path)[0]: row for path, row in known.items()}  # an archive is known by its members
     redone = {split_member(path)[0] for path in changed}
     files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
@@ -152,7 +150,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
         )
     for file in files:
-        asked = fnmatchcase(file.path, again) or file.path in redone
+        asked = fnmatchcase(file.path, again) or file.path in redone | retried
         size, modified_at, sha256, stated_at, *_ = stood.get(file.path, _NEVER)
         known_stat = (file.size, file.modified_at) == (size, modified_at)
         trusted = now - file.modified_at > RACY and not asked  # the stat tells all
@@ -176,6 +174,11 @@ def plan(lake: Lake, again: str = "") -> Plan:
     pending = [replace(p, file=file) for p in pending for file in list_members(lake.raw, p.file)]
     said = {p.file.path: declared_for(p.file.path, sources) for p in pending}
     pending = [replace(p, rank=said[path].rank(path)) for p in pending if not said[path := p.file.path].ignore]
+    strangers = find_strangers((p.file.path for p in pending), [f.path for f in files], lake.dataset, sources)
+    pending = [
+        replace(p, file=replace(p.file, problem=strangers[p.file.path])) if p.file.path in strangers else p
+        for p in pending
+    ]
     pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
     begun = any(row.status == "withdrawing" for row in known.values())
     back = tuple(path for path in sorted(changed) if known[path].status == "loaded")
@@ -256,7 +259,7 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
 
 
 def _last_revisions(lake: Lake) -> tuple[Mapping[str, _Last], Set[str]]:
-    """What the ledger knows of each path, and the archives of which a member failed."""
+    """What the ledger knows of each path; and the archives of which a member failed, which are read again."""
     if not lake.ledger.exists():
         return {}, set()
     identity = pl.struct("market", "symbol", "interval")
@@ -268,5 +271,5 @@ def _last_revisions(lake: Lake) -> tuple[Mapping[str, _Last], Set[str]]:
     )
     last = handled.filter(pl.col("status") != "failed").unique("path", keep="last", maintain_order=True)
     newest = handled.unique("path", keep="last", maintain_order=True).filter(status="failed")["path"]
-    failed = {archive for archive, member in map(split_member, newest) if member}
-    return {path: _Last(*rest) for path, *rest in last.iter_rows()}, failed
+    retried = {archive for archive, member in map(split_member, newest) if member}
+    return {path: _Last(*rest) for path, *rest in last.iter_rows()}, retried

@@ -1,6 +1,14 @@
 """A file's bytes → rows and rejected lines, once it is known how the file is to be read."""
 
-from lakehouse.raw.doubts import refuse_doubled, refuse_rows, refuse_swapped, tell_label, time_words
+from lakehouse.raw.doubts import (
+    column_name,
+    refuse_doubled,
+    refuse_mixed,
+    refuse_rows,
+    refuse_swapped,
+    tell_label,
+    time_words,
+)
 from lakehouse.raw.fields import (
     HEAD_LINES,
     SEPARATORS,
@@ -44,6 +52,7 @@ __all__ = [
     "Cells",
     "FileChanged",
     "RawFile",
+    "column_name",
     "cut",
     "days_in",
     "decimal_of",
@@ -66,6 +75,7 @@ __all__ = [
     "pass_blank",
     "read_file",
     "refuse_doubled",
+    "refuse_mixed",
     "refuse_non_text",
     "refuse_rows",
     "refuse_swapped",

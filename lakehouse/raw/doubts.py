@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 
 import polars as pl
@@ -10,10 +11,12 @@ import polars as pl
 from lakehouse.dataset import PRICES, Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.raw.fields import split_line
+from lakehouse.raw.numbers import is_number
 from lakehouse.raw.parse import Block
 from lakehouse.raw.times import is_doubled, leaps, told_label
 from lakehouse.raw.units import off_units
 
+FEW = 2_000  # lines show what is to be seen
 How = Callable[[str], str]  # a line of TOML → how to write it into sources.toml
 
 
@@ -133,7 +136,81 @@ def tell_label(times: pl.Series, interval: str, form: Form, how: How) -> str:
 
 
 def time_words(rejected: pl.DataFrame, form: Form, dataset: Dataset) -> list[str]:
-    """The words of rejected lines where the time is due."""
+    """The words of rejected lines where the time is due.
+
+    Args:
+        rejected: The lines.
+        form: Which field is which.
+        dataset: Whose time.
+    """
     places = [i for i, name in enumerate(form.columns) if name == dataset.time]
     rows = [split_line(line, form.separator) for line in rejected["raw"]]
     return [" ".join(row[i] for i in places if i < len(row)) for row in rows]
+
+
+def refuse_mixed(text: bytes, first_line: int, block: Block, form: Form, dataset: Dataset, how: How) -> None:
+    """Refuse lines that state one bar otherwise than another line, if a column that is not kept tells them apart.
+
+    They are of different things under one name: a share and a debenture, two assets, two months of expiry.
+
+    Args:
+        text: The lines.
+        first_line: The number of the first of them.
+        block: What they were parsed to.
+        form: How.
+        dataset: Whose key.
+        how: How to write something into sources.toml.
+    """
+    key, rows = [name for name in dataset.key if name in form.columns], block.rows
+    steps = rows[dataset.time].diff(null_behavior="drop").dt.total_microseconds()
+    if (steps > 0).all() or (steps < 0).all():  # as nearly all files are: nothing is repeated
+        return
+    repeated = rows.filter(pl.struct(key).is_duplicated()).select("_line", *key, *dataset.values)
+    said = repeated.unique([*key, *dataset.values]).group_by(key).len().filter(pl.col("len") > 1)
+    clashes = repeated.join(said, on=key, how="semi").sort(*key, "_line").select("_line", _key=pl.struct(key).rle_id())
+    if clashes.is_empty():
+        return
+    lines, shown = text.split(b"\n"), clashes.head(FEW)
+    fields = [split_line(lines[n - first_line].decode("utf-8", "replace"), form.separator) for n in shown["_line"]]
+    place = _telling(shown["_key"], fields, form, dataset, often=rows.height > 2 and 2 * clashes.height > rows.height)
+    if place < 0:
+        return
+    name, met = column_name(form, place), [*dict.fromkeys(row[place] for row in fields if place < len(row))]
+    symbol = [*(column_name(form, i) for i, column in enumerate(form.columns) if column == "symbol"), name]
+    advice = "cut the file by it into one for each"
+    if form.header:
+        advice = how(f"columns = {{ symbol = {json.dumps(symbol if symbol[1:] else name, ensure_ascii=False)} }}")
+    first, second = shown["_line"][:2]
+    raise FileRefused(
+        f"{clashes.height:,} of its lines state a bar otherwise than another does, such as lines {first} and "
+        f"{second}, and its column {name!r} tells them apart ({', '.join(met[:3])}). Keep the lines that are meant, "
+        f"or, if it belongs to the symbol, {advice}"
+    )
+
+
+def _telling(keys: pl.Series, fields: list[list[str]], form: Form, dataset: Dataset, *, often: bool) -> int:
+    """The first field that is not kept and differs within each key; -1 if there is none.
+
+    It holds text; or, where most lines repeat a key, anything that comes again at other times, as a year of expiry or a
+    strike does, and a price does not.
+    """
+    header = [fold(name) for name in split_line(form.header, form.separator)]
+    for place, column in enumerate(form.columns):
+        words = [row[place] if place < len(row) else "" for row in fields]
+        timely = header[place : place + 1] and header[place] in dataset.synonyms[dataset.time]
+        if column or timely or len(set(words)) < 2 or any(re.search(r"\d:\d\d", word) for word in words):
+            continue
+        apart = pl.DataFrame({"key": keys, "word": words}).group_by("key").agg(pl.col("word").n_unique(), n=pl.len())
+        if (apart["word"] < apart["n"]).sum() > 0.1 * apart.height:
+            continue
+        text = not any(is_number(word) or re.search(r"\d[-/.]\d", word) for word in words)
+        flags = {word.lower() for word in words} <= {"true", "false", "yes", "no", "y", "n", "t", "f", ""}
+        if (text and not flags) or (often and 2 * len(set(words)) <= len(words)):
+            return place
+    return -1
+
+
+def column_name(form: Form, place: int) -> str:
+    """What the header calls a field; without a header, its number."""
+    names = split_line(form.header, form.separator)
+    return names[place] if place < len(names) else f"column {place + 1}"

@@ -94,9 +94,8 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
         store: raw/.
 
     Returns:
-        The files that ingest would read; with a problem those that must not be, and the links that lead nowhere,
-        whatever their names. And the paths of what it would not read: hidden files, `sources.toml` and checksums are
-        neither.
+        The files that ingest would read, with a problem those that must not be read and the links that lead nowhere;
+        and the paths of what it would not read. Hidden files, `sources.toml` and checksums are not among these.
 
     Raises:
         LakeError: raw/ cannot be listed.
@@ -104,14 +103,14 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
     try:
         metas = [meta for chunk in obstore.list(store) for meta in chunk]
         found = {m["path"]: RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])}
-        others = [m["path"] for m in metas if not _is_wanted(m["path"])]
+        others = {m["path"] for m in metas} - found.keys()
         if isinstance(store, LocalStore) and store.prefix is not None:
             found |= {file.path: file for file in _odd_links(store.prefix, store.prefix)}
     except BaseError as error:
         if not isinstance(store, LocalStore) or store.prefix is None:
             raise LakeError(f"raw/ cannot be listed: {first_line(error)}") from error
-        found, others = {file.path: file for file in _walk(store, store.prefix)}, []
-    unread = [path for path in others if not path.rsplit("/", 1)[-1].startswith(".") and path not in found]
+        found, others = {file.path: file for file in _walk(store, store.prefix)}, set()
+    unread = [path for path in others - found.keys() if not path.rsplit("/", 1)[-1].startswith(".")]
     unread = [path for path in unread if path != "sources.toml" and not path.lower().endswith(BESIDE)]
     return [found[path] for path in sorted(found)], sorted(unread)
 

@@ -66,8 +66,7 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     clean = parse_clean(block, first_line, form, dataset)
     if clean:
         return clean
-    # The two hours of one name must not be cut apart: which is which is told by their order.
-    if len(block) <= PIECE_BYTES or has_doubled_hours(form):
+    if len(block) <= PIECE_BYTES or has_doubled_hours(form):  # whose order must not be cut
         return parse_lines(block, first_line, form, dataset)
     parts, line = list[Block](), first_line
     for piece in _pieces(block):
@@ -125,8 +124,8 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
         return None
     if rows.height != lines or not rows.drop_in_place("_good").all():
         return None
-    first_time, last_time = rows[dataset.time].min(), rows[dataset.time].max()
-    if last_time - first_time > FAR and rows.select(_is_lonely(dataset).any()).item():  # type: ignore[operator]
+    times = rows[dataset.time]
+    if times.max() - times.min() > FAR and rows.select(_is_lonely(dataset).any()).item():  # type: ignore[operator]
         return None
     return Block(rows, NO_REJECTS, rows.height, 0, len(block))
 
@@ -186,8 +185,7 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
 
 def _is_lonely(dataset: Dataset) -> pl.Expr:
     """Which times are many years away from those of the lines around, as epochs are that have lost a digit."""
-    time = pl.col(dataset.time)
-    apart = [(time - time.shift(lines)).abs() for lines in (1, 2, -1, -2)]
+    apart = [(pl.col(dataset.time) - pl.col(dataset.time).shift(lines)).abs() for lines in (1, 2, -1, -2)]
     return (pl.min_horizontal(apart) > FAR).fill_null(False) & (pl.len() > 2)
 
 
@@ -262,8 +260,7 @@ def _scaled(number: pl.Expr, name: str, form: Form) -> pl.Expr:
     parts = round(1 / scale)
     if scale == 1:
         return number
-    # By a column, for by a constant Polars multiplies by the reciprocal, which is off in the last digit.
-    divisor = number * 0 + float(parts)
+    divisor = number * 0 + float(parts)  # by a constant Polars multiplies by the reciprocal, off in the last digit
     return number / divisor if abs(parts * scale - 1) < 1e-9 else number * scale
 
 

@@ -8,6 +8,7 @@ import io
 import lzma
 import zipfile
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import IO, cast
 
 from lakehouse.errors import FileRefused
@@ -63,7 +64,8 @@ def _unpacked(stream: IO[bytes], path: str) -> tuple[IO[bytes], str]:
         case "zst":
             import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  it takes its time, and few files need it
 
-            return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")), name
+            kept = SimpleNamespace(read=stream.read, closed=False, close=lambda: None)  # pyarrow closes what it reads
+            return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(kept, "r"), "zstd")), name
     return stream, name
 
 

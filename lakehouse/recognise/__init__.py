@@ -1,6 +1,6 @@
 """What is this file about? Its layout, market, symbol and interval, told by its lines, its name, or sources.toml."""
 
-from lakehouse.recognise.identity import recognise, tell_interval
+from lakehouse.recognise.identity import find_strangers, recognise, tell_interval
 from lakehouse.recognise.layouts import CANDLES
 from lakehouse.recognise.names import COINS, MONEY, normal_symbol
 from lakehouse.recognise.opened import BLOCK_BYTES, Opened, open_file
@@ -14,6 +14,7 @@ __all__ = [
     "Declared",
     "Opened",
     "declared_for",
+    "find_strangers",
     "how_redeclared",
     "load_sources",
     "normal_symbol",

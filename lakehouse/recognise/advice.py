@@ -209,14 +209,9 @@ def refuse_foreign(path: str, block: Block, form: Form, dataset: Dataset, declar
 
 
 def why_none(path: str, rejected: pl.DataFrame, form: Form, dataset: Dataset, declared: Declared) -> str:
-    """Say of a file of which no line is a row what is wrong with most of them.
+    """Say what is wrong with most lines of a file of which none is a row.
 
-    Args:
-        path: This and the others are as for `refuse_foreign`.
-        rejected: Its lines.
-        form: The same.
-        dataset: The same.
-        declared: The same.
+    Args: as for `refuse_foreign`; `rejected` are the lines.
     """
     (reason, times), *_ = Counter(reason for reasons in rejected["reasons"] for reason in reasons).most_common(1)
     advice = (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -10,18 +12,14 @@ import polars as pl
 from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
-from lakehouse.intervals import MINUTES, name_interval, read_interval, seconds_of
-from lakehouse.raw import split_line, split_member
-from lakehouse.recognise.markets import tell_market
+from lakehouse.intervals import CUSTOMARY, MINUTES, SOME, read_interval, seconds_of, spacing
+from lakehouse.raw import column_name, split_line, split_member
+from lakehouse.recognise.markets import strange_words, tell_market
 from lakehouse.recognise.names import Told, read_name, spell_symbol
 from lakehouse.recognise.sniff import sniff
-from lakehouse.recognise.sources import UNSAID, Declared, how_to_declare
+from lakehouse.recognise.sources import UNSAID, Declared, declared_for, how_to_declare
 
 FIRST_BARS = 10_000  # tell the spacing of a file
-SOME = 5  # distances between bars that are surely no chance
-DAY = 86_400 * 10**6  # microseconds
-_CUSTOMARY = "1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 45m 1h 2h 3h 4h 6h 8h 12h 1d 2d 3d 1w 1mo"
-CUSTOMARY = frozenset(_CUSTOMARY.split())
 # Columns that mostly hold the symbol, and sometimes a company's name or the like.
 _VAGUE = "name code company stockname security asset assetname coin cryptocurrency crypto contract product"
 VAGUE = frozenset(_VAGUE.split())  # one value throughout tells less than the file's name does
@@ -59,13 +57,60 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     if "market" not in form.columns and (fault := name_faults(form.market)):
         raise FileRefused(f"market {form.market!r} {fault}; rename the folder, or declare another market")
     if not form.symbol and "symbol" not in form.columns:
-        how = how_to_declare(path, f'symbol = "{UNSAID}"    # write what it is')
+        how = how_to_declare(path, f'symbol = "{UNSAID}"    # write what it is', declared)
         raise FileRefused(
             f"neither the name nor a column tells the symbol; rename the file to SYMBOL_1h.csv (with its own) or {how}"
         )
     if form.symbol and (fault := name_faults(form.symbol)):
         raise FileRefused(f"symbol {form.symbol!r} {fault}; rename the file, or declare another symbol")
     return form
+
+
+def find_strangers(
+    paths: Iterable[str], others: Iterable[str], dataset: Dataset, sources: Sequence[Declared]
+) -> dict[str, str]:
+    """Find files whose names have a word that is not understood, where another file of the same series has not got it.
+
+    Args:
+        paths: Those that are to be read, below raw/.
+        others: All files below raw/.
+        dataset: What is looked for.
+        sources: What raw/sources.toml says: who declared a market or a symbol has been asked.
+
+    Returns:
+        Path → what is to be asked.
+    """
+
+    def strange(path: str) -> frozenset[str]:
+        told, declared = read_name(path.rsplit("/", 1)[-1], dataset.names), declared_for(path, sources)
+        asked = declared.market or declared.symbol or declared.ignore or not told.symbol
+        return frozenset() if asked else strange_words(told.words)
+
+    def series_of(path: str) -> tuple[str, str, str]:
+        told = read_name(path.rsplit("/", 1)[-1], dataset.names)
+        market = tell_market(_without_archive(path), told.words, "")
+        return market, told.symbol, declared_for(path, sources).interval or told.interval
+
+    odd = {path: (series_of(path), words) for path in paths if (words := strange(path))}
+    if not odd:  # as it mostly is, and then the others' names are not looked at
+        return {}
+    asked = {series for series, _ in odd.values()}
+    known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
+    for path in (*others, *odd):
+        if (series := series_of(path)) in asked:
+            known[series].setdefault(strange(path), path)
+    found = dict[str, str]()
+    for path, (series, words) in odd.items():
+        other = next((other for others_words, other in known[series].items() if words - others_words), "")
+        if other:
+            market = series[0] or "default"
+            word = min(words)
+            line = f"market = {json.dumps(f'{market}-{word}')}    # or {json.dumps(market)}, if it is the same"
+            found[path] = (
+                f"{word!r} in its name is not understood, and {other} states the same series without that word; "
+                "if they are two things, " + how_to_declare(path, line, declared_for(path, sources))
+            )
+    return found
 
 
 def _without_archive(path: str) -> str:
@@ -109,67 +154,30 @@ def _are_intervals(words: list[str]) -> bool:
     return bool(met) and plausible and all(map(read_interval, met))
 
 
-def column_name(form: Form, place: int) -> str:
-    """What the header calls a field; without a header, its number."""
-    names = split_line(form.header, form.separator)
-    return names[place] if place < len(names) else f"column {place + 1}"
-
-
-def spacing(times: pl.Series) -> str:
-    """Infer the interval from the distances between neighbouring times.
-
-    It is the commonest distance, if the others are multiples of it as gaps are: with a few exceptions where there are
-    many, for an odd time among the last bars. An unusual one, such as 66 minutes, takes more than a few bars to prove.
-    Distances of whole days may be an hour off, because clocks change.
-
-    Args:
-        times: In any order.
-
-    Returns:
-        The interval; empty if they prove none.
-    """
-    return _spacing(times)[0]
-
-
-def _spacing(times: pl.Series) -> tuple[str, int]:
-    """The interval that the times prove, and the number of distances between them."""
-    times = times.unique().sort()
-    steps = times.diff(null_behavior="drop").dt.total_microseconds()
-    if steps.is_empty():
-        return "", 0
-    days = (steps + DAY // 24) // DAY * DAY
-    steps = pl.select(pl.when((steps - days).abs() <= DAY // 24, days > 0).then(days).otherwise(steps)).to_series()
-    commonest = int(steps.mode().min())  # type: ignore[arg-type] # of equally common ones the shortest
-    if 28 * DAY <= commonest <= 31 * DAY and (times.dt.day().n_unique() == 1 or steps.n_unique() > 1):
-        return "1mo", len(steps)
-    fitting = (steps % commonest == 0).sum()
-    name = "" if commonest % 10**6 else name_interval(commonest // 10**6)
-    sure = fitting >= 0.9 * len(steps) and (name in CUSTOMARY or len(steps) >= 2 * SOME)
-    return name if sure else "", len(steps)
-
-
-def _spacing_of(path: str, rows: pl.DataFrame, form: Form, dataset: Dataset) -> tuple[str, int]:
-    """The same for a file: within one series, never across them."""
+def _spacings(rows: pl.DataFrame, form: Form, dataset: Dataset) -> dict[str, tuple[str, int]]:
+    """The intervals that bars prove, each within one series: interval → a series, and how many distances it has."""
     by = [name for name in dataset.partition if name in form.columns]
     first = rows.head(FIRST_BARS)
-    if not by:
-        return _spacing(first[dataset.time])
+    parts = first.partition_by(by, as_dict=True, maintain_order=True) if by else {(): first}
     found: dict[str, tuple[str, int]] = {}
-    for series, part in first.partition_by(by, as_dict=True, maintain_order=True).items():
-        interval, count = _spacing(part[dataset.time])
+    for series, part in parts.items():
+        interval, count = spacing(part[dataset.time])
         if interval and count > found.get(interval, ("", 0))[1]:
             found[interval] = " ".join(map(str, series)), count
-    if not found:
-        return "", 0
+    return found
+
+
+def _agreed(found: dict[str, tuple[str, int]]) -> tuple[str, int]:
+    """The interval that the series of a file agree upon, and how many distances tell it; empty if they do not."""
     sure = [interval for interval, (_, count) in found.items() if count >= SOME]
-    shortest = min(found, key=seconds_of)
-    whole = all(seconds_of(interval) % seconds_of(shortest) == 0 for interval in found)
-    if len(sure) > 1 or (sure and sure != [shortest]) or not whole:
+    shortest = min(found, key=seconds_of, default="")
+    if len(sure) > 1 or (sure and sure != [shortest]):
         said = ", ".join(f"those of {series} {interval}" for interval, (series, _) in [*found.items()][:3])
         raise FileRefused(
             f"its series have bars of different lengths: {said} apart; cut it into a file for each length"
         )
-    return shortest, found[shortest][1]
+    whole = found and all(seconds_of(interval) % seconds_of(shortest) == 0 for interval in found)
+    return (shortest, found[shortest][1]) if whole else ("", 0)
 
 
 def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared, dataset: Dataset) -> str:
@@ -194,29 +202,37 @@ def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared,
     if "interval" in form.columns:
         _hold_lines(rows.head(FIRST_BARS), form, dataset)
         return ""
-    apart, count = _spacing_of(path, rows, form, dataset)
-    times = seconds_of(apart) / seconds_of(named) if named and apart else 1.0
-    # A number may be that of a part. What proves it to be none of minutes is a shorter spacing, or many longer ones.
-    if form.numbered and times != 1 and (times < 1 or times % 1 or times > 12 or count >= SOME):
-        return apart
+    found = _spacings(rows, form, dataset)
+    if named and not form.numbered:
+        for apart, (_, count) in found.items():
+            times = seconds_of(apart) / seconds_of(named)
+            longer = apart in CUSTOMARY and (count >= 99 or (count >= 3 and times >= 7))  # fewer may well have gaps
+            if times < 1 or (times > 1 and longer):
+                raise FileRefused(_belied(path, named, apart, declared))
+        return named
+    apart, count = _agreed(found)
     if not named and not apart:
         raise FileRefused(
             "neither the name nor the spacing of the bars tells the interval; rename the file (as SYMBOL_1h.csv) or "
-            + how_to_declare(path, f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo')
+            + how_to_declare(path, f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo', declared)
         )
-    longer = times > 1 and (count >= 99 or (count >= 3 and times >= 7))  # fewer may well be a series with gaps
-    longer = longer and apart in CUSTOMARY
-    if times < 1 or longer or (form.numbered and times != 1):
-        how = how_to_declare(path, f'interval = "{apart}"')
-        raise FileRefused(f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}")
-    return named or apart
+    times = seconds_of(apart) / seconds_of(named) if named and apart else 1.0
+    # A number may be that of a part. What proves it to be none of minutes is a shorter spacing, or many longer ones.
+    if times > 1 and not times % 1 and times <= 12 and count < SOME:
+        raise FileRefused(_belied(path, named, apart, declared))
+    return apart or named
+
+
+def _belied(path: str, named: str, apart: str, declared: Declared) -> str:
+    how = how_to_declare(path, f'interval = "{apart}"', declared)
+    return f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}"
 
 
 def _hold_lines(rows: pl.DataFrame, form: Form, dataset: Dataset) -> None:
     by = [name for name in dataset.partition if name in form.columns]
     for series, part in rows.partition_by(by, as_dict=True, maintain_order=True).items():
         said = str(series[by.index("interval")])
-        apart, _ = _spacing(part[dataset.time])
+        apart, _ = spacing(part[dataset.time])
         if apart and seconds_of(apart) < seconds_of(said):
             name = column_name(form, form.columns.index("interval"))
             raise FileRefused(

@@ -36,6 +36,7 @@ from lakehouse.raw import (
     pass_blank,
     read_file,
     refuse_doubled,
+    refuse_mixed,
     refuse_rows,
     refuse_swapped,
     split_line,
@@ -112,6 +113,7 @@ def open_file(
             form = replace(form, told={**told, "_file": file.path, "_sha256": sha256})
             block = follow_headers(_first_block(first, blank, form, dataset), form, dataset)
             refuse_foreign(file.path, block, form, dataset, declared)
+            refuse_mixed(first, blank + 1, block, form, dataset, how)
             refuse_swapped(block.rows, form, dataset, how)
             form, block = _with_interval(form, block, dataset, declared, file.path)
             refuse_rows(block, form, dataset, how, said=declared.tells_volumes)
@@ -125,6 +127,7 @@ def open_file(
             parsed = follow_headers(parse_block(piece, line, form, dataset), form, dataset)
             if form.numbered or form.label != "start":
                 form, parsed = _with_interval(form, parsed, dataset, declared, file.path)
+            refuse_mixed(piece, line, parsed, form, dataset, how)
             refuse_doubled(parsed, form, dataset, how)
             line, loaded = line + parsed.read + parsed.skipped, loaded + parsed.rows.height
             rejected = rejected if rejected.height else parsed.rejected

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
 import io
+import lzma
 import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from klines import HEADER, START, bar, hours, place
 from obstore.store import LocalStore
@@ -15,11 +18,12 @@ from systems import any_name, links, permissions, raw_bytes
 
 from lakehouse import Lake, ingest
 from lakehouse.errors import FileRefused, LakeError
-from lakehouse.raw.files import FileChanged, RawFile, hash_file, list_files, stat
+from lakehouse.raw.files import FileChanged, RawFile, hash_file, list_all, list_files, stat
 from lakehouse.raw.parse import Block
 from lakehouse.recognise.layouts import CANDLES
 from lakehouse.recognise.opened import Opened, open_file
 from lakehouse.recognise.sources import Declared, load_sources
+from lakehouse.status import read_status
 
 SMALL = 200  # bytes a block: a file of ten bars comes in several, and is not held in memory
 
@@ -60,8 +64,12 @@ def zipped(content: bytes) -> bytes:
 def test_files_are_listed_at_any_depth_in_the_order_of_their_paths(tmp_path: Path) -> None:
     for name in ("b.csv", "a/z.CSV.GZ", "a/b/c.zip", "a/notes.txt", "sources.toml", "a/d.csv/e.csv", ".hidden.csv"):
         place(tmp_path, name, [], header=False)
-    files = list_files(store_of(tmp_path))
-    assert [file.path for file in files] == [".hidden.csv", "a/b/c.zip", "a/d.csv/e.csv", "a/z.CSV.GZ", "b.csv"]
+    for name in ("a.json", "x/b.csv.bak", ".DS_Store", "c.zip.CHECKSUM", "t.tsv.zst"):
+        place(tmp_path, name, [], header=False)
+    files, unread = list_all(store_of(tmp_path))
+    read = [".hidden.csv", "a/b/c.zip", "a/d.csv/e.csv", "a/notes.txt", "a/z.CSV.GZ", "b.csv", "t.tsv.zst"]
+    assert [file.path for file in files] == read
+    assert unread == ["a.json", "x/b.csv.bak"]
     assert files[0] == RawFile(".hidden.csv", 1, START) == stat(store_of(tmp_path), ".hidden.csv")
 
 
@@ -259,6 +267,65 @@ def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a.zip", bytes(locked))
     with pytest.raises(FileRefused, match=r"cannot be read: File 'AAAUSDT_1h\.csv' is encrypted, password required"):
         opened(tmp_path, "a.zip")
+
+
+def archive(*members: tuple[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as held:
+        for name, content in members:
+            held.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_an_archive_of_several_files_is_read_member_by_member(tmp_path: Path) -> None:
+    good = [("AAAUSDT_1h.csv", text(*hours(0, 2))), ("okx/BBBUSDT_1h.csv", text(*hours(0, 3))), ("notes.txt", b"x")]
+    path = write(tmp_path, "x/many.zip", archive(*good, ("C_1h.csv", b"spoilt\n")))
+    lake = Lake(tmp_path)
+    report = ingest(lake)
+    taken = {p: (status, read) for p, status, read in report.files.select("path", "status", "read").iter_rows()}
+    first = {"x/many.zip/AAAUSDT_1h.csv": ("loaded", 3), "x/many.zip/okx/BBBUSDT_1h.csv": ("loaded", 4)}
+    assert taken == {**first, "x/many.zip/C_1h.csv": ("failed", 0)}
+    assert set(lake.bronze.scan().select("market").collect()["market"]) == {"x", "okx"}
+    again = ingest(lake)  # what failed is tried again, and with it the archive; nothing new comes of it
+    assert (again.inserted, again.updated, again.failed.height) == (0, 0, 1)
+    assert lake.ledger.scan().collect().height == 3
+    write(tmp_path, "x/many.zip", archive(*good, ("C_1h.csv", text(*hours(0, 0)))))
+    os.utime(path, (START.timestamp() + 60,) * 2)
+    assert ingest(lake).inserted == 1
+    done = ingest(lake)
+    assert (done.files.height, done.untouched) == (0, 1)
+
+
+@pytest.mark.parametrize("name", ["AAAUSDT_1h.csv.bz2", "AAAUSDT_1h.txt.xz", "AAAUSDT_1h.csv.zst", "AAAUSDT_1h.tsv.gz"])
+@pytest.mark.parametrize("block_bytes", [SMALL, 10**6])
+def test_every_packing_is_unpacked_and_a_broken_one_gives_nothing(name: str, block_bytes: int, tmp_path: Path) -> None:
+    pack = {"bz2": bz2.compress, "xz": lzma.compress, "gz": gzip.compress, "zst": zstd}[name.rsplit(".", 1)[-1]]
+    content = text(*[bar(hour, close=5 + hour % 7) for hour in range(500)])
+    write(tmp_path, name, pack(content))
+    assert len(lines_of(list(opened(tmp_path, name, block_bytes).blocks))) == 500
+    for broken in (pack(content)[:-9], pack(content)[: len(pack(content)) // 2]):
+        write(tmp_path, name, broken)
+        with pytest.raises(FileRefused, match=r"cannot be (unpacked|read)"):
+            opened(tmp_path, name, block_bytes)
+
+
+def zstd(content: bytes) -> bytes:
+    return bytes(pa.compress(content, codec="zstd", asbytes=True))
+
+
+def test_a_text_for_people_is_told_from_one_of_bars(tmp_path: Path) -> None:
+    write(tmp_path, "README.txt", b"Bars of 2024, 2025\nand so on, 1, 2\n")
+    place(tmp_path, "AAAUSDT_1h.txt", hours(0, 1))
+    write(tmp_path, "book.xlsx", b"x")
+    report = ingest(Lake(tmp_path))
+    assert sorted(report.files.select("path", "status").iter_rows()) == [
+        ("AAAUSDT_1h.txt", "loaded"),
+        ("README.txt", "empty"),
+    ]
+    assert report.notes.rows() == [("README.txt", "it holds no bars, and is not read")]
+    assert (report.unread, report.complete) == (("book.xlsx",), True)
+    assert ingest(Lake(tmp_path)).untouched == 2
+    assert read_status(Lake(tmp_path)).unread["path"].to_list() == ["book.xlsx"]
 
 
 # ---------------------------------------------------------------- files that change under the reader

@@ -55,7 +55,7 @@ def test_a_gzip_that_is_cut_off_gives_no_text_at_all(block_bytes: int) -> None:
     ("names", "message"),
     [
         ([], r"0 CSV files \(it holds nothing\)"),
-        (["a.txt"], r"0 CSV files \(it holds a\.txt\)"),
+        (["a.pdf"], r"0 CSV files \(it holds a\.pdf\)"),
         (["a.csv", "b.csv"], r"2 CSV files \(it holds a\.csv, b\.csv\), not one; unpack it into raw/"),
         ([f"{n}.csv" for n in range(9)], r"9 CSV files \(it holds 0\.csv, 1\.csv, 2\.csv, 3\.csv, 4\.csv\)"),
     ],

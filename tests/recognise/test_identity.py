@@ -9,9 +9,10 @@ import pytest
 
 from lakehouse.dataset import Form
 from lakehouse.errors import FileRefused, LakeError
+from lakehouse.intervals import spacing
 from lakehouse.raw.parse import Block
 from lakehouse.recognise.advice import refuse_foreign
-from lakehouse.recognise.identity import recognise, spacing, tell_interval
+from lakehouse.recognise.identity import recognise, tell_interval
 from lakehouse.recognise.layouts import CANDLES
 from lakehouse.recognise.sources import Declared, declared_for, read_sources
 
@@ -133,7 +134,7 @@ def test_what_is_declared_outdoes_names_and_columns() -> None:
     ],
 )
 def test_the_commonest_distance_is_the_interval(hours: list[float], interval: str) -> None:
-    assert spacing(times(*hours)) == interval
+    assert spacing(times(*hours))[0] == interval
 
 
 def test_an_interval_that_nothing_tells_is_refused_only_if_there_are_bars() -> None:
