@@ -117,6 +117,8 @@ def open_file(
             refuse_swapped(block.rows, form, dataset, how)
             form, block = _with_interval(form, block, dataset, declared, file.path)
             refuse_rows(block, form, dataset, how, said=declared.tells_volumes)
+            if form.label == "end" and declared.label != "end":
+                form = replace(form, notes=(*form.notes, "its bars carry the times at which they end"))
         else:
             form, block = Form("", "", ()), no_data(blank, dataset)
 
@@ -235,8 +237,6 @@ def _with_interval(form: Form, block: Block, dataset: Dataset, declared: Declare
         form = replace(form, interval=interval, numbered=form.numbered and rows.is_empty())
         how = partial(how_to_declare, path, declared=declared)
         form = replace(form, label=form.label or tell_label(rows[dataset.time], interval, form, how))
-        if form.label == "end" and declared.label != "end":
-            form = replace(form, notes=(*form.notes, "its bars carry the times at which they end; they begin before"))
     if form.label == "end":
         rows = rows.with_columns(to_start(pl.col(dataset.time), form.interval, form.time_zone))
     return form, replace(block, rows=rows)
