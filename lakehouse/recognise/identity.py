@@ -81,27 +81,30 @@ def find_strangers(
         Path → what is to be asked.
     """
 
-    def look(path: str) -> tuple[tuple[str, str, str], frozenset[str]]:
+    def strange(path: str) -> frozenset[str]:
         told, declared = read_name(path.rsplit("/", 1)[-1], dataset.names), declared_for(path, sources)
         asked = declared.market or declared.symbol or declared.ignore or not told.symbol
-        series = tell_market(_without_archive(path), told.words, ""), told.symbol, declared.interval or told.interval
-        return series, frozenset() if asked else strange_words(told.words)
+        return frozenset() if asked else strange_words(told.words)
 
-    odd = {path: told for path in paths if (told := look(path))[1]}
+    def series_of(path: str) -> tuple[str, str, str]:
+        told = read_name(path.rsplit("/", 1)[-1], dataset.names)
+        market = tell_market(_without_archive(path), told.words, "")
+        return market, told.symbol, declared_for(path, sources).interval or told.interval
+
+    odd = {path: (series_of(path), words) for path in paths if (words := strange(path))}
     if not odd:  # as it mostly is, and then the others' names are not looked at
         return {}
     asked = {series for series, _ in odd.values()}
     known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
     for path in (*others, *odd):
-        series, strange = look(path)
-        if series in asked:
-            known[series].setdefault(strange, path)
+        if (series := series_of(path)) in asked:
+            known[series].setdefault(strange(path), path)
     found = dict[str, str]()
-    for path, (series, strange) in odd.items():
-        other = next((other for words, other in known[series].items() if strange - words), "")
+    for path, (series, words) in odd.items():
+        other = next((other for others_words, other in known[series].items() if words - others_words), "")
         if other:
             market = series[0] or "default"
-            (word, *_) = sorted(strange)
+            word = min(words)
             line = f"market = {json.dumps(f'{market}-{word}')}    # or {json.dumps(market)}, if it is the same"
             found[path] = (
                 f"{word!r} in its name is not understood, and {other} states the same series without that word; "
@@ -151,28 +154,30 @@ def _are_intervals(words: list[str]) -> bool:
     return bool(met) and plausible and all(map(read_interval, met))
 
 
-def _spacing_of(path: str, rows: pl.DataFrame, form: Form, dataset: Dataset) -> tuple[str, int]:
-    """The same for a file: within one series, never across them."""
+def _spacings(rows: pl.DataFrame, form: Form, dataset: Dataset) -> dict[str, tuple[str, int]]:
+    """The intervals that bars prove, each within one series: interval → a series, and how many distances it has."""
     by = [name for name in dataset.partition if name in form.columns]
     first = rows.head(FIRST_BARS)
-    if not by:
-        return spacing(first[dataset.time])
+    parts = first.partition_by(by, as_dict=True, maintain_order=True) if by else {(): first}
     found: dict[str, tuple[str, int]] = {}
-    for series, part in first.partition_by(by, as_dict=True, maintain_order=True).items():
+    for series, part in parts.items():
         interval, count = spacing(part[dataset.time])
         if interval and count > found.get(interval, ("", 0))[1]:
             found[interval] = " ".join(map(str, series)), count
-    if not found:
-        return "", 0
+    return found
+
+
+def _agreed(found: dict[str, tuple[str, int]]) -> tuple[str, int]:
+    """The interval that the series of a file agree upon, and how many distances tell it; empty if they do not."""
     sure = [interval for interval, (_, count) in found.items() if count >= SOME]
-    shortest = min(found, key=seconds_of)
-    whole = all(seconds_of(interval) % seconds_of(shortest) == 0 for interval in found)
-    if len(sure) > 1 or (sure and sure != [shortest]) or not whole:
+    shortest = min(found, key=seconds_of, default="")
+    if len(sure) > 1 or (sure and sure != [shortest]):
         said = ", ".join(f"those of {series} {interval}" for interval, (series, _) in [*found.items()][:3])
         raise FileRefused(
             f"its series have bars of different lengths: {said} apart; cut it into a file for each length"
         )
-    return shortest, found[shortest][1]
+    whole = found and all(seconds_of(interval) % seconds_of(shortest) == 0 for interval in found)
+    return (shortest, found[shortest][1]) if whole else ("", 0)
 
 
 def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared, dataset: Dataset) -> str:
@@ -197,21 +202,30 @@ def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared,
     if "interval" in form.columns:
         _hold_lines(rows.head(FIRST_BARS), form, dataset)
         return ""
-    apart, count = _spacing_of(path, rows, form, dataset)
-    times = seconds_of(apart) / seconds_of(named) if named and apart else 1.0
-    # A number may be that of a part. What proves it to be none of minutes is a shorter spacing, or many longer ones.
-    if form.numbered and times != 1 and (times < 1 or times % 1 or times > 12 or count >= SOME):
-        return apart
+    found = _spacings(rows, form, dataset)
+    if named and not form.numbered:
+        for apart, (_, count) in found.items():
+            times = seconds_of(apart) / seconds_of(named)
+            longer = apart in CUSTOMARY and (count >= 99 or (count >= 3 and times >= 7))  # fewer may well have gaps
+            if times < 1 or (times > 1 and longer):
+                raise FileRefused(_belied(path, named, apart, declared))
+        return named
+    apart, count = _agreed(found)
     if not named and not apart:
         raise FileRefused(
             "neither the name nor the spacing of the bars tells the interval; rename the file (as SYMBOL_1h.csv) or "
             + how_to_declare(path, f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo', declared)
         )
-    longer = times > 1 and apart in CUSTOMARY and (count >= 99 or (count >= 3 and times >= 7))  # fewer: it has gaps
-    if times < 1 or longer or (form.numbered and times != 1):
-        how = how_to_declare(path, f'interval = "{apart}"', declared)
-        raise FileRefused(f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}")
-    return named or apart
+    times = seconds_of(apart) / seconds_of(named) if named and apart else 1.0
+    # A number may be that of a part. What proves it to be none of minutes is a shorter spacing, or many longer ones.
+    if times > 1 and not times % 1 and times <= 12 and count < SOME:
+        raise FileRefused(_belied(path, named, apart, declared))
+    return apart or named
+
+
+def _belied(path: str, named: str, apart: str, declared: Declared) -> str:
+    how = how_to_declare(path, f'interval = "{apart}"', declared)
+    return f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}"
 
 
 def _hold_lines(rows: pl.DataFrame, form: Form, dataset: Dataset) -> None:

@@ -79,6 +79,9 @@ _NO_SYMBOLS = (
 NO_SYMBOLS = frozenset(_NO_SYMBOLS.split())
 
 
+_KNOWN = REMARKS | QUALIFIERS.keys()
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a name tells; empty where it tells nothing, or two things."""
@@ -114,10 +117,8 @@ def read_name(name: str, patterns: tuple[re.Pattern[str], ...]) -> Told:
         What it tells. If it tells nothing as it stands, it is read without what are surely remarks.
     """
     stem = re.sub(r"(\.(csv|txt|tsv))?(\.(gz|zip|bz2|xz|zst))?$", "", name, flags=re.IGNORECASE)
-    words, parts = words_of(stem), re.split(r"([\W_]+)", stem)
-    known = [len(part) > 1 and part.lower() in (REMARKS | QUALIFIERS.keys()) for part in parts]
-    plain = "".join(part for i, part in enumerate(parts) if not any(known[max(i - 1, 0) : i + 1]))
-    for text in dict.fromkeys((stem, plain)):
+    words = words_of(stem)
+    for text in (stem, _plain(stem)):
         for pattern in patterns:
             told = [*pattern.finditer(text)]
             symbols = {spell_symbol(match["symbol"]) for match in told}
@@ -129,3 +130,10 @@ def read_name(name: str, patterns: tuple[re.Pattern[str], ...]) -> Told:
                 beside = tuple(word for word in words if word not in own)
                 return Told(symbols.pop(), read_interval(interval), interval.isdecimal(), beside)
     return Told(words=words)
+
+
+def _plain(stem: str) -> str:
+    """A name without the words that are surely no symbol, and what stands behind each."""
+    parts = re.split(r"([\W_]+)", stem)
+    known = [len(part) > 1 and part.lower() in _KNOWN for part in parts]
+    return "".join(part for i, part in enumerate(parts) if not any(known[max(i - 1, 0) : i + 1]))
