@@ -125,7 +125,7 @@ def read_name(name: str, patterns: tuple[re.Pattern[str], ...]) -> Told:
             if len(symbols) > 1 or symbols & NO_SYMBOLS:
                 return Told(words=words)  # which of them is meant?
             if told:
-                interval = next((match["interval"] for match in told if match["interval"]), "")
+                interval = next((found for match in told if (found := match.groupdict().get("interval"))), "")
                 own = {*words_of(told[0]["symbol"]), *words_of(interval)}
                 beside = tuple(word for word in words if word not in own)
                 return Told(symbols.pop(), read_interval(interval), interval.isdecimal(), beside)

@@ -117,6 +117,8 @@ def open_file(
             refuse_swapped(block.rows, form, dataset, how)
             form, block = _with_interval(form, block, dataset, declared, file.path)
             refuse_rows(block, form, dataset, how, said=declared.tells_volumes)
+            if form.label == "end" and declared.label != "end":
+                form = replace(form, notes=(*form.notes, "its bars carry the times at which they end"))
         else:
             form, block = Form("", "", ()), no_data(blank, dataset)
 

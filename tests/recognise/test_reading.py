@@ -465,6 +465,8 @@ def test_times_that_can_be_read_in_two_ways_are_left_to_whoever_knows(tmp_path: 
 
 def test_what_was_assumed_is_said(tmp_path: Path) -> None:
     notes = {
+        "close times alone": "carry the times at which they end",
+        "last days of months": "carry the times at which they end",
         "HistData in summer": "read as America/New_York's, the clock of histdata",
         "Poloniex": "volume is 'quotevolume' and quote volume 'volume'",
         "contracts of a hundred dollars": "it counts contracts of 100",
