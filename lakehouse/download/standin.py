@@ -26,10 +26,8 @@ from lakehouse.sample import INTERVALS, write_sample
 
 PUBLISHED = dt.datetime(2025, 3, 3, 8, tzinfo=dt.UTC)
 HOLD = 60.0  # seconds that a stalled transfer stands still
-FUTURES_HEADER = (
-    b"open_time,open,high,low,close,volume,close_time,quote_volume,count,"
-    b"taker_buy_volume,taker_buy_quote_volume,ignore\n"
-)
+FUTURES_HEADER = b"open_time,open,high,low,close,volume,close_time,quote_volume,count,taker_buy_volume,"
+FUTURES_HEADER += b"taker_buy_quote_volume,ignore\n"
 FAULTS = {
     "404": "the file is listed and not there",
     "429": "too many requests, with Retry-After",
@@ -129,9 +127,7 @@ class StandIn:
             for at, path in enumerate(paths):
                 symbol, interval, _ = path.stem.split("-", 2)
                 lines, age = path.read_bytes().splitlines(keepends=True), months - 1 - at % months
-                head = b""
-                if market != "spot":
-                    head, lines = FUTURES_HEADER, _as_futures(lines, kind)
+                head, lines = (b"", lines) if market == "spot" else (FUTURES_HEADER, _as_futures(lines, kind))
                 monthly, daily = (
                     f"{Wish(symbol, interval, market, kind).folder(length)}{path.stem}" for length in LENGTHS
                 )
@@ -172,11 +168,8 @@ class StandIn:
             rest = key.removeprefix(prefix)
             name = prefix + rest.partition(delimiter)[0] + delimiter if delimiter and delimiter in rest else key
             if name > marker and name not in names:
-                names[name] = (
-                    _entry_xml(self.entries[key])
-                    if name == key
-                    else (f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>")
-                )
+                folder = f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>"
+                names[name] = _entry_xml(self.entries[key]) if name == key else folder
         shown, more = list(names)[: self.page], len(names) > self.page
         following = f"<NextMarker>{escape(shown[-1])}</NextMarker>" if more and delimiter else ""
         return (
@@ -198,13 +191,12 @@ def zipped(name: str, content: bytes) -> bytes:
 def _as_futures(lines: Sequence[bytes], kind: str) -> list[bytes]:
     """Lines of spot as the archive's futures have them: milliseconds always, and indices have no amounts."""
     found, base = list[bytes](), float(lines[0].split(b",")[1])
-    for line in lines:
-        opened, *prices, volume, closed, quote, count, taker, taker_quote, _ = line.decode().strip().split(",")
+    for fields in (line.decode().strip().split(",") for line in lines):
+        fields[0], fields[6] = fields[0][:13], fields[6][:13]
         if kind == "premium":  # how far the price is from the index, on both sides of 0
-            prices = [f"{float(price) / base - 1:.8f}" for price in prices]
+            fields[1:5] = [f"{float(price) / base - 1:.8f}" for price in fields[1:5]]
         if kind != "klines":
-            volume = quote = taker = taker_quote = "0"
-        fields = opened[:13], *prices, volume, closed[:13], quote, count, taker, taker_quote, "0"
+            fields[5] = fields[7] = fields[9] = fields[10] = "0"
         found.append((",".join(fields) + "\n").encode())
     return found
 
