@@ -38,6 +38,7 @@ RIVER = [
     {"contracts", "intervals", "progress"},
     {"errors", "measures"},
 ]
+COMMANDS = [app[name].default_command for name in app if not name.startswith("-")]
 FLOOR = {place: number for number, places in enumerate(RIVER) for place in places} | {"charts": len(RIVER) - 2}
 
 
@@ -128,9 +129,7 @@ def test_the_front_door_leaves_prefect_and_altair_alone() -> None:
 def test_every_public_name_has_a_docstring(name: str, thing: object) -> None:
     text = inspect.getdoc(thing) or ""
     assert text, f"{name} has no docstring"
-    if inspect.isfunction(thing) and not name.startswith(
-        ("cli.commands.", "cli.download.", "cli.notebooks.")
-    ):  # there the help stands beside the options
+    if inspect.isfunction(thing) and thing not in COMMANDS:  # whose help stands beside the options
         wanted = [p for p in inspect.signature(thing).parameters if p != "cls"]
         if len(wanted) > 2:
             assert "Args:" in text, f"{name} does not explain its arguments"
@@ -156,6 +155,12 @@ def test_the_readme_names_every_file_and_every_command() -> None:
 @pytest.mark.parametrize("module", MODULES)
 def test_no_file_has_outgrown_its_room(module: str) -> None:
     assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 260
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_texts_are_in_utf_8_on_every_system(module: str) -> None:
+    lines = path_of(module).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.search(r"\.(read|write)_text\(", line) and "utf-8" not in line] == []
 
 
 def test_requirements_are_pinned_without_an_address() -> None:
