@@ -158,6 +158,12 @@ def test_no_file_has_outgrown_its_room(module: str) -> None:
     assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 260
 
 
+@pytest.mark.parametrize("module", MODULES)
+def test_texts_are_in_utf_8_on_every_system(module: str) -> None:
+    lines = path_of(module).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if re.search(r"\.(read|write)_text\(", line) and "utf-8" not in line] == []
+
+
 def test_requirements_are_pinned_without_an_address() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if line and not line.lstrip().startswith("#")]

@@ -28,8 +28,8 @@ from prefect.settings import get_current_settings
 
 from lakehouse.errors import ApiError, LakehouseError
 
-ANSWER = 3.0  # seconds that an API may take to say that it is well
-NEVERTHELESS = "`lakehouse ingest` does without"
+ANSWER_SECONDS = 3.0  # seconds that an API may take to say that it is well
+WITHOUT_PREFECT = "`lakehouse ingest` does without"
 
 
 class LakeFlow[**P, R](Flow[P, R]):
@@ -69,7 +69,7 @@ def reached_api() -> Iterator[str]:
         said = (str(error) or type(error).__name__).partition("\n")[0]
         raise ApiError(
             f"Prefect's API {api.url} does not do its work: {said}; start it, or correct PREFECT_API_URL "
-            f"(`prefect config view` tells where it is set); {NEVERTHELESS}"
+            f"(`prefect config view` tells where it is set); {WITHOUT_PREFECT}"
         ) from error
 
 
@@ -77,7 +77,7 @@ def reached_api() -> Iterator[str]:
 def _see_that_it_answers(url: str) -> None:
     """Raise what httpx does, within seconds: Prefect itself tries for two minutes."""
     # Nothing secret is sent yet; whether to trust its certificate is for Prefect to decide.
-    answer = httpx.get(f"{url}/health", timeout=ANSWER, verify=False)
+    answer = httpx.get(f"{url}/health", timeout=ANSWER_SECONDS, verify=False)
     if answer.status_code not in (401, 403):  # who may do what is for Prefect to tell
         answer.raise_for_status()
 
@@ -112,14 +112,14 @@ def _start_embedded() -> str:
             _stop(process)
             log.seek(0)
             said = (log.read().decode(errors="replace").strip() or "it says nothing").splitlines()[-1]
-            raise ApiError(f"Prefect's embedded API did not start: {said}; {NEVERTHELESS}")
+            raise ApiError(f"Prefect's embedded API did not start: {said}; {WITHOUT_PREFECT}")
     _keep_template()
     return f"http://127.0.0.1:{port}/api"
 
 
 def _comes_up(process: subprocess.Popen[bytes], url: str) -> bool:
     end = time.monotonic() + get_current_settings().server.ephemeral.startup_timeout_seconds
-    with httpx.Client(timeout=ANSWER) as client:
+    with httpx.Client(timeout=ANSWER_SECONDS) as client:
         while process.poll() is None and time.monotonic() < end:
             with suppress(httpx.HTTPError):
                 if client.get(f"{url}/health").is_success:

@@ -67,12 +67,12 @@ def run_notebooks(
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
     with headless(), pool as runner:
         labels = name_runs([[*map(str, parameters.values())] or [Path(name).stem] for parameters in combinations])
-        told = [
+        jobs = [
             {"name": name, "parameters": parameters, "folder": folder, "label": label}
             for label, parameters in zip(labels, combinations, strict=True)
         ]
-        futures = [runner.submit(run_one, parameters) for parameters in told]
-        ends = [future.result(raise_on_failure=False) for future in futures]
+        futures = [runner.submit(run_one, parameters) for parameters in jobs]
+        outcomes = [future.result(raise_on_failure=False) for future in futures]
     rows = [
         {
             "notebook": label,
@@ -80,7 +80,7 @@ def run_notebooks(
             **(end if isinstance(end, dict) else {}),
             "error": None if isinstance(end, dict) else str(end) or type(end).__name__,
         }
-        for label, given, end in zip(labels, combinations, ends, strict=True)
+        for label, given, end in zip(labels, combinations, outcomes, strict=True)
     ]
     runs = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"error": pl.String})
     create_table_artifact(runs.to_dicts(), key="notebook-results", description=f"{name}: what each run recorded")

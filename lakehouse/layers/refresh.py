@@ -114,20 +114,20 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
     targets = [Snapshot(table, table.open_or_create(), layer.by, table.key[-1]) for table in layer.targets]
     # Both ends are opened once. What others commit meanwhile is met by the guards, or is the next refresh's.
     name, base, latest = layer.targets[-1].name, targets[-1].opened, source.opened.version()
-    marks = [_consumed(target, source) for target in targets]
-    why = "it was asked for" if rebuild else _lost(marks)
-    if not why and marks[-1] == latest:
+    versions = [_consumed(target, source) for target in targets]
+    why = "it was asked for" if rebuild else _reason_to_rebuild(versions)
+    if not why and versions[-1] == latest:
         return RefreshReport(name, base.version(), latest, 0, 0, 0, "", time.perf_counter() - began)
-    stretches, why = (None, why) if why else _since(layer, source, marks[-1])
+    stretches, why = (None, why) if why else _stretches_since(layer, source, versions[-1])
     pending = _changes(layer, source, targets, _everything(source, targets) if stretches is None else stretches)
     # A commit each, the layer's own mark last: what is killed in between is done again.
-    for target, mark, changes in zip(targets, marks, pending, strict=True):
+    for target, version, changes in zip(targets, versions, pending, strict=True):
         # The last target is marked at each version, the others when they change: those have missed nothing since.
-        behind = mark is None or mark < 0 or (target is targets[-1] and mark != latest)
+        must_mark = version is None or version < 0 or (target is targets[-1] and version != latest)
         consumed = {target.table.consumes(source.opened): latest}
         touched = _touched(target.table, changes)
         guards = [target.table.guard(*part) for part in touched.iter_rows()]
-        commit(target.opened, target.table.key, changes, guards=guards, consumed=consumed, even_empty=behind)
+        commit(target.opened, target.table.key, changes, guards=guards, consumed=consumed, even_empty=must_mark)
         if touched.height:
             target.table.tidy(target.opened, touched)
     seconds = time.perf_counter() - began
@@ -139,14 +139,14 @@ def _consumed(target: Snapshot, source: Snapshot) -> int | None:
     return target.opened.transaction_version(target.table.consumes(source.opened))
 
 
-def _lost(marks: Sequence[int | None]) -> str:
+def _reason_to_rebuild(versions: Sequence[int | None]) -> str:
     """Why everything has to be computed; empty if each target is as the layer left it."""
-    if None in marks:
+    if None in versions:
         return "it is the first time"
-    return "the table was restored" if any(mark < 0 for mark in marks if mark is not None) else ""
+    return "the table was restored" if any(version < 0 for version in versions if version is not None) else ""
 
 
-def _since(layer: Layer, source: Snapshot, consumed: int | None) -> tuple[pl.DataFrame | None, str]:
+def _stretches_since(layer: Layer, source: Snapshot, consumed: int | None) -> tuple[pl.DataFrame | None, str]:
     """The stretches that changed since a version; None and why, if that cannot be told."""
     assert consumed is not None
     try:
@@ -169,7 +169,7 @@ def _changes(layer: Layer, source: Snapshot, targets: Sequence[Snapshot], stretc
         for done in _in_turn(pool, lambda part: _compute(layer, source, targets, part), batches(stretches, source)):
             for all_of, one in zip(found, done, strict=True):
                 all_of.append(one)
-    return [_together(layer, target, parts) for target, parts in zip(targets, found, strict=True)]
+    return [_combined(layer, target, parts) for target, parts in zip(targets, found, strict=True)]
 
 
 def _in_turn[A, B](pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
@@ -207,7 +207,7 @@ def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Cha
     return Changes(inserted.select(new.columns), updated.select(new.columns), old.join(new, on=key, how="anti"))
 
 
-def _together(layer: Layer, target: Snapshot, parts: Sequence[Changes]) -> Changes:
+def _combined(layer: Layer, target: Snapshot, parts: Sequence[Changes]) -> Changes:
     """All changes of a table; of stretches that reach into each other and fell into two batches, each row once."""
     frames = []
     for fate in FATES:

@@ -119,8 +119,11 @@ def _event_loop() -> Iterator[None]:
 
 
 def _kernel_config(folder: str) -> Config:
-    """Talk to the kernel through files, where there are such: kernels that start together may race for a port."""
-    if os.name == "posix":
+    """Talk to the kernel through files, where there are such: kernels that start together may race for a port.
+
+    The path of such a file has room for 104 letters on macOS, which puts temporary folders deep down.
+    """
+    if os.name == "posix" and len(os.fsencode(folder)) < 80:
         return Config({"KernelManager": {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}})
     return Config({"KernelManager": {"transport_encryption": "auto"}})  # without it ipykernel 7 warns
 
