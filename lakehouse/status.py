@@ -12,6 +12,7 @@ from deltalake import DeltaTable
 from lakehouse.bronze import MAX_CONFLICTS, plan
 from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
+from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
 
@@ -165,3 +166,43 @@ def _read_table(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
             "changed_at": dt.datetime.fromtimestamp(version.history(1)[0]["timestamp"] / 1000, dt.UTC),
         }
     return pl.DataFrame([row], schema={**schema, "changed_at": pl.Datetime("us", "UTC")})
+
+
+def versions_since(table: Table, since: str = "") -> tuple[int, int]:
+    """Find the two versions between which lies what changed since a time, or in the last run that changed anything.
+
+    Args:
+        table: The table.
+        since: A day or time (UTC unless it has a zone), or how long ago: `24h`, `7d`. Empty for the last run.
+
+    Returns:
+        The version before, and the latest.
+
+    Raises:
+        VersionError: There is no table yet.
+        InputError: `since` is no such word.
+    """
+    versions = table.versions()
+    latest = int(versions["version"][0])
+    if since:
+        moment = _read_moment(since)
+        past = versions.filter(pl.col("at") <= moment)["version"]
+        return (int(past[0]) if past.len() else int(versions["version"][-1])), latest
+    rows = pl.sum_horizontal("inserted", "updated", "deleted") > 0
+    newest = versions.filter(rows).head(1)
+    if newest.is_empty():
+        return latest, latest
+    # A commit without a run (a restore) is told alone; one batch of a run is only a part of the news.
+    same = versions.filter(rows, pl.col("run") == newest["run"][0]) if newest["run"][0] else newest
+    return max(0, int(same["version"].min()) - 1), int(newest["version"][0])  # type: ignore[arg-type]
+
+
+def _read_moment(word: str) -> dt.datetime:
+    units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    if word[:-1].isdigit() and word[-1:] in units:
+        return dt.datetime.now(dt.UTC) - dt.timedelta(**{units[word[-1]]: int(word[:-1])})
+    try:
+        moment = dt.datetime.fromisoformat(word)
+    except ValueError as error:
+        raise InputError(f"since '{word}' is no time; write 2024-12-31, 2024-12-31T18:00, 24h or 7d") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

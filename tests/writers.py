@@ -36,7 +36,7 @@ class Writer:
         """Let it ingest root; or each file of `inbox`, moved into raw/ one by one; or take `back` a pattern."""
         print(root, batch_bytes, inbox, back, sep="\t", file=self.process.stdin, flush=True)
 
-    def end(self, seconds: float = 120) -> int | None:
+    def end(self, seconds: float = 600) -> int | None:
         """Wait until it is done; returns its exit code, None if it is still at work."""
         try:
             return self.process.wait(seconds)

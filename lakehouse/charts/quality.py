@@ -107,7 +107,7 @@ def conflicts_over_time(conflicts: pl.DataFrame, title: str, *, width: int = 720
     days = conflicts.group_by(pair, "why", day=pl.col("open_time").dt.truncate("1d")).agg(bars=pl.len().cast(pl.Int64))
     most = days.group_by("pair").agg(pl.col("bars").sum()).sort("bars", "pair", descending=[True, False])
     shown = days.join(most.head(MAX_PAIRS), on="pair", how="semi").sort("pair", "day")
-    drawn = (
+    drawn: alt.Chart = (
         alt.Chart(shown)
         .mark_circle(opacity=0.8)
         .encode(

@@ -15,9 +15,9 @@ from rich.markup import escape
 
 from lakehouse.bronze import MAX_CONFLICTS
 from lakehouse.bronze import ingest as ingest_files
+from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
 from lakehouse.errors import InputError, LakehouseError
-from lakehouse.lake import Lake
 from lakehouse.layers import RefreshFailed
 from lakehouse.progress import Bar
 from lakehouse.sample import write_sample
@@ -69,7 +69,7 @@ def run(
 
     With PREFECT_API_URL set it reports to that server, else an embedded one is started (some seconds).
     """
-    lake, code = Lake(root or None), DONE
+    lake, code = open_lake(root), DONE
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     limits = {"max_rejected": max_rejected, "min_completeness": min_completeness, "max_conflicts": max_conflicts}
     for name, part in limits.items():
@@ -108,7 +108,7 @@ def ingest(
     json: Json = False,
 ) -> int:
     """Bring what is new in raw/ into bronze, without Prefect."""
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     _demand(batch_mb >= 1, "--batch-mb", batch_mb, "1 or more")
     _demand(0 <= max_conflicts <= 1, "--max-conflicts", max_conflicts, "0 to 1")
     with Bar(desc="ingest") as bar:
@@ -124,7 +124,7 @@ def ingest(
 @app.command
 def status(*, root: Root = "", json: Json = False) -> int:
     """Show the tables, the series, the last runs, the files that wait, and the quarantine by reason."""
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     stands = read_status(lake)
     if json:
         print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
@@ -164,7 +164,14 @@ def _demand(holds: bool, option: str, given: float, expected: str) -> None:
 def execute(
     name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None, *, results: bool = True
 ) -> int:
-    """Execute a notebook and say where its page is."""
+    """Execute a notebook and say where its page is.
+
+    Args:
+        name: The notebook's.
+        parameters: By name.
+        output: Where the executed copy goes; else a folder of its own in `runs/`.
+        results: Whether to print what it recorded.
+    """
     from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
 
     with console.status(f"executing {name}"):

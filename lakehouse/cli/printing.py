@@ -22,8 +22,8 @@ from lakehouse.status import Status
 
 FILES_SHOWN = 20
 WIDE = 110  # columns of a terminal on which there is room for more
-# What may take several lines on a narrow terminal.
-FOLDED = ("path", "error", "reason", "note", "market", "series", "loses to", "says", "by", "stands")
+# What may take several lines on a narrow terminal:
+FOLDED = ("path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation", "loses to", "says")
 
 
 def print_json(**values: object) -> None:
@@ -169,6 +169,18 @@ def print_series(console: Console, series: pl.DataFrame) -> None:
     print_frame(console, series.with_columns(pl.col("first").dt.date()), "Series in bronze")
 
 
+def print_versions(console: Console, versions: pl.DataFrame, title: str) -> None:
+    """Show versions of a table; on a narrow terminal without the names of the runs.
+
+    Args:
+        console: Where.
+        versions: See `Table.versions`.
+        title: Stands above.
+    """
+    shown = _nonzero(versions)
+    print_frame(console, shown if console.width >= WIDE else shown.drop("run"), title)
+
+
 def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
     """Show a frame as a table; an empty one is not shown.
 
@@ -196,4 +208,5 @@ def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
 
 def _nonzero(frame: pl.DataFrame) -> pl.DataFrame:
     """Leave out the counts that are zero in every row."""
-    return frame.select(name for name in frame.columns if name not in COUNTS or frame[name].sum())
+    counts = {*COUNTS, "deleted", "files"}
+    return frame.select(name for name in frame.columns if name not in counts or frame[name].sum())

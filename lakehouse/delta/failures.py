@@ -12,6 +12,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.errors import LakeError
 
+# Polars tells a Parquet file that it cannot read as a ComputeError.
 FAILURES = (OSError, DeltaError, pl.exceptions.ComputeError)
 GONE = re.compile(r"No such file|os error 2\b|NotFound|not found|NoSuchKey")
 
@@ -29,6 +30,7 @@ def writing(where: str) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
+        # To make room would be bad advice: somebody has vacuumed, or a disk is not mounted.
         if is_gone(error):
             raise LakeError(
                 f"{where} lacks a file that its latest version needs: {_cause(error)}. "

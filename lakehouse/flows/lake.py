@@ -118,6 +118,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
         _publish(report)
         log.info("%s", report)
     if report.failed.height:
+        # Returned, not raised: so Prefect shows the account as the run's message; whoever called is raised the error.
         error = IngestFailed(report)
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
     return report
@@ -129,6 +130,7 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
     about = f"{todo.size / 1e6:,.1f} MB of raw files"
     progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
     with Bar(total=todo.size, desc="ingest") as bar, logging_redirect_tqdm():
+        # A task for each batch, not for each file: it costs as much as a small file does.
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
             label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
             done = write_one(lake, batch, run_id, todo, label)
@@ -210,6 +212,7 @@ def refresh_lake(
         account = ingest_bronze(root=lake.root, batch_mb=batch_mb, again=again)
     except IngestFailed as error:
         account = error.report
+    # Files that failed do not stop what loaded: gold is as new as it can be, and the run fails at its end.
     layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
     quality = read_quality(lake)
     breaches = find_breaches(account, quality, max_rejected, min_completeness, max_conflicts)

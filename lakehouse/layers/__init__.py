@@ -3,14 +3,17 @@
 from lakehouse.layers.gold import refresh_gold
 from lakehouse.layers.quality import LakeReport, RefreshFailed, find_breaches, read_quality
 from lakehouse.layers.refresh import RefreshReport
+from lakehouse.layers.rehearsal import clone, rehearse
 from lakehouse.layers.silver import refresh_silver
 
 __all__ = [
     "LakeReport",
     "RefreshFailed",
     "RefreshReport",
+    "clone",
     "find_breaches",
     "read_quality",
     "refresh_gold",
     "refresh_silver",
+    "rehearse",
 ]

@@ -7,6 +7,8 @@ from lakehouse.notebooks.parameters import (
     check_given,
     check_parameters,
     find_notebook,
+    list_notebooks,
+    read_grid,
     read_parameters,
 )
 from lakehouse.notebooks.run import check_answer, headless, read_results, record, run_notebook
@@ -23,8 +25,10 @@ __all__ = [
     "choose_series",
     "find_notebook",
     "headless",
+    "list_notebooks",
     "plain",
     "read_days",
+    "read_grid",
     "read_parameters",
     "read_results",
     "record",

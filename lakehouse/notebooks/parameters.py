@@ -12,6 +12,7 @@ from typing import Any
 
 import nbformat
 import papermill as pm
+import polars as pl
 from IPython import get_ipython
 
 from lakehouse.errors import InputError
@@ -32,13 +33,27 @@ def find_notebook(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.suffix == ".ipynb" and path.is_file():
         return path.resolve()
-    here = Path.cwd()
-    folders = [folder / "notebooks" for folder in (here, *here.parents, Path(__file__).parents[2])]
-    for folder in (*folders, CHAPTERS):
-        candidate = folder / f"{path.name.removesuffix('.ipynb')}.ipynb"
+    name = path.name.removesuffix(".ipynb")
+    for folder in _folders():
+        candidate = folder / f"{name}.ipynb"
         if candidate.is_file():
             return candidate
-    raise InputError(f"no notebook '{name_or_path}': neither a file, nor in notebooks/ of {here} or above it")
+    near = difflib.get_close_matches(name, [path.stem for folder in _folders() for path in folder.glob("*.ipynb")], 1)
+    hint = f"; did you mean '{near[0]}'?" if near else "; `lakehouse notebooks` lists what there is"
+    raise InputError(f"no notebook '{name_or_path}': neither a file, nor in notebooks/ of {Path.cwd()} or above{hint}")
+
+
+def _folders() -> list[Path]:
+    here = Path.cwd()
+    return [*(folder / "notebooks" for folder in (here, *here.parents, Path(__file__).parents[2])), CHAPTERS]
+
+
+def _read(known: Mapping[str, Any], name: str, word: str) -> Value:
+    try:
+        kind = known.get(name, {}).get("inferred_type_name", "str")
+        return json.loads(word.lower()) if kind in ("int", "float", "bool") else word
+    except ValueError:
+        return word  # which the check that follows does not let pass
 
 
 def read_parameters(name_or_path: str | Path, words: Mapping[str, str]) -> dict[str, Value]:
@@ -56,15 +71,47 @@ def read_parameters(name_or_path: str | Path, words: Mapping[str, str]) -> dict[
     """
     path = find_notebook(name_or_path)
     known = _inspect(path)
-    found: dict[str, Value] = {}
-    for name, word in words.items():
-        kind = known.get(name, {}).get("inferred_type_name", "str")
-        try:
-            found[name] = json.loads(word.lower()) if kind in ("int", "float", "bool") else word
-        except ValueError:
-            found[name] = word  # which the check that follows does not let pass
+    found = {name: _read(known, name, word) for name, word in words.items()}
     check_parameters(path, found)
     return found
+
+
+def read_grid(name_or_path: str | Path, words: Mapping[str, str]) -> dict[str, list[Value]]:
+    """Turn words of a command line into the values of a grid; they are checked when it is run.
+
+    Args:
+        name_or_path: The notebook.
+        words: Name → words with commas between them.
+
+    Returns:
+        Name → values.
+
+    Raises:
+        InputError: There is no such notebook.
+    """
+    known = _inspect(find_notebook(name_or_path))
+    return {name: [_read(known, name, word) for word in text.split(",")] for name, text in words.items()}
+
+
+def list_notebooks() -> pl.DataFrame:
+    """List the notebooks here or above, and those of this package.
+
+    Returns:
+        name, purpose (its first sentence), parameters (each with its default value), path; sorted by name.
+    """
+    paths = [path for folder in reversed(_folders()) for path in folder.glob("*.ipynb")]
+    rows = []
+    for path in sorted({path.stem: path for path in paths}.values(), key=lambda path: path.stem):
+        prose = nbformat.read(str(path), as_version=4).cells[0].source.split("\n\n")  # type: ignore[no-untyped-call]
+        taken = [f"{name}={parameter['default']}" for name, parameter in _inspect(path).items()]
+        rows.append((path.stem, " ".join(prose[1:2]).partition(". ")[0].rstrip("."), taken, str(path)))
+    columns: dict[str, Any] = {
+        "name": pl.String,
+        "purpose": pl.String,
+        "parameters": pl.List(pl.String),
+        "path": pl.String,
+    }
+    return pl.DataFrame(rows, schema=columns, orient="row")
 
 
 def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> None:

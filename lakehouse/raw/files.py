@@ -123,7 +123,7 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
 
 
 def _unreadable(root: Path, path: Path, why: str) -> RawFile:
-    name = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
     shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
     modified_at = dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
     return RawFile(shown, 0, modified_at, f"{UNREADABLE}{why}; mend or remove it")

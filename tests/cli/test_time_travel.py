@@ -1,0 +1,212 @@
+"""All that notebook 03 does, by a person who has only the terminal; and that what is told is what Python tells."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from klines import bar, hours, place
+
+from lakehouse import Lake, ingest
+from lakehouse.cli.commands import app, main
+from lakehouse.status import versions_since
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """Five hours of a market; then a correction of the hours 1 and 2 that also has a line that is none."""
+    place(tmp_path, "m/AAAUSDT_1h.csv", hours(0, 4))
+    ingest(Lake(tmp_path))
+    later = [*hours(1, 2, close=11.5), bar(9, volume=-1.0)]
+    place(tmp_path, "m/AAAUSDT_1h_fix.csv", later, at=9)
+    ingest(Lake(tmp_path))
+    return tmp_path
+
+
+class Call:
+    """Runs the command line in this process."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self.capsys = root, capsys
+
+    def __call__(self, *args: object, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as stop:
+            main([*map(str, args), "--root", str(self.root)])
+        out = self.capsys.readouterr()
+        assert int(stop.value.code or 0) == code, out.out + out.err
+        return " ".join((out.out + out.err).split())
+
+    def json(self, *args: object) -> dict[str, list[dict[str, object]]]:
+        with pytest.raises(SystemExit):
+            main([*map(str, args), "--json", "--root", str(self.root)])
+        found: dict[str, list[dict[str, object]]] = json.loads(self.capsys.readouterr().out)
+        return found
+
+
+@pytest.fixture
+def call(lake: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    return Call(lake, capsys)
+
+
+def test_each_command_says_first_which_lake_is_meant(call: Call) -> None:
+    for command in ("versions", "diff", "quarantine", "plan", "status"):
+        assert call(command).startswith(f"Lake: {call.root}"), command
+
+
+def test_a_correction_is_found_undone_and_taken_back(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = call.json("versions")["versions"]
+    assert [(row["version"], row["inserted"], row["updated"]) for row in told] == [(2, 0, 2), (1, 5, 0), (0, 0, 0)]
+    text = call("diff")
+    assert "bronze/candles, v1 to v2: 2 updated (m, AAAUSDT, 1h)" in text
+    assert "close 10 → 11.5" in text
+    assert "m/AAAUSDT_1h_fix.csv:2" in text
+    changes = call.json("diff", 1, 2)["changes"]
+    assert [(row["change"], row["close_before"], row["close_after"]) for row in changes] == [
+        ("updated", 10.0, 11.5)
+    ] * 2
+
+    assert "nobody is there to be asked; say --yes" in call("restore", 1, code=2)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    text = call("restore", 1, code=1)
+    assert "Would be undone: bronze/candles, v2 back to v1" in text
+    assert "close 11.5 → 10" in text
+    assert text.endswith("Left as it is.")
+    assert Lake(call.root).bronze.version() == 2
+    monkeypatch.setattr("builtins.input", lambda _: "y")
+    assert "bronze/candles is as it was at v1, now as v3" in call("restore", 1)
+    assert "no row changed" in call("diff", 1, -1)
+    assert "2 updated" in call("again", "*fix*")
+    assert "no row changed" in call("diff", 2, -1)
+
+
+def test_diff_since_goes_back_to_what_was_then(call: Call) -> None:
+    lake = Lake(call.root)
+    at = lake.bronze.versions().sort("version")["at"]
+    assert versions_since(lake.bronze, at[1].isoformat()) == (1, 2)
+    assert versions_since(lake.bronze, "7d") == (0, 2)
+    assert "v0 to v2: 5 inserted" in call("diff", "--since", "24h")
+    assert "since 'yesterday' is no time; write 2024-12-31" in call("diff", "--since", "yesterday", code=2)
+    assert "not both" in call("diff", 1, "--since", "7d", code=2)
+    assert "bronze/candles has no column" not in call("diff", "--symbol", "AAAUSDT")
+
+
+def test_the_last_run_is_all_its_batches(tmp_path: Path) -> None:
+    for name in "ABC":
+        place(tmp_path, f"{name}AAUSDT_1h.csv", hours(0, 4))
+    lake = Lake(tmp_path)
+    ingest(lake, batch_bytes=1)
+    assert lake.bronze.version() > 1
+    assert versions_since(lake.bronze) == (0, lake.bronze.version())
+
+
+def test_the_quarantine_shows_what_is_still_broken(call: Call) -> None:
+    text = call("quarantine")
+    assert "m/AAAUSDT_1h_fix.csv:4 volume is negative" in text
+    assert [row["_line"] for row in call.json("quarantine", "--reason", "negative")["lines"]] == [4]
+    assert "No such line" in call("quarantine", "--file", "other/*")
+    place(call.root, "m/AAAUSDT_1h_fix.csv", [*hours(1, 2, close=11.5), bar(9)], at=20)
+    call("ingest")
+    assert "No such line" in call("quarantine")
+    assert "volume is negative" in call("quarantine", "--history")
+
+
+def test_a_plan_tells_exactly_what_a_run_then_does_and_writes_nothing(call: Call) -> None:
+    place(call.root, "m/AAAUSDT_1h_more.csv", [*hours(4, 6, close=12.0), bar(8, volume=-1.0)], at=30)
+    before = {path: path.stat().st_mtime_ns for path in call.root.rglob("*")}
+    planned = call.json("plan")
+    text = call("plan")
+    assert "close 10 → 12" in text
+    assert "Nothing was written" in text
+    assert {path: path.stat().st_mtime_ns for path in call.root.rglob("*")} == before
+    done = call.json("ingest")
+    counts = ("path", "read", "inserted", "updated", "unchanged", "superseded", "rejected", "status")
+    assert [[row[name] for name in counts] for row in planned["files"]] == [
+        [row[name] for name in counts] for row in done["files"]
+    ]
+    told = [{**row, "_ingested_at_after": None} for row in planned["changes"]]
+    assert told == [{**row, "_ingested_at_after": None} for row in call.json("diff", -2, -1)["changes"]]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_an_export_is_the_rows_that_were_asked_for(suffix: str, call: Call, tmp_path: Path) -> None:
+    out = tmp_path / f"out.{suffix}"
+    call("export", out, "--symbol", "AAAUSDT", "--version", 1)
+    read = pl.read_csv(out) if suffix == "csv" else pl.read_parquet(out)
+    held = Lake(call.root).bronze.scan(1).sort("open_time").collect()
+    assert read["close"].to_list() == held["close"].to_list() == [10.0] * 5
+    assert not [name for name in read.columns if name.startswith("_")]
+    assert "is there; say --overwrite" in call("export", out, code=2)
+    call("export", out, "--overwrite", "--start", "2024-03-01", "--provenance")
+    assert "did you mean AAAUSDT" in call("export", tmp_path / "b.csv", "--symbol", "AAAUSD", code=2)
+    assert "lies in raw/" in call("export", call.root / "raw" / "b.csv", code=2)
+    assert "expected .csv or .parquet" in call("export", tmp_path / "b.xlsx", code=2)
+
+
+def test_what_is_done_to_a_clone_is_not_done_to_the_lake(call: Call, tmp_path: Path) -> None:
+    before = Lake(call.root).bronze.scan().collect().sort("open_time")
+    other = Call(tmp_path / "other", call.capsys)
+    call("clone", other.root)
+    other("restore", 1, "--yes")
+    other("care", "--vacuum", "--yes")
+    place(other.root, "m/AAAUSDT_1h.csv", hours(0, 9, close=13.0), at=40)
+    other("ingest")
+    assert Lake(other.root).bronze.scan().collect().height == 10
+    assert Lake(call.root).bronze.scan().collect().sort("open_time").equals(before)
+    assert Lake(call.root).bronze.scan(1).collect().height == 5
+    assert "is there already" in call("clone", other.root, code=2)
+
+
+def test_care_joins_files_and_removes_old_ones_when_told_to(call: Call) -> None:
+    assert "files fewer" in call("care")
+    assert "nobody is there to be asked" in call("care", "--vacuum", code=2)
+    assert "files removed" in call("care", "--vacuum", "--yes")
+    assert "vacuum" in call("diff", 1, 2, code=2)
+
+
+def test_a_table_that_is_none_is_said(call: Call) -> None:
+    assert "--table is candles; expected one of bronze, quarantine" in call("versions", "--table", "candles", code=2)
+
+
+def test_notebooks_are_listed_with_their_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["notebooks", "--json"])
+    found = {row["name"]: row for row in json.loads(capsys.readouterr().out)["notebooks"]}
+    assert {"00_quick_tour", "report"} <= found.keys()
+    assert 'symbol="BTCUSDT"' in found["report"]["parameters"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_api")
+def test_a_batch_is_a_notebook_for_each_combination(call: Call, tmp_path: Path) -> None:
+    wanted = ("-p", "symbol=AAAUSDT", "-p", "interval=1h", "--output", tmp_path / "pages")
+    assert "AAAUSDT" in call("batch", "report", *wanted)
+    assert [path.name for path in (tmp_path / "pages").glob("*.html")] == [f"{tmp_path.name}-AAAUSDT-1h.html"]
+    assert "did you mean AAAUSDT" in call("batch", "report", "-p", "symbol=AAAUSD", "-p", "interval=1h", code=2)
+
+
+def test_the_readme_s_table_of_commands_has_each_of_them_and_no_other() -> None:
+    """Also each option that stands there is one of that command's."""
+    table = README.read_text(encoding="utf-8").partition("## Commands")[2].partition("\n\n`--root`")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `lakehouse ")]
+    named = re.findall(r"`lakehouse ([a-z]+)", "\n".join(row.split("|")[1] for row in rows))
+    assert sorted(named) == sorted(name for name in app if not name.startswith("-"))
+    for row in rows:
+        (command,) = re.findall(r"`lakehouse ([a-z]+)", row.split("|")[1])
+        known = {name for arg in app[command].assemble_argument_collection() for name in arg.names}
+        told = {word for quoted in re.findall(r"`([^`]*)`", row) for word in re.findall(r"(?<!\S)--[a-z-]+", quoted)}
+        assert told <= known | {"--port"}, (command, told - known)  # JupyterLab's own
+
+
+def test_each_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in app:
+        if not name.startswith("-"):
+            with pytest.raises(SystemExit):
+                main([name, "--help"])
+            assert f"lakehouse {name}" in capsys.readouterr().out
