@@ -3,7 +3,7 @@
 from lakehouse.charts.candlestick import candles
 from lakehouse.charts.changes import before_after, changes_map
 from lakehouse.charts.lines import fates, rejects
-from lakehouse.charts.quality import quality_over_time
+from lakehouse.charts.quality import conflicts_over_time, quality_over_time
 from lakehouse.charts.returns import distribution
 from lakehouse.charts.series import completeness
 from lakehouse.charts.tables import files_on_disk, versions_timeline
@@ -18,6 +18,7 @@ __all__ = [
     "candles",
     "changes_map",
     "completeness",
+    "conflicts_over_time",
     "distribution",
     "fates",
     "files_on_disk",

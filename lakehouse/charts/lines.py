@@ -6,9 +6,10 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.theme import BLUE, GREEN, GREY, ORANGE, VERMILION, amounts, counted, nothing
+from lakehouse.charts.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, amounts, counted, nothing
 
-FATES = {"inserted": BLUE, "updated": ORANGE, "unchanged": GREEN, "superseded": GREY, "rejected": VERMILION}
+FATES = {"inserted": BLUE, "updated": ORANGE, "unchanged": GREEN, "superseded": GREY, "overruled": PURPLE}
+FATES |= {"rejected": VERMILION}
 MAX_FILES, MAX_REASONS = 30, 20  # bars that one reads at a glance
 LONG_LABEL = "length(datum.label) > 44 ? '…' + slice(datum.label, -43) : datum.label"  # of a path the end tells most
 
@@ -17,7 +18,8 @@ def fates(files: pl.DataFrame, title: str, *, width: int = 480) -> ChartType:
     """Draw what became of each file's lines: law 1 as stacked bars.
 
     Args:
-        files: path and the counts inserted, updated, unchanged, superseded, rejected; a row a file or file revision.
+        files: path and the counts inserted, updated, unchanged, superseded, overruled, rejected; a
+            row a file or file revision.
         title: What is seen.
         width: In pixels.
 

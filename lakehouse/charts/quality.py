@@ -11,6 +11,7 @@ from lakehouse.charts.theme import CLOCK, PURPLE, counted, nothing
 
 UNITS = {"1d": "day", "1w": "week", "1mo": "month"}
 MAX_CELLS = 400  # a symbol; beyond it a cell is a week, then a month
+MAX_PAIRS = 20  # rows that one reads at a glance
 
 
 def quality_over_time(days: pl.DataFrame, title: str, *, width: int = 720) -> ChartType:
@@ -87,3 +88,36 @@ def count_quality(days: pl.DataFrame, unit: str) -> pl.DataFrame:
         cell=pl.col("begin").dt.strftime(words),
         bars=class_of(pl.col("completeness")),
     ).sort("name", "begin")
+
+
+def conflicts_over_time(conflicts: pl.DataFrame, title: str, *, width: int = 720) -> ChartType:
+    """Draw where in time files say of bars otherwise than the table does: a row a pair of files, a tick a day.
+
+    Args:
+        conflicts: open_time (UTC), _file, _file_won, why; rows of bronze/conflicts, in any order.
+        title: What is seen.
+        width: In pixels.
+
+    Returns:
+        The chart; the more bars of a day differ, the larger the mark. Of many pairs the `MAX_PAIRS` with most bars.
+    """
+    if conflicts.is_empty():
+        return nothing(title, width)
+    pair = pl.format("{} says, {} stands", "_file", "_file_won").alias("pair")
+    days = conflicts.group_by(pair, "why", day=pl.col("open_time").dt.truncate("1d")).agg(bars=pl.len().cast(pl.Int64))
+    most = days.group_by("pair").agg(pl.col("bars").sum()).sort("bars", "pair", descending=[True, False])
+    shown = days.join(most.head(MAX_PAIRS), on="pair", how="semi").sort("pair", "day")
+    drawn: alt.Chart = (
+        alt.Chart(shown)
+        .mark_circle(opacity=0.8)
+        .encode(
+            alt.X("day:T", title="UTC", axis=alt.Axis(format=CLOCK, labelOverlap=True)).scale(type="utc"),
+            alt.Y("pair:N", title=None, sort=most["pair"].to_list(), axis=alt.Axis(labelLimit=420)),
+            alt.Size("bars:Q", title="bars a day"),
+            alt.Color("why:N", title="stands because it is"),
+            tooltip=["pair:N", "why:N", alt.Tooltip("day:T", format="%Y-%m-%d"), alt.Tooltip("bars:Q", format=",")],
+        )
+    )
+    told = f"{counted(conflicts.height, 'statement')} that the table does not show"
+    told += f", of {counted(most.height, 'pair')} of files"
+    return drawn.properties(width=width, title=alt.Title(title, subtitle=told))

@@ -52,8 +52,8 @@ def conflicts(
     told = shown.select(
         *("symbol", "open_time", "why"),
         pl.concat_str(differ, separator="; ", ignore_nulls=True).alias("says"),
-        pl.format("{}:{}", "_file", "_line").alias("by"),
-        pl.format("{}:{}", "_file_won", "_line_won").alias("stands"),
+        pl.format("{}:{}", "_file", "_line").alias("stated_by"),
+        pl.format("{}:{}", "_file_won", "_line_won").alias("loses to"),
     )
     print_frame(console, told, f"What files say, and not what stands (the latest {shown.height:,})")
     return DONE

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 from drawing import START, drawn, fields, rows, says_nothing, subtitle
 
-from lakehouse.charts.quality import count_quality, quality_over_time
+from lakehouse.charts.quality import conflicts_over_time, count_quality, quality_over_time
 
 
 def days(parts: Mapping[int, float], symbol: str = "AAAUSDT", outliers: Sequence[int] = ()) -> pl.DataFrame:
@@ -52,3 +52,14 @@ def test_a_cell_is_the_mean_of_its_days_and_a_day_that_is_not_there_counts_nothi
 
 def test_no_days_are_said_to_be_none() -> None:
     assert says_nothing(quality_over_time(days({}), "a title"))
+
+
+def test_conflicts_are_counted_by_day_and_pair_of_files() -> None:
+    at = [dt.datetime(2024, 3, day, hour, tzinfo=dt.UTC) for day, hour in ((1, 0), (1, 5), (2, 0))]
+    told = {"open_time": at, "_file": ["a.csv", "a.csv", "b.csv"], "_file_won": "c.csv", "why": "newer file"}
+    spec = drawn(conflicts_over_time(pl.DataFrame(told), "a title"))
+    assert [(row["pair"], row["bars"]) for row in rows(spec, "pair")] == [
+        ("a.csv says, c.csv stands", 2),
+        ("b.csv says, c.csv stands", 1),
+    ]
+    assert subtitle(spec) == "3 statements that the table does not show, of 2 pairs of files"

@@ -220,6 +220,33 @@ def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
     assert (code, "notebook '00_quick_tour' has no parameter 'root'" in text) == (2, True)
 
 
+def test_two_files_that_contradict_each_other_end_in_exit_code_1_unless_that_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place(tmp_path, "A_BTCUSDT_1h.csv", hours(0, 4))
+    place(tmp_path, "B_BTCUSDT_1h.csv", hours(0, 4, 12.0), at=5)
+    code, text = call(capsys, "ingest", "--root", tmp_path)
+    assert (code, "two things under one name" in " ".join(text.split())) == (1, True)
+    assert call(capsys, "ingest", "--root", tmp_path, "--again", "*", "--max-conflicts", "1")[0] == 0
+    code, text = call(capsys, "conflicts", "--root", tmp_path, "--symbol", "BTCUSDT", "--json")
+    told = json.loads(text)
+    assert (code, told["pairs"][0]["bars"], len(told["bars"])) == (0, 5, 5)
+    assert (told["bars"][0]["close"], told["bars"][0]["close_won"]) == (10.0, 12.0)
+    assert "close 10.0," in call(capsys, "conflicts", "--root", tmp_path)[1]
+
+
+def test_what_is_withdrawn_is_named_and_what_does_not_stand_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place(tmp_path, "A_BTCUSDT_1h.csv", hours(0, 4))
+    call(capsys, "ingest", "--root", tmp_path)
+    code, text = call(capsys, "withdraw", "A*", "--root", tmp_path)
+    assert (code, "1 file revision(s) taken back" in " ".join(text.split())) == (0, True)
+    assert "Withdrawn" in call(capsys, "status", "--root", tmp_path)[1]
+    code, text = call(capsys, "withdraw", "A*", "--root", tmp_path)
+    assert (code, "no file that stands in the ledger is like 'A*'" in text) == (2, True)
+
+
 def test_sample_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--symbol", "AAAUSDT", "--symbol", "BBBUSDT", "--interval", "1d", "--from", "2024-12", "--to", "2025-01")
     code, text = call(capsys, "sample", tmp_path / "raw", *options)
