@@ -130,11 +130,11 @@ def _resolve(root: str) -> str:
         path = Path(root).expanduser().resolve()
         if not path.is_dir():
             raise LakeError(f"no folder {path}; name an existing one that holds raw/")
-        return str(path)
+        return path.as_posix()  # also on Windows: URIs of tables are made of it
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "raw").is_dir():
-            return str(folder)
+            return folder.as_posix()
     raise LakeError(
         f"no raw/ folder in {here} or above it; go into a lake, make one (mkdir raw), or name one with --root or "
         "LAKEHOUSE_ROOT"

@@ -3,7 +3,8 @@
 No market ever traded these candles. Prices walk between monthly anchors, so that a month is the same whichever
 other months are asked for, and opens where the month before it closed. All chance comes from SHAKE-128, a
 published standard, and the arithmetic keeps to operations that IEEE 754 rounds exactly (no log, exp or sin).
-Each interval is a walk of its own: 1h is not the sum of 1m, only the ends of the months agree.
+Bars of 1s, 1m and 1h are walks of their own, of which only the ends of the months agree; all others are the sums of the
+coarsest of these that fits into them, 4h and 1d of 1h, 15m of 1m.
 """
 
 from __future__ import annotations
@@ -87,43 +88,14 @@ def write_sample(
     ]
 
 
-def write_example_raw(dest: str | Path) -> list[Path]:
-    """Write the synthetic files that the project keeps in ``raw/``: hourly bars, and the faults of real life.
-
-    The faults: nine hours are missing from BTCUSDT on 2024-12-17 from 03:00; ``BTCUSDT-1h-2024-11 (1).csv`` is a
-    copy; the daily file of ETHUSDT for 2025-02-01 has five bad lines (5, 9, 13, 17 and 21) among its 24.
-
-    Args:
-        dest: Folder to write to; made if it is missing.
-
-    Returns:
-        The seven CSV files, in order of name.
-
-    Raises:
-        InputError: Another file of one of the names is in the way.
-    """
-    tidy = [("BTCUSDT", month) for month in ("2024-11", "2024-12", "2025-01")]
-    tidy += [("ETHUSDT", month) for month in ("2024-12", "2025-01", "2025-02")]
-    bars = {f"{symbol}-1h-{month}.csv": _bars(symbol, "1h", _parse_month(month), seed=0) for symbol, month in tidy}
-    first_day = bars.pop("ETHUSDT-1h-2025-02.csv").head(24)
-    december = bars["BTCUSDT-1h-2024-12.csv"]
-    lost_from = 16 * 24 + 3  # bars before 03:00 of the 17th
-    bars["BTCUSDT-1h-2024-12.csv"] = pl.concat([december[:lost_from], december[lost_from + 9 :]])
-    files = {name: _csv(frame) for name, frame in bars.items()}
-    files["BTCUSDT-1h-2024-11 (1).csv"] = files["BTCUSDT-1h-2024-11.csv"]
-    files["ETHUSDT-1h-2025-02-01.csv"] = _break_lines(_csv(first_day))
-    _label(dest, seed=0)
-    return [_place(Path(dest, name), files[name]) for name in sorted(files)]
-
-
 def _label(dest: str | Path, seed: int) -> None:
     path = Path(dest, "SYNTHETIC.md")
     path.parent.mkdir(parents=True, exist_ok=True)
     heading = "The candles that `lakehouse sample` puts into this folder are SYNTHETIC: no market ever traded them.\n"
-    known = path.read_text() if path.exists() else heading
+    known = path.read_text(encoding="utf-8") if path.exists() else heading
     made = f"They were made by `lakehouse sample` with seed {seed}; the same arguments give the same bytes.\n"
     if made not in known:
-        path.write_text(known + made, newline="\n")
+        path.write_text(known + made, encoding="utf-8", newline="\n")
 
 
 def _place(path: Path, content: bytes) -> Path:
@@ -141,17 +113,6 @@ def _csv(bars: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     bars.write_csv(buffer, include_header=False, float_precision=8)
     return buffer.getvalue()
-
-
-def _break_lines(content: bytes) -> bytes:
-    """Break five lines, each in another way; a line's number is its index plus one."""
-    lines = [line.split(",") for line in content.decode().splitlines()]
-    lines[4][1] = "n/a?"  # text in a price
-    lines[8][2], lines[8][3] = lines[8][3], lines[8][2]  # high below low
-    del lines[12][7:]  # too few fields
-    lines[16][5] = "-" + lines[16][5]  # negative volume
-    lines[20][4] = "NaN"
-    return "".join(",".join(line) + "\n" for line in lines).encode()
 
 
 def _parse_month(text: str) -> int:
@@ -196,7 +157,24 @@ def _anchor(symbol: str, month: int, seed: int) -> float:
 
 
 def _bars(symbol: str, interval: str, month: int, seed: int) -> pl.DataFrame:
-    """One month of bars, the 12 columns in the archive's order. Prices are whole ticks until the end."""
+    """One month of bars, the 12 columns in the archive's order."""
+    walk = next(name for name in ("1h", "1m", "1s") if INTERVALS[name] <= INTERVALS[interval])
+    bars = _walk_bars(symbol, walk, month, seed)
+    times = INTERVALS[interval] // INTERVALS[walk]
+    return bars if times == 1 else _join_bars(bars, times)
+
+
+def _join_bars(bars: pl.DataFrame, times: int) -> pl.DataFrame:
+    """Make one bar of every so many; a month holds a whole number of them."""
+    first, last = pl.col("open_time", "open", "ignore").first(), pl.col("close", "close_time").last()
+    amounts = pl.col("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
+    added = amounts.cum_sum().last()  # one by one: `sum` adds in the order that suits the processor
+    groups = bars.group_by(pl.int_range(pl.len()) // times, maintain_order=True)
+    return groups.agg(first, pl.col("high").max(), pl.col("low").min(), last, added).select(bars.columns)
+
+
+def _walk_bars(symbol: str, interval: str, month: int, seed: int) -> pl.DataFrame:
+    """One month of a walk. Prices are whole ticks until the end."""
     begin, seconds, base = _month_start(month), INTERVALS[interval], _base_price(symbol)
     decimals = 2 if base >= 100 else 4 if base >= 1 else 6
     tick, lot = 10**decimals, 10 ** max(0, 9 - 2 * decimals)  # how many of them make one

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import histories
 import pytest
 
+LONGEST = ("notebooks/test_run.py", "test_browser.py", "test_laws.py", "flows/", "test_laws_of_layers.py")
 # Prefect reads it when the first test module imports it, which is before ours do; a busy machine takes more than 20.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
@@ -33,11 +34,21 @@ def pytest_configure(config: pytest.Config) -> None:
     histories.whole = not config.option.markexpr
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A few cores for the whole suite; tests that are named begin sooner without workers."""
+    return min(os.cpu_count() or 1, 4) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the rooms that take longest: a worker that meets one of them last leaves the others idle."""
+    items.sort(key=lambda item: next((at for at, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out, and how to run it."""
-    left_out = len(terminalreporter.stats.get("deselected", []))
     if config.option.markexpr == "not slow" and not config.option.keyword:
         terminalreporter.write_line(
-            f"left out: {left_out} slow tests (each notebook in a browser and a second time, the built wheel, most of "
-            'the kills and random histories); `uv run pytest -m ""` runs them all, in about a quarter of an hour'
+            "left out: slow tests (each notebook in a browser and a second time, the built wheel, most of the kills "
+            'and random histories); `uv run pytest -m ""` runs them all, in about a quarter of an hour'
         )

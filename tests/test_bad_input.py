@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from klines import HEADER, bar, hours, place
+from systems import any_name
 
 from lakehouse import Lake, ingest
 from lakehouse.bronze.batch import BATCH_BYTES
@@ -288,7 +289,9 @@ def test_packed_files_are_read(name: str, content: bytes, tmp_path: Path) -> Non
     assert row["inserted"] == (5000 if name.endswith("gz") else 10)
 
 
-@pytest.mark.parametrize("name", ["BT'C-1h-2024-03.csv", 'BT"C-1h-2024-03.csv', "A%20 #ü; DROP-1h-2024-03.csv"])
+@pytest.mark.parametrize(
+    "name", ["BT'C-1h-2024-03.csv", pytest.param('BT"C-1h-2024-03.csv', marks=any_name), "A%20 #ü; DROP-1h-2024-03.csv"]
+)
 def test_odd_characters_in_a_name_break_nothing(name: str, tmp_path: Path) -> None:
     lake, row = ingest_beside_a_good_file(tmp_path, name, text(*hours(0, 4)))
     assert row["inserted"] == 5
@@ -296,7 +299,16 @@ def test_odd_characters_in_a_name_break_nothing(name: str, tmp_path: Path) -> No
     assert ingest(lake).updated == 5
 
 
-@pytest.mark.parametrize("name", ["__HIVE_DEFAULT_PARTITION__", " ", "a ", "a\tb", "\u200fa", "a\u2028b", "m" * 65])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "__HIVE_DEFAULT_PARTITION__",
+        *(pytest.param(name, marks=any_name) for name in (" ", "a ", "a\tb")),
+        "\u200fa",
+        "a\u2028b",
+        "m" * 65,
+    ],
+)
 def test_a_market_or_symbol_that_would_be_read_as_something_else_is_refused(name: str, tmp_path: Path) -> None:
     place(tmp_path, f"{name}/AAAUSDT_1h.csv", hours(0, 4))
     place(tmp_path, "fine/BBBUSDT_1h.csv", hours(0, 4))
@@ -319,9 +331,8 @@ def test_a_market_or_symbol_that_would_be_read_as_something_else_is_refused(name
     assert set(kept["symbol"]) <= {"BBBUSDT", "CCC", "A", "DECLARED"}
 
 
-def test_links_that_lead_nowhere_and_folders_named_like_files_break_nothing(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_file_breaks_nothing(tmp_path: Path) -> None:
     (tmp_path / "raw" / "folder.csv").mkdir(parents=True)
-    (tmp_path / "raw" / "dangling.csv").symlink_to("/no/such/file")
     ingest_beside_a_good_file(tmp_path, "AAAUSDT_1h.csv", BARS)
 
 

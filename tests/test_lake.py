@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from klines import hours, place
+from systems import any_name
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.errors import LakeError
@@ -15,7 +16,7 @@ def test_a_root_is_the_nearest_folder_upwards_that_holds_raw(tmp_path: Path, mon
     inner.mkdir(parents=True)
     monkeypatch.delenv("LAKEHOUSE_ROOT", raising=False)
     monkeypatch.chdir(inner)
-    assert Lake().root == str(tmp_path / "lake")
+    assert Lake().root == (tmp_path / "lake").as_posix()
 
 
 def test_the_environment_names_the_root_before_the_folder_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,11 +24,13 @@ def test_the_environment_names_the_root_before_the_folder_does(tmp_path: Path, m
         (tmp_path / name / "raw").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("LAKEHOUSE_ROOT", str(tmp_path / "there"))
-    assert Lake().root == str(tmp_path / "there")
-    assert Lake(tmp_path / "here").root == str(tmp_path / "here")
+    assert Lake().root == (tmp_path / "there").as_posix()
+    assert Lake(tmp_path / "here").root == (tmp_path / "here").as_posix()
 
 
-@pytest.mark.parametrize("name", ["my lake", "José 😀", 'a\'b "c"', "st*r {x}"])
+@pytest.mark.parametrize(
+    "name", ["my lake", "José 😀", "a'b {c}", *(pytest.param(name, marks=any_name) for name in ('"c"', "st*r"))]
+)
 def test_a_folder_may_be_called_as_people_call_folders(name: str, tmp_path: Path) -> None:
     place(tmp_path / name, "AAAUSDT_1h.csv", hours(0, 4))
     lake = Lake(tmp_path / name)
@@ -40,7 +43,9 @@ def test_a_folder_may_be_called_as_people_call_folders(name: str, tmp_path: Path
     assert lake.bronze.scan().collect().height == 5
 
 
-@pytest.mark.parametrize("name", ["a%20b", "h#1", "q?x", "br[1]", "back\\slash"])
+@pytest.mark.parametrize(
+    "name", ["a%20b", "h#1", "br[1]", *(pytest.param(name, marks=any_name) for name in ("q?x", "back\\slash"))]
+)
 def test_a_folder_that_deltalake_cannot_open_is_refused_at_once(name: str, tmp_path: Path) -> None:
     (tmp_path / name / "raw").mkdir(parents=True)
     with pytest.raises(LakeError, match="which deltalake cannot open; rename the folder"):

@@ -332,11 +332,11 @@ def test_a_file_that_agrees_holds_while_its_writer_pauses(tmp_path: Path, monkey
     def open_slowly(table: Table) -> DeltaTable:
         if table.name == "bronze/ledger" and threading.current_thread() is other:
             pausing.set()
-            go_on.wait(60)
+            go_on.wait(600)
         elif table.name == "bronze/candles" and not other.ident:
             deliver(tmp_path, {"binance/BTCUSDT-1h-3.csv": (lines([1]), MODIFIED + 2)})
             other.start()
-            pausing.wait(60)
+            pausing.wait(600)
         return open_table(table)
 
     monkeypatch.setattr(Table, "open_or_create", open_slowly)

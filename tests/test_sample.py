@@ -8,9 +8,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from example import write_example_raw
 
 from lakehouse.errors import InputError
-from lakehouse.sample import INTERVALS, write_example_raw, write_sample
+from lakehouse.sample import INTERVALS, write_sample
 
 RAW = Path(__file__).parents[1] / "raw"
 HOUR_MS = 3_600_000
@@ -132,6 +133,19 @@ def test_every_interval_fills_a_february(tmp_path: Path, interval: str) -> None:
     assert len(read_rows(path)) == 29 * 86_400 // (unit * int(interval[:-1]))
 
 
+@pytest.mark.parametrize(("fine", "coarse", "times"), [("1h", "4h", 4), ("1h", "1d", 24), ("1m", "15m", 15)])
+def test_coarse_bars_are_the_sums_of_fine_ones(fine: str, coarse: str, times: int, tmp_path: Path) -> None:
+    small, large = (read_rows(write_sample(tmp_path, intervals=[name], last="2024-11")[0]) for name in (fine, coarse))
+    assert len(small) == times * len(large)
+    for number, bar in enumerate(large):
+        parts = small[number * times : (number + 1) * times]
+        assert (bar[0], bar[1], bar[4], bar[6]) == (parts[0][0], parts[0][1], parts[-1][4], parts[-1][6])
+        assert bar[2] == max((part[2] for part in parts), key=float)
+        assert bar[3] == min((part[3] for part in parts), key=float)
+        for field in (5, 7, 8, 9, 10):
+            assert float(bar[field]) == pytest.approx(sum(float(part[field]) for part in parts), rel=1e-12)
+
+
 def test_the_folder_says_that_it_is_synthetic_and_with_which_seeds(tmp_path: Path) -> None:
     for seed in (10, 1, 10):
         write_sample(tmp_path, symbols=[f"S{seed}"], intervals=["1d"], last="2024-11", seed=seed)
@@ -155,13 +169,13 @@ def test_real_data_are_never_overwritten(tmp_path: Path) -> None:
 
 
 def test_the_committed_raw_folder_is_what_write_example_raw_makes(tmp_path: Path) -> None:
-    made = read_bytes([*write_example_raw(tmp_path), tmp_path / "SYNTHETIC.md"])
+    made = read_bytes([*write_example_raw(tmp_path, tmp_path / "scratch"), tmp_path / "SYNTHETIC.md"])
     assert {name: (RAW / name).read_bytes() for name in made} == made
     assert sum(map(len, made.values())) < 1_000_000
 
 
 def test_the_example_has_an_outage_a_copy_and_a_turn_from_ms_to_us(tmp_path: Path) -> None:
-    rows = {path.name: read_rows(path) for path in write_example_raw(tmp_path)}
+    rows = {path.name: read_rows(path) for path in write_example_raw(tmp_path, tmp_path / "scratch")}
     assert {name: len(lines) for name, lines in rows.items()} == {
         "BTCUSDT-1h-2024-11 (1).csv": 720,
         "BTCUSDT-1h-2024-11.csv": 720,
@@ -179,7 +193,7 @@ def test_the_example_has_an_outage_a_copy_and_a_turn_from_ms_to_us(tmp_path: Pat
 
 
 def test_the_example_has_five_lines_broken_in_five_ways(tmp_path: Path) -> None:
-    write_example_raw(tmp_path / "example")
+    write_example_raw(tmp_path / "example", tmp_path / "scratch")
     (whole,) = write_sample(tmp_path, symbols=["ETHUSDT"], first="2025-02")
     tidy = read_rows(whole)[:24]
     met = read_rows(tmp_path / "example" / "ETHUSDT-1h-2025-02-01.csv")

@@ -36,7 +36,7 @@ class Writer:
         """Let it ingest root; or each file of `inbox`, which it moves into raw/, one after the other."""
         print(root, batch_bytes, inbox, sep="\t", file=self.process.stdin, flush=True)
 
-    def end(self, seconds: float = 120) -> int | None:
+    def end(self, seconds: float = 600) -> int | None:
         """Wait until it is done; returns its exit code, None if it is still at work."""
         try:
             return self.process.wait(seconds)

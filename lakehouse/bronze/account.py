@@ -1,4 +1,4 @@
-"""The account of a run: how each file fared, and the sums."""
+"""The account of a run: what became of each file, and the sums."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFERRED = "deferred"  # in a report only: written to while it was read, so left
 
 @dataclass(slots=True)
 class Account:
-    """How one file has fared so far; `row` is what the ledger keeps of it."""
+    """What has become of one file so far; `row` is what the ledger keeps of it."""
 
     file: RawFile
     stated_at: dt.datetime

@@ -17,7 +17,7 @@ from lakehouse.bronze.settle import Partition
 from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
-from lakehouse.raw import Block, FileChanged, hash_file
+from lakehouse.raw import Block, FileChanged, RawFile, hash_file
 from lakehouse.recognise import BLOCK_BYTES, Opened, declared_for, open_file
 
 BATCH_BYTES = 64 * 2**20
@@ -29,8 +29,8 @@ class Batch:
 
     Attributes:
         read_at: When it was begun, UTC.
-        statements: By partition, frames of the table's columns, `_n` and `_order`; see `settle`.
-        rejected: Frames of the quarantine's columns and `_n`.
+        statements: By partition, frames of the table's columns, `_file_number` and `_line_order`; see `settle`.
+        rejected: Frames of the quarantine's columns and `_file_number`.
         accounts: The files that have a part in it, by number; a huge file has a part in several batches.
         counts: (file number, "read" | "rejected" | "skipped") → lines.
         finished: The files whose last part this is.
@@ -54,7 +54,7 @@ class Batch:
         self.counts[number, "rejected"] += block.rejected.height
         if block.rejected.height:
             lines = block.rejected.with_columns(
-                _n=pl.lit(number),
+                _file_number=pl.lit(number),
                 _file=pl.lit(account.file.path),
                 _sha256=pl.lit(opened.sha256),
                 rejected_at=pl.lit(self.read_at).cast(pl.Datetime("us", "UTC")),
@@ -62,7 +62,7 @@ class Batch:
             self.rejected.append(lines)
         if block.rows.height:
             sign = -1 if opened.backwards else 1
-            rows = block.rows.with_columns(_n=pl.lit(number, pl.Int64), _order=pl.col("_line") * sign)
+            rows = block.rows.with_columns(_file_number=pl.lit(number, pl.Int64), _line_order=pl.col("_line") * sign)
             for key, frame in _by_partition(rows, opened, dataset):
                 self.statements[key].append(frame)
                 account.symbols.add(dict(zip(dataset.partition, key, strict=True)).get("symbol", ""))
@@ -74,9 +74,9 @@ class Batch:
         """Take back what a file has brought to this batch."""
         number = account.number
         self.accounts.pop(number, None)
-        self.rejected = [frame for frame in self.rejected if frame["_n"][0] != number]
+        self.rejected = [frame for frame in self.rejected if frame["_file_number"][0] != number]
         for key, frames in self.statements.items():
-            self.statements[key] = [frame for frame in frames if frame["_n"][0] != number]
+            self.statements[key] = [frame for frame in frames if frame["_file_number"][0] != number]
         self.counts = Counter({key: count for key, count in self.counts.items() if key[0] != number})
 
 
@@ -120,7 +120,7 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             except FileRefused as error:
                 batch.forget(account)
                 account.status, account.error = "failed", str(error)
-                account.sha256 = account.sha256 or _hash_if_readable(lake, item.file.path)
+                account.sha256 = account.sha256 or item.sha256 or _hash_if_readable(lake, item.file)
             except FileChanged:
                 batch.forget(account)
                 account.status, account.error = DEFERRED, "written to while it was read; the next run takes it"
@@ -138,8 +138,8 @@ def _open(
         before: tuple[Pending, Future[Opened]] | None = None
         for item in group:
             declared = declared_for(item.file.path, todo.sources)
-            told = {"_modified_at": item.stated_at, "_ingested_at": read_at}
-            opening = pool.submit(open_file, lake.raw, item.file, lake.dataset, declared, told, block_bytes)
+            provenance = {"_modified_at": item.stated_at, "_ingested_at": read_at}
+            opening = pool.submit(open_file, lake.raw, item.file, lake.dataset, declared, provenance, block_bytes)
             if before:
                 yield before
             before = item, opening
@@ -147,9 +147,9 @@ def _open(
             yield before
 
 
-def _hash_if_readable(lake: Lake, path: str) -> str:
+def _hash_if_readable(lake: Lake, file: RawFile) -> str:
     try:
-        return hash_file(lake.raw, path)
+        return "" if file.problem else hash_file(lake.raw, file.path)
     except (OSError, BaseError):
         return ""
 
@@ -162,8 +162,8 @@ def _identify(account: Account, opened: Opened) -> None:
 
 
 def _by_partition(rows: pl.DataFrame, opened: Opened, dataset: Dataset) -> Iterator[tuple[Partition, pl.DataFrame]]:
-    told = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}
-    key = tuple(told.get(name, "") for name in dataset.partition)
+    of_file = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}
+    key = tuple(of_file.get(name, "") for name in dataset.partition)
     if all(key):  # one partition, as most files have: no need to look at the rows
         yield key, rows
         return

@@ -17,13 +17,13 @@ from deltalake import DeltaTable
 
 from lakehouse.bronze.account import DEFERRED, Account, IngestReport, report_of
 from lakehouse.bronze.batch import BATCH_BYTES, Batch, read_batches
-from lakehouse.bronze.late import restated
+from lakehouse.bronze.late import confirmed_by_newer
 from lakehouse.bronze.plan import plan, remember
 from lakehouse.bronze.settle import settle
 from lakehouse.delta import Changes, Span, commit, guarded, live_versions, read_spans, writing
 from lakehouse.lake import Lake
 
-FATES = ("inserted", "updated", "unchanged", "superseded")
+OUTCOMES = ("inserted", "updated", "unchanged", "superseded")
 
 
 def ingest(
@@ -57,13 +57,13 @@ def ingest(
     began = time.perf_counter()
     run_id = new_run_id()
     todo = plan(lake, again)
-    remember(lake, todo)
     done, rows = 0, list[dict[str, object]]()
     for batch in read_batches(lake, todo, batch_bytes):
         rows += write_batch(lake, batch, run_id)
         done += batch.size
         if on_progress:
             on_progress(done, todo.size)
+    remember(lake, todo, rows)
     return report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
 
 
@@ -89,8 +89,8 @@ def write_batch(lake: Lake, batch: Batch, run_id: str) -> list[dict[str, object]
     """
     with writing(lake.root):
         guarded(lambda: _write_rejected(lake, batch, run_id))
-        fates, bronze = guarded(lambda: _write_statements(lake, batch, run_id))
-        _keep_account(batch, fates, bronze)
+        outcomes, bronze = guarded(lambda: _write_statements(lake, batch, run_id))
+        _keep_account(batch, outcomes, bronze)
         done = guarded(lambda: _write_ledger(lake, batch, bronze, run_id))
         # Upkeep comes last: were it killed half-way, the batch has all the same been entered.
         if batch.statements:
@@ -119,25 +119,25 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str) -> tuple[dict[tuple
     base = table.open_or_create()
     if not statements:
         return {}, base
-    settled = settle(base, statements, lake.dataset, lambda rows: restated(lake, rows, base))
+    settled = settle(base, statements, lake.dataset, lambda rows: confirmed_by_newer(lake, rows, base))
     empty = pl.DataFrame(schema=table.schema)
     guards = [table.guard(*partition) for partition in statements]
     notes: dict[str, str | int] = {"run": run_id, "files": len(batch.accounts)}
-    if settled.agreed:
-        told = [batch.accounts[number] for number in sorted(settled.agreed)]
-        notes["agreed"] = json.dumps([(a.file.path, a.sha256, a.stated_at.isoformat()) for a in told])
+    if settled.confirming:
+        confirming = [batch.accounts[number] for number in sorted(settled.confirming)]
+        notes["agreed"] = json.dumps([(a.file.path, a.sha256, a.stated_at.isoformat()) for a in confirming])
     inserted, updated = (pl.concat([empty, *frames]) for frames in (settled.inserted, settled.updated))
     changes = Changes(inserted, updated, spans=settled.spans)
-    commit(base, table.key, changes, guards=guards, notes=notes, even_empty=bool(settled.agreed))
+    commit(base, table.key, changes, guards=guards, notes=notes, even_empty=bool(settled.confirming))
     return dict(settled.counts), base
 
 
-def _keep_account(batch: Batch, fates: dict[tuple[int, str], int], bronze: DeltaTable) -> None:
-    for (number, name), count in [*batch.counts.items(), *fates.items()]:
+def _keep_account(batch: Batch, outcomes: dict[tuple[int, str], int], bronze: DeltaTable) -> None:
+    for (number, name), count in [*batch.counts.items(), *outcomes.items()]:
         batch.accounts[number].counts[name] += count
     for account in batch.accounts.values():
         account.versions.add(bronze.version())
-        settled = sum(account.counts[name] for name in (*FATES, "rejected"))
+        settled = sum(account.counts[name] for name in (*OUTCOMES, "rejected"))
         if account.counts["read"] != settled:  # law 1
             raise AssertionError(f"{account.file.path}: {account.counts['read']} lines read, {settled} accounted for")
 
@@ -162,8 +162,8 @@ def _write_ledger(lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str) -> 
     entered = known.filter(~pl.col("status").is_in(["failed", "rolled_back"]))
     new = rows.join(entered, on=revision, how="anti", maintain_order="left")
     failed = known.filter(pl.col("status") == "failed")
-    told_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)
-    new = new.join(told_before, on=revision, how="anti", maintain_order="left")
+    known_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)
+    new = new.join(known_before, on=revision, how="anti", maintain_order="left")
     outdated = failed.join(new, on=revision, how="semi")
     span = Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())
     changes = Changes(new, deleted=outdated, spans=[span])

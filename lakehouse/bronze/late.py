@@ -22,12 +22,13 @@ from lakehouse.raw import FileChanged, stat
 from lakehouse.recognise import declared_for, load_sources, open_file
 
 
-def restated(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> pl.DataFrame:
+def confirmed_by_newer(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> pl.DataFrame:
     """Find the rows that lose against a newer statement which the table does not show.
 
     Args:
         lake: The lake.
-        rows: Statements that would change the table: its columns and `_order`, negative in a file that runs backwards.
+        rows: Statements that would change the table: its columns and `_line_order`, negative where a file runs
+            backwards.
         base: The opened table.
 
     Returns:
@@ -40,7 +41,7 @@ def restated(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> pl.DataFrame:
         same_time = (pl.col("_modified_at") == stated_at) & (pl.col("_file") < pl.lit(path))
         older = rows.filter((pl.col("_modified_at") < stated_at) | same_time).select(key)
         lost += [older.join(states, on=key, how="semi") for states in _read_states(lake, path, sha256, stated_at)]
-    backwards = rows.filter(pl.col("_order") < 0)
+    backwards = rows.filter(pl.col("_line_order") < 0)
     for path, sha256, stated_at in backwards.select("_file", "_sha256", "_modified_at").unique().iter_rows():
         own = backwards.filter(pl.col("_file") == path).select(*key, own_line="_line")
         for states in _read_states(lake, path, sha256, stated_at):
@@ -50,10 +51,10 @@ def restated(lake: Lake, rows: pl.DataFrame, base: DeltaTable) -> pl.DataFrame:
 
 def _read_states(lake: Lake, path: str, sha256: str, stated_at: dt.datetime) -> Iterator[pl.DataFrame]:
     """The keys that a file states, with their lines; nothing if it is not the file any more that was meant."""
-    told = {"_modified_at": stated_at, "_ingested_at": stated_at}
+    provenance = {"_modified_at": stated_at, "_ingested_at": stated_at}
     try:
         declared = declared_for(path, load_sources(lake.raw))
-        opened = open_file(lake.raw, stat(lake.raw, path), lake.dataset, declared, told)
+        opened = open_file(lake.raw, stat(lake.raw, path), lake.dataset, declared, provenance)
         if opened.sha256 == sha256:
             yield from (block.rows.select(*lake.dataset.key, "_line") for block in opened.blocks)
     except (FileRefused, FileChanged, OSError, BaseError):

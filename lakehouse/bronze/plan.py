@@ -2,17 +2,22 @@
 
 The ledger tells what a file's stat was when it was taken. A file whose stat has changed and whose bytes have not (a
 copy, a checkout, a `touch`) is nothing new and adds no version to any table, so what was hashed in vain is remembered
-beside the tables, in `bronze/seen.parquet`. That is a cache: without it the same files are hashed once more.
+beside the tables, in `bronze/seen.parquet`. That is a cache: without it the same files are hashed once more. Large
+files that were refused stand there too: they fail at every run, but are not unpacked for it while nothing has changed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import obstore
 import polars as pl
@@ -21,7 +26,7 @@ from obstore.exceptions import BaseError
 from lakehouse.delta import open_store
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.raw import RawFile, hash_file, list_files
+from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_files
 from lakehouse.recognise import Declared, declared_for, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
@@ -32,16 +37,34 @@ _SEEN_SCHEMA: dict[str, pl.DataType] = {
     "size": pl.Int64(),
     "modified_at": pl.Datetime("us", "UTC"),
     "sha256": pl.String(),
+    "refused": pl.String(),
+    "rules": pl.String(),
 }
+LARGE = 2**20  # bytes, packed: to refuse what is smaller once more costs nothing
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
+
+
+class _Seen(NamedTuple):
+    """What was read in vain: it was nothing new, or `refused` tells why it did not load, and `rules` by what."""
+
+    path: str
+    size: int
+    modified_at: dt.datetime
+    sha256: str
+    refused: str = ""
+    rules: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A file to ingest. Later statements win by `stated_at`, then by path, then by line."""
+    """A file to ingest. Later statements win by `stated_at`, then by path, then by line.
+
+    One that is refused unread, as it was before, has its `problem` and comes with its hash.
+    """
 
     file: RawFile
     stated_at: dt.datetime
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,46 +115,55 @@ def plan(lake: Lake, again: str = "") -> Plan:
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
         )
     for file in files:
-        last = known.get(file.path)
-        if last is None:
-            pending.append(Pending(file, file.modified_at))
-            continue
-        size, modified_at, sha256, stated_at = last
-        asked = fnmatchcase(file.path, again)
+        size, modified_at, sha256, stated_at = known.get(file.path, (-1, file.modified_at, "", None))
         known_stat = (file.size, file.modified_at) == (size, modified_at)
-        settled = now - file.modified_at > RACY
-        if not asked and settled and (known_stat or remembered.get(file.path) == (file.size, file.modified_at, sha256)):
-            continue
-        same = _sha256(lake, file) == sha256
-        if same and not asked:
-            seen += [(file, sha256)] if settled and not known_stat else []
+        trusted = now - file.modified_at > RACY and not fnmatchcase(file.path, again)  # the stat tells all
+        held = remembered.get(file.path)
+        if not trusted or (held and (held.size, held.modified_at) != (file.size, file.modified_at)):
+            held = None
+        if trusted and sha256 and (known_stat or (held and held.sha256 == sha256)):
             continue
         # A new revision is newer than the path's older one, whatever the clock says. The same one, read once more, is
         # as new as it was: asking again must not change who wins.
-        newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1))
-        pending.append(Pending(file, stated_at if same else newer))
+        newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1)) if stated_at else file.modified_at
+        if held and held.refused and held.rules == _rules(lake, file.path, sources):
+            pending.append(Pending(replace(file, problem=held.refused), newer, held.sha256))
+        elif not (stated_at and _sha256(lake, file) == sha256):
+            pending.append(Pending(file, newer))
+        elif fnmatchcase(file.path, again):
+            pending.append(Pending(file, stated_at))
+        elif trusted:
+            seen.append((file, sha256))
     pending.sort(key=lambda p: (p.stated_at, p.file.path))
     return Plan(tuple(pending), len(files) - len(pending), tuple(sources), tuple(seen))
 
 
-def remember(lake: Lake, todo: Plan) -> None:
-    """Keep what was hashed and found to be nothing new, so that the next run need not hash it.
+def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what need not be read again: what was found to be nothing new, and what is large and was refused.
 
     Args:
         lake: The lake.
-        todo: The plan that found it.
+        todo: The plan that has been carried out.
+        done: The rows of the ledger that it led to.
     """
-    if not todo.seen or not lake.ledger.exists():
+    held = _read_seen(lake)
+    found = {file.path: _Seen(file.path, file.size, file.modified_at, sha256) for file, sha256 in todo.seen}
+    for row in done:
+        settled = row["ingested_at"] - row["modified_at"] > RACY
+        # What the system refused, it may give the next time.
+        if row["status"] == "failed" and row["size"] >= LARGE and settled and not row["error"].startswith(UNREADABLE):
+            told = {name: row[name] for name in ("path", "size", "modified_at", "sha256")}
+            rules = _rules(lake, row["path"], todo.sources)
+            found[row["path"]] = _Seen(**told, refused=row["error"], rules=rules)
+    if found.items() <= held.items() or not lake.ledger.exists():
         return
-    rows = {path: (path, *rest) for path, rest in _read_seen(lake).items()}
-    rows |= {file.path: (file.path, file.size, file.modified_at, sha256) for file, sha256 in todo.seen}
     buffer = io.BytesIO()
-    pl.DataFrame([*rows.values()], schema=_SEEN_SCHEMA, orient="row").write_parquet(buffer)
-    with contextlib.suppress(BaseError, OSError):  # a lake that cannot be written to hashes again, as it did before
+    pl.DataFrame([*(held | found).values()], schema=_SEEN_SCHEMA, orient="row").write_parquet(buffer)
+    with contextlib.suppress(BaseError, OSError):  # a lake that cannot be written to reads again, as it did before
         obstore.put(open_store(lake.uri("bronze")), SEEN, buffer.getvalue())
 
 
-def _read_seen(lake: Lake) -> dict[str, tuple[int, dt.datetime, str]]:
+def _read_seen(lake: Lake) -> dict[str, _Seen]:
     if not lake.ledger.exists():
         return {}
     try:
@@ -139,7 +171,20 @@ def _read_seen(lake: Lake) -> dict[str, tuple[int, dt.datetime, str]]:
         rows = pl.read_parquet(io.BytesIO(bytes(held))).select(*_SEEN_SCHEMA).iter_rows()
     except (BaseError, OSError, pl.exceptions.PolarsError):  # none yet, or not ours: it is a cache
         return {}
-    return {path: (size, modified_at, sha256) for path, size, modified_at, sha256 in rows}
+    return {row[0]: _Seen(*row) for row in rows}
+
+
+def _rules(lake: Lake, path: str, sources: Sequence[Declared]) -> str:
+    """A digest of all that says whether a file is refused, but the file: our code, what is wanted, what is declared."""
+    dataset = lake.dataset
+    wanted = (dataset.name, dataset.synonyms, dataset.positional, dataset.refusals, declared_for(path, sources))
+    return hashlib.sha256(f"{_code()} {wanted}".encode()).hexdigest()
+
+
+@cache
+def _code() -> str:
+    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    return hashlib.sha256(code).hexdigest()
 
 
 def _sha256(lake: Lake, file: RawFile) -> str:
@@ -165,7 +210,7 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
         yield batch
 
 
-def _last_revisions(lake: Lake) -> dict[str, tuple[int, dt.datetime, str, dt.datetime]]:
+def _last_revisions(lake: Lake) -> Mapping[str, tuple[int, dt.datetime, str, dt.datetime | None]]:
     if not lake.ledger.exists():
         return {}
     last = (

@@ -25,37 +25,37 @@ class Settled:
         inserted: Rows with new keys, sorted by partition and time.
         updated: Rows with known keys and new values.
         spans: Where the updated rows lie.
-        agreed: Files of which a newer statement agreed with a row, by number. That writes nothing, and yet an older
+        confirming: Files of which a newer statement agreed with a row, by number. That writes nothing, yet an older
             statement that comes before the ledger knows of it must not miss it: so it is committed, without a row.
-        counts: How each statement fared: (file number, "inserted" | "updated" | "unchanged" | "superseded") → rows.
+        counts: What became of each statement: (file number, outcome) → rows.
     """
 
     inserted: list[pl.DataFrame] = field(default_factory=list)
     updated: list[pl.DataFrame] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
-    agreed: set[int] = field(default_factory=set)
+    confirming: set[int] = field(default_factory=set)
 
-    def count(self, fate: str, statements: pl.DataFrame) -> None:
-        """Add statements that fared alike."""
-        for rows, number in statements["_n"].rle().struct.unnest().iter_rows():
-            self.counts[number, fate] += rows
+    def count(self, outcome: str, statements: pl.DataFrame) -> None:
+        """Add statements of one outcome."""
+        for rows, number in statements["_file_number"].rle().struct.unnest().iter_rows():
+            self.counts[number, outcome] += rows
 
 
 def settle(
     base: DeltaTable,
     statements: Mapping[Partition, Sequence[pl.DataFrame]],
     dataset: Dataset,
-    restated: Callable[[pl.DataFrame], pl.DataFrame],
+    confirmed_by_newer: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> Settled:
     """Decide what each statement does to the table. Nothing is written.
 
     Args:
         base: The opened table.
-        statements: By partition, the table's columns and `_n` (Int64, the file's rank, newer files higher) and
-            `_order` (Int64, the newer of a file's lines higher).
+        statements: By partition, the table's columns and `_file_number` (Int64, newer files have a higher one) and
+            `_line_order` (Int64, the newer of a file's lines higher).
         dataset: Whose key, time and values.
-        restated: Given rows that would change the table, returns the keys of those that a newer file, already
+        confirmed_by_newer: Given rows that would change the table, returns the keys of those that a newer file, already
             loaded, states too: their row shows an older statement only because the newer one agreed with it.
 
     Returns:
@@ -73,7 +73,7 @@ def settle(
             settled.inserted.append(winners.select(dataset.schema.keys()))
             continue
         before = read_spans(base, spans).select(*dataset.key, *dataset.values, "_file", "_line", "_modified_at")
-        _compare(winners, before.collect(), spans, dataset, settled, restated)
+        _compare(winners, before.collect(), spans, dataset, settled, confirmed_by_newer)
     return settled
 
 
@@ -84,7 +84,7 @@ def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset, settled: Settled) 
     rows = pl.concat(sorted((f for f in frames if f.height), key=lambda f: f[time][0]))
     if rest == [time] and (rows[time].diff(null_behavior="drop") > dt.timedelta(0)).all():
         return rows
-    rows = rows.sort(*rest, "_n", "_order")
+    rows = rows.sort(*rest, "_file_number", "_line_order")
     lost = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in rest).fill_null(False)
     rows = rows.with_columns(_lost=lost)
     settled.count("superseded", rows.filter("_lost"))
@@ -113,7 +113,7 @@ def _compare(
     spans: Sequence[Span],
     dataset: Dataset,
     settled: Settled,
-    restated: Callable[[pl.DataFrame], pl.DataFrame],
+    confirmed_by_newer: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> None:
     """Hold statements against the rows that the table has in the same places."""
     before = old.select(*dataset.key, pl.exclude(dataset.key).name.suffix("_old"))
@@ -121,7 +121,7 @@ def _compare(
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in dataset.values)
     same_file = (pl.col("_file") == pl.col("_file_old")) & (pl.col("_modified_at") == pl.col("_modified_at_old"))
     same_line = pl.col("_line") == pl.col("_line_old")
-    sign = pl.col("_order").sign()  # -1 in a file that runs backwards
+    sign = pl.col("_line_order").sign()  # -1 in a file that runs backwards
     newer = (
         pl.when(same_file)
         .then(pl.col("_line") * sign >= pl.col("_line_old") * sign)
@@ -129,20 +129,20 @@ def _compare(
         .then(pl.col("_file") > pl.col("_file_old"))
         .otherwise(pl.col("_modified_at") > pl.col("_modified_at_old"))
     )
-    fate = (
+    outcome = (
         pl.when(pl.col("_file_old").is_null()).then(pl.lit("inserted"))
         .when(~newer).then(pl.lit("superseded"))
         .when(differs).then(pl.lit("updated"))
         .otherwise(pl.lit("unchanged"))
     )  # fmt: skip
-    judged = both.with_columns(_fate=fate)
-    changes = judged.filter(pl.col("_fate") == "updated")
+    judged = both.with_columns(_outcome=outcome)
+    changes = judged.filter(pl.col("_outcome") == "updated")
     if changes.height:
-        late = restated(changes).select(dataset.key).unique().with_columns(_late=pl.lit("superseded"))
+        late = confirmed_by_newer(changes).select(dataset.key).unique().with_columns(_late=pl.lit("superseded"))
         judged = judged.join(late, on=dataset.key, how="left", maintain_order="left")
-        judged = judged.with_columns(_fate=pl.coalesce("_late", "_fate"))
-    settled.agreed |= set(judged.filter(~(same_file & same_line), _fate="unchanged")["_n"].unique())
-    for (name,), frame in judged.partition_by("_fate", as_dict=True).items():
+        judged = judged.with_columns(_outcome=pl.coalesce("_late", "_outcome"))
+    settled.confirming |= set(judged.filter(~(same_file & same_line), _outcome="unchanged")["_file_number"].unique())
+    for (name,), frame in judged.partition_by("_outcome", as_dict=True).items():
         settled.count(str(name), frame)
         rows = frame.select(dataset.schema.keys())
         if name == "inserted":

@@ -90,6 +90,7 @@ def commit(
         CommitFailedError: Another writer was there in between; decide anew on the latest version.
     """
     counts = changes.counts
+    # Law 3. With `even_empty` it is an append: a MERGE without rows writes no commit, and its guards are lost.
     if not any(counts.values()) and not even_empty:
         return base.version()
     properties = commit_properties(base, guards, {**counts, **notes}, consumed)
@@ -114,6 +115,7 @@ def _append(base: DeltaTable, rows: pl.DataFrame, properties: CommitProperties) 
 def _merge(base: DeltaTable, key: Sequence[str], changes: Changes, properties: CommitProperties) -> None:
     """Literal bounds for partition and range let the MERGE skip files; equality of columns would not."""
     bounds = " OR ".join(f"({span.sql('t')})" for span in changes.spans) or "true"
+    # What goes, goes in the same MERGE: between two commits a reader would see old rows gone, and no new ones yet.
     same = " AND ".join(f"t.{name} = s.{name}" for name in key)
     merge = base.merge(
         _marked(changes),
@@ -160,6 +162,8 @@ def commit_properties(
         notes: For `Table.versions`.
         consumed: Ids of what the rows were made from → its version.
     """
+    # Any number would do for a guard: delta-rs compares none, but refuses one of two commits that carry the same id.
+    # Of `consumed` the number is what the next refresh reads.
     versions = {**dict.fromkeys(guards, base.version() + 1), **consumed}
     return CommitProperties(
         custom_metadata={f"lakehouse.{name}": str(value) for name, value in notes.items()},
@@ -193,5 +197,6 @@ def guarded[T](write: Callable[[], T]) -> T:
                     f"other writers came first {ATTEMPTS} times in a row ({error}); nothing is half-done, run again"
                 ) from error
             gone = str(error)
+            # By chance, or writers that lost together meet again.
             time.sleep(random.uniform(0.02, 0.05 * 2 ** min(attempt, 7)))
     raise AssertionError("unreachable")

@@ -40,11 +40,13 @@ def diff_versions(
         The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every other
         column; sorted by key.
     """
+    # Not the change feed, which vacuum breaks, and in which a restore is whole files deleted and inserted.
     old, new = file_stats(before, partition), file_stats(after, partition)
     gone = read_files(before, old.join(new, on="path", how="anti"), schema, partition)
     come = read_files(after, new.join(old, on="path", how="anti"), schema, partition)
     others = [name for name in schema if name not in key]
     values = [name for name in others if provenance or not name.startswith("_")]
+    # A row that was merely rewritten with its file is on both sides, and drops out below.
     sides = [
         frame.select(*key, pl.col(others).name.suffix(f"_{side}"), pl.lit(True).alias(side))
         for frame, side in ((gone, "before"), (come, "after"))
@@ -66,5 +68,6 @@ def _differs(name: str, dtype: pl.DataType, tolerance: float) -> pl.Expr:
     old, new = pl.col(f"{name}_before"), pl.col(f"{name}_after")
     if not (tolerance and dtype.is_float()):
         return old.ne_missing(new)
+    # Another program that reads and writes the table may round a double's last digit.
     near = (old - new).abs() <= tolerance * pl.max_horizontal(old.abs(), new.abs())
     return old.ne_missing(new) & ~near.fill_null(value=False)

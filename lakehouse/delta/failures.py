@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import polars as pl
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lakehouse.errors import LakeError
 
+# Polars tells a Parquet file that it cannot read as a ComputeError.
 FAILURES = (OSError, DeltaError, pl.exceptions.ComputeError)
 GONE = re.compile(r"No such file|os error 2\b|NotFound|not found|NoSuchKey")
 
@@ -28,6 +30,7 @@ def writing(where: str) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
+        # To make room would be bad advice: somebody has vacuumed, or a disk is not mounted.
         if is_gone(error):
             raise LakeError(
                 f"{where} lacks a file that its latest version needs: {_cause(error)}. "
@@ -37,6 +40,20 @@ def writing(where: str) -> Iterator[None]:
             f"{where} cannot be written: {_cause(error)}. What was committed before stands; "
             "make room or mend the permissions, then run again"
         ) from error
+
+
+def refuse_file(where: str) -> None:
+    """See that no file stands where a table's folder, or the one around it, must be: each library says that otherwise.
+
+    Args:
+        where: The table's path; a bucket has no folders.
+
+    Raises:
+        LakeError: One does.
+    """
+    path = Path(where)
+    if "://" not in where and (files := [place for place in (path.parent, path) if place.is_file()]):
+        raise LakeError(f"{files[0]} is a file, and must be a folder of tables; move it away, then run again")
 
 
 def is_gone(error: Exception) -> bool:

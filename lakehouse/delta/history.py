@@ -57,6 +57,7 @@ def version_at(name: str, table: DeltaTable, as_of: dt.datetime) -> int:
     """
     moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
     versions = read_versions(table)
+    # deltalake itself opens version 0 for a time before it, without a word.
     past = versions.filter(pl.col("at") <= moment)
     if past.is_empty():
         raise VersionError(
@@ -75,6 +76,7 @@ def agreements(table: DeltaTable) -> pl.DataFrame:
         path, sha256 (String), stated_at (Datetime, UTC): what `commit` was given as the note `agreed`, in the latest
         `LOOK_BACK` commits, as far as no restore has undone them.
     """
+    # A commit that a restore has undone agrees with nothing any more.
     live = live_versions(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
     notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in live and AGREED in c]
     rows = [(path, sha, dt.datetime.fromisoformat(at)) for note in notes for path, sha, at in json.loads(note)]
@@ -95,6 +97,7 @@ def live_versions(table: DeltaTable, version: int, since: int = 0) -> set[int]:
     commits = table.history(table.version() - since + 1)
     restored = {c["version"]: int(c["operationParameters"]["version"]) for c in commits if c["operation"] == "RESTORE"}
     found = set()
+    # Backwards, each restore a jump to what it brought back: what lies between is undone.
     while version >= since:
         found.add(version)
         version = restored.get(version, version - 1)

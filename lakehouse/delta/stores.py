@@ -66,6 +66,7 @@ def open_version(name: str, uri: str, latest: DeltaTable, version: int) -> Delta
         old = OpenedTable(uri, version=wanted)
     except DeltaError as error:
         raise VersionError(f"table '{name}': version {wanted} is not in the log any more: {error}") from error
+    # An old version opens after a vacuum too, and only its reader would fail, half-way.
     if gone := _missing_files(uri, old, latest):
         raise VersionError(f"table '{name}': vacuum has removed {gone} file(s) of version {wanted}")
     return old

@@ -12,7 +12,7 @@ from deltalake.exceptions import TableNotFoundError
 
 from lakehouse.delta.commits import commit_properties, guarded
 from lakehouse.delta.diff import ROUNDING, diff_versions
-from lakehouse.delta.failures import writing
+from lakehouse.delta.failures import refuse_file, writing
 from lakehouse.delta.history import live_versions, read_versions, version_at
 from lakehouse.delta.spans import file_stats
 from lakehouse.delta.stores import OpenedTable, open_version
@@ -48,7 +48,8 @@ class Table:
         return f"Table({self.name!r}, {self.uri!r})"
 
     def exists(self) -> bool:
-        """Whether anything was ever written to it."""
+        """Whether anything was ever written to it; a LakeError if a file stands where its folder must be."""
+        refuse_file(self.uri)
         return DeltaTable.is_deltatable(self.uri)
 
     def open(self) -> DeltaTable:
@@ -56,7 +57,9 @@ class Table:
 
         Raises:
             VersionError: There is no table yet.
+            LakeError: A file stands where its folder must be.
         """
+        refuse_file(self.uri)
         try:
             return OpenedTable(self.uri)
         except TableNotFoundError as error:
@@ -122,9 +125,8 @@ class Table:
         try:
             return changes.collect()
         except FileNotFoundError as error:
-            raise VersionError(
-                f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
-            ) from error
+            told = f"table '{self.name}': a file of version {before} or {after} is gone: {error}"
+            raise VersionError(told) from error
 
     def at(self, version: int) -> DeltaTable:
         """Open a version as deltalake's own object.

@@ -231,7 +231,13 @@ def _span(first: dt.date, last: dt.date) -> str:
 
 
 def what_there_is(archive: Archive, wish: Wish, listed: Sequence[Published]) -> str:
-    """Go up in the archive until there is something, and tell it."""
+    """Go up in the archive until there is something, and tell it.
+
+    Args:
+        archive: The archive.
+        wish: What nothing was found for.
+        listed: What the wish's folder has all the same.
+    """
     if listed:
         first, last = min(file.first for file in listed), max(file.last for file in listed)
         return f"nothing from {wish.first} to {wish.last}; the archive has {first} to {last}"

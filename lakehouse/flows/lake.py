@@ -69,9 +69,7 @@ def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
 @task(name="plan", cache_policy=NO_CACHE)
 def plan_files(lake: Lake, again: str) -> Plan:
     """Find the file revisions that are new, or asked for."""
-    todo = plan(lake, again)
-    remember(lake, todo)
-    return todo
+    return plan(lake, again)
 
 
 @task(
@@ -115,11 +113,13 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
         todo.untouched,
     )
     rows = _write_all(lake, todo, run_id, batch_mb) if todo.pending else []
+    remember(lake, todo, rows)
     report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began)
     if rows:
         _publish(report)
         log.info("%s", report)
     if report.failed.height:
+        # Returned, not raised: so Prefect shows the account as the run's message; whoever called is raised the error.
         error = IngestFailed(report)
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
     return report
@@ -131,6 +131,7 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
     about = f"{todo.size / 1e6:,.1f} MB of raw files"
     progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
     with Bar(total=todo.size, desc="ingest") as bar, _beside_the_bar():
+        # A task for each batch, not for each file: it costs as much as a small file does.
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
             label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
             done = write_one(lake, batch, run_id, label)
@@ -216,6 +217,7 @@ def refresh_lake(
         account = ingest_bronze(root=lake.root, batch_mb=batch_mb, again=again)
     except IngestFailed as error:
         account = error.report
+    # Files that failed do not stop what loaded: gold is as new as it can be, and the run fails at its end.
     layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
     quality = read_quality(lake)
     breaches = find_breaches(account, quality, max_rejected, min_completeness)

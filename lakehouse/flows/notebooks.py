@@ -9,6 +9,7 @@ from lakehouse.flows.embedded import lake_flow  # before Prefect
 import itertools
 import re
 import time
+from contextvars import Context
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +30,9 @@ from lakehouse.notebooks import Value, check_parameters, headless, read_results,
 def run_one(name: str, parameters: dict[str, Value], folder: str, label: str) -> dict[str, object]:
     """Run a notebook; returns where its page lies, how long it took and what it recorded."""
     began = time.perf_counter()
-    executed = run_notebook(name, parameters, Path(folder, f"{label}.ipynb"))
+    # Prefect gives each thread a copy of the flow's context. An event loop that Jupyter has left there would be that of
+    # all threads, and only one of them can run it.
+    executed = Context().run(run_notebook, name, parameters, Path(folder, f"{label}.ipynb"))
     page = executed.with_suffix(".html").resolve()
     create_link_artifact(page.as_uri(), link_text=label, key="notebook-page", description=f"{name}: {parameters}")
     return {"seconds": round(time.perf_counter() - began, 1), "page": str(page), **read_results(executed)}

@@ -24,5 +24,6 @@ if __name__ == "__main__":
 
     os.environ |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     threading.Thread(target=end_with_parent, args=sys.argv[2:], daemon=True).start()
+    # Loopback only: the API runs whatever it is told to, for anybody who reaches it.
     app, port = "prefect.server.api.server:create_app", int(sys.argv[1])
     uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")

@@ -60,6 +60,7 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     known = bars.lazy().filter(pl.col("interval").is_in(list(SECONDS)))
     fitted = known.with_columns(_day=day, _seconds=pl.col("interval").replace_strict(SECONDS, return_dtype=pl.Int64))
     stated = fitted.filter(~pl.col("is_filled"))
+    # By day, not by series: a month of minutes must not empty the years of hours before it.
     finest = stated.group_by(*BY, "_day").agg(pl.col("_seconds").min())
     keys = [*BY, "_day", "_seconds"]
     filled = fitted.join(finest, on=keys).group_by(keys).agg(filled=pl.col("is_filled").sum().cast(pl.Int64))

@@ -23,6 +23,7 @@ Computed = tuple[pl.DataFrame, Sequence[pl.DataFrame]]
 Compute = Callable[[Snapshot, pl.DataFrame], Computed]
 
 FATES = ("inserted", "updated", "deleted")
+# One part is read while another is computed; each more would hold another million rows.
 WORKERS = 2
 
 
@@ -111,6 +112,7 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
     began = time.perf_counter()
     source = Snapshot(layer.source, layer.source.open(), layer.by, layer.time)
     targets = [Snapshot(table, table.open_or_create(), layer.by, table.key[-1]) for table in layer.targets]
+    # Both ends are opened once. What others commit meanwhile is met by the guards, or is the next refresh's.
     name, base, latest = layer.targets[-1].name, targets[-1].opened, source.opened.version()
     marks = [_consumed(target, source) for target in targets]
     why = "it was asked for" if rebuild else _lost(marks)
@@ -118,6 +120,7 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
         return RefreshReport(name, base.version(), latest, 0, 0, 0, "", time.perf_counter() - began)
     stretches, why = (None, why) if why else _since(layer, source, marks[-1])
     pending = _changes(layer, source, targets, _everything(source, targets) if stretches is None else stretches)
+    # A commit each, the layer's own mark last: what is killed in between is done again.
     for target, mark, changes in zip(targets, marks, pending, strict=True):
         # The last target is marked at each version, the others when they change: those have missed nothing since.
         behind = mark is None or mark < 0 or (target is targets[-1] and mark != latest)
@@ -196,6 +199,7 @@ def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Cha
     if old.is_empty():
         return Changes(new, old, old)
     values = [name for name in new.columns if name not in key]
+    # Held against what is there, not written over it: equal rows make no version, in a rebuild neither (law 3).
     both = new.join(old.with_columns(_there=pl.lit(True)), on=key, how="left", suffix="_old", maintain_order="left")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in values)
     known = pl.col("_there").is_not_null()
@@ -213,6 +217,7 @@ def _together(layer: Layer, target: Snapshot, parts: Sequence[Changes]) -> Chang
     inserted, updated, deleted = frames
     moved = pl.concat([updated, deleted]).select(*target.table.key)
     series = target.table.partition or layer.by
+    # Inserted rows need no span: a MERGE opens files for rows that it must find.
     near = join_near(moved, series, target.time, layer.apart)
     spans = [
         Span({name: row[name] for name in series}, target.time, row["begin"], row["end"])

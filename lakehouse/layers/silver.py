@@ -119,6 +119,7 @@ def flag_outliers(rows: pl.LazyFrame, by: Sequence[str] = SERIES) -> pl.LazyFram
     medians = rows.with_columns(
         _past=close.shift().rolling_median(NEIGHBOURS, min_samples=3).over(by),
         _next=close.reverse().shift().rolling_median(NEIGHBOURS, min_samples=3).reverse().over(by),
+        # A median of both sides: the mean would be moved by the very bar that is judged.
         _usual=(high / low).log().rolling_median(2 * NEIGHBOURS + 1, min_samples=1, center=True).over(by),
     )
     far, highest, lowest = pl.col("_far"), pl.max_horizontal(opened, close), pl.min_horizontal("open", "close")

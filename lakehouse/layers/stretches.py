@@ -42,6 +42,7 @@ class Snapshot:
         if set(self.by) <= set(self.table.partition):
             rows = self.files.select(*self.by, begin=f"min.{self.time}", end=pl.col(f"max.{self.time}") + CUT).lazy()
         else:
+            # A series that is no partition has no statistics of its own; gold's tables are small enough to look.
             rows = pl.scan_delta(self.opened).select(*self.by, begin=self.time, end=self.time)
         return rows.group_by(self.by).agg(pl.col("begin").min(), pl.col("end").max()).sort(self.by).collect()
 
@@ -88,6 +89,7 @@ def changed_since(old: DeltaTable, new: Snapshot, apart: pl.Expr) -> pl.DataFram
         apart: See `join_near`.
     """
     table = new.table
+    # Provenance counts here: `is_unfinished` hangs on when a bar was stated, though its values may be equal.
     changes = diff_versions(old, new.opened, table.schema, table.key, table.partition, provenance=True)
     return join_near(changes.select(*new.by, new.time).unique().collect(), new.by, new.time, apart)
 
@@ -104,6 +106,7 @@ def join_near(rows: pl.DataFrame, by: Sequence[str], time: str, apart: pl.Expr) 
     Returns:
         Stretches, sorted.
     """
+    # A year of scattered corrections would be a thousand reads of next to nothing: the widest gaps cut, the rest joins.
     step, widest = pl.col("_step"), pl.col("_step").top_k(MOST - 1).min()
     limit = pl.when(step.count() >= MOST).then(widest).otherwise(pl.duration())
     return (

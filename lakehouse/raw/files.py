@@ -9,6 +9,7 @@ import datetime as dt
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from obstore.store import LocalStore, ObjectStore
 from lakehouse.errors import LakeError
 
 SUFFIXES = (".csv", ".csv.gz", ".zip")
+LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a link to nowhere
+UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
 
 
@@ -50,28 +53,55 @@ def list_files(store: ObjectStore) -> list[RawFile]:
         store: raw/.
 
     Returns:
-        Every file whose name ends in .csv, .csv.gz or .zip, at any depth.
+        Every file whose name ends in .csv, .csv.gz or .zip, at any depth; with a problem those that must not be read,
+        and the links that lead nowhere, whatever their names.
 
     Raises:
         LakeError: raw/ cannot be listed.
     """
     try:
         metas = [meta for chunk in obstore.list(store) for meta in chunk]
-        found = [RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])]
+        found = {m["path"]: RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])}
+        if isinstance(store, LocalStore) and store.prefix is not None:
+            found |= {file.path: file for file in _odd_links(store.prefix, store.prefix)}
     except BaseError as error:
         if not isinstance(store, LocalStore) or store.prefix is None:
             raise LakeError(f"raw/ cannot be listed: {first_line(error)}") from error
-        found = list(_walk(store, store.prefix))
-    return sorted(found, key=lambda file: file.path)
+        found = {file.path: file for file in _walk(store, store.prefix)}
+    return [found[path] for path in sorted(found)]
 
 
 def _is_wanted(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES)
+    return path.lower().endswith(SUFFIXES) and not path.rsplit("/", 1)[-1].startswith(LOCK)
 
 
 def first_line(error: Exception) -> str:
     """What an error says, without what a library adds below."""
     return str(error).split("\n", 1)[0]
+
+
+def _odd_links(root: Path, folder: Path) -> Iterator[RawFile]:
+    """Links that the store's listing leaves out, or shows like any file. It has just shown that none is a circle."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:  # a folder may go meanwhile
+        for entry in entries:
+            if entry.is_dir():
+                yield from _odd_links(root, Path(entry))
+            elif entry.is_symlink() and (why := _why_odd(root, Path(entry))):
+                yield _unreadable(root, Path(entry), why)
+
+
+def _why_odd(root: Path, link: Path) -> str:
+    """Why a link to a file is not followed, if it is not.
+
+    One that leads nowhere may be all of an archive whose disk is not mounted. One that leads out of raw/ to what does
+    not even call itself data is not opened: an error would quote its first line, and the ledger keep that for good.
+    """
+    target = Path(os.path.realpath(link))  # `resolve` does not bear a circle, which the system tells in its own words
+    if not target.exists() and not target.is_symlink():
+        return "" if link.name.startswith(LOCK) else f"a link to {target}, which is not there"
+    if _is_wanted(link.name) and not _is_wanted(target.name) and not target.is_relative_to(root.resolve()):
+        return f"a link out of raw/ to {target}, whose name is not that of a CSV file"
+    return ""
 
 
 def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
@@ -81,6 +111,8 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
         for path in (folder / name for name in names):
             if path.is_dir():
                 yield _unreadable(root, path, "a link to a folder; none is followed while one of them runs in a circle")
+            elif path.is_symlink() and (why := _why_odd(root, path)):
+                yield _unreadable(root, path, why)
             elif _is_wanted(path.name):
                 try:
                     yield stat(store, path.relative_to(root).as_posix())
@@ -91,10 +123,10 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
 
 
 def _unreadable(root: Path, path: Path, why: str) -> RawFile:
-    name = os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace")
+    name = os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
     shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in name)
     modified_at = dt.datetime.fromtimestamp(path.lstat().st_mtime, dt.UTC)
-    return RawFile(shown, 0, modified_at, f"cannot be read: {why}; mend or remove it")
+    return RawFile(shown, 0, modified_at, f"{UNREADABLE}{why}; mend or remove it")
 
 
 def stat(store: ObjectStore, path: str) -> RawFile:

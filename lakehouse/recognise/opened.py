@@ -23,6 +23,7 @@ from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.raw import (
     READ_BYTES,
+    UNREADABLE,
     Block,
     FileChanged,
     RawFile,
@@ -195,7 +196,7 @@ def _clear_errors(file: RawFile) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileChanged(file.path) from error
     except (BaseError, OSError, RuntimeError) as error:  # RuntimeError: an encrypted zip
-        raise FileRefused(f"cannot be read: {first_line(error)}") from error
+        raise FileRefused(f"{UNREADABLE}{first_line(error)}") from error
 
 
 def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Block:

@@ -57,9 +57,9 @@ def test_each_row_and_each_rejected_line_tells_where_it_was_stated(tmp_path: Pat
     place(tmp_path, "AAAUSDT_1h.csv", [bar(2), bar(1), "x,1,2", bar(0)])
     (batch,) = batches(Lake(tmp_path))
     assert list(batch.statements) == [("default", "AAAUSDT", "1h")]
-    assert rows(batch).select("_line", "_order").rows() == [(2, -2), (3, -3), (5, -5)]  # the file runs backwards
+    assert rows(batch).select("_line", "_line_order").rows() == [(2, -2), (3, -3), (5, -5)]  # the file runs backwards
     (line,) = batch.rejected
-    assert line.select("_n", "_file", "_line", "raw").row(0) == (0, "AAAUSDT_1h.csv", 4, "x,1,2")
+    assert line.select("_file_number", "_file", "_line", "raw").row(0) == (0, "AAAUSDT_1h.csv", 4, "x,1,2")
     assert line["rejected_at"].item() == batch.read_at
 
 
@@ -78,7 +78,7 @@ def test_a_file_that_cannot_be_unpacked_fails_alone_and_its_bytes_are_known(tmp_
     (tmp_path / "raw" / "BBBUSDT_1h.csv.gz").write_bytes(packed[:-8])
     (batch,) = batches(Lake(tmp_path))
     assert finished(batch) == [("AAAUSDT_1h.csv", "loaded"), ("BBBUSDT_1h.csv.gz", "failed")]
-    assert rows(batch)["_n"].to_list() == [0] * 4
+    assert rows(batch)["_file_number"].to_list() == [0] * 4
     assert "is the download complete?" in str(batch.finished[1].error)
     assert batch.finished[1].sha256 == hashlib.sha256(packed[:-8]).hexdigest()
 
@@ -96,7 +96,10 @@ def test_forgetting_a_file_leaves_the_others_of_the_batch_alone(tmp_path: Path) 
     assert sum(batch.counts.values()) == (3 + 1 + 1) + (2 + 1 + 2)  # read, rejected, skipped
     batch.forget(accounts[1])
     assert batch.counts == {(0, "read"): 3, (0, "rejected"): 1, (0, "skipped"): 1}
-    assert (rows(batch)["_n"].to_list(), [f["_n"].to_list() for f in batch.rejected]) == ([0, 0], [[0]])
+    assert (rows(batch)["_file_number"].to_list(), [f["_file_number"].to_list() for f in batch.rejected]) == (
+        [0, 0],
+        [[0]],
+    )
     assert list(batch.accounts) == [0]
 
 

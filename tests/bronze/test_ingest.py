@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from klines import bar, hours, place
+from systems import limits
 
 from lakehouse import Lake, ingest
 from lakehouse.contracts import COUNTS
@@ -118,7 +119,9 @@ def test_progress_counts_the_bytes(tmp_path: Path) -> None:
 def test_a_lake_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
     (tmp_path / "bronze").write_text("in the way")
-    with pytest.raises(LakeError, match=r"cannot be written: Not a directory.*run again"):
+    with pytest.raises(
+        LakeError, match=r"bronze is a file, and must be a folder of tables; move it away, then run again"
+    ):
         ingest(Lake(tmp_path))
 
 
@@ -133,6 +136,7 @@ except Exception as error:
 """
 
 
+@limits
 def test_a_disk_that_takes_no_more_is_a_clear_error_and_the_next_run_heals(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", [bar(hour, close=5 + hour / 100) for hour in range(900)])
     done = subprocess.run([sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, check=True)

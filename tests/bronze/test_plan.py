@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import random
 import time
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from klines import START, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.bronze.plan import groups, plan
+from lakehouse.bronze.plan import LARGE, groups, plan
 from lakehouse.status import read_status
 
 
@@ -43,6 +44,43 @@ def test_what_was_hashed_and_found_equal_is_not_read_again(tmp_path: Path, monke
     (tmp_path / "bronze" / "seen.parquet").write_bytes(b"torn")  # a cache may go
     monkeypatch.undo()
     assert ingest(lake).files.is_empty()
+
+
+def test_a_large_file_that_was_refused_is_not_read_again_until_something_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = place(tmp_path, "AAAUSDT_1h.zip", [], header=False)
+    path.write_bytes(random.Random(1).randbytes(LARGE))
+    os.utime(path, (1e9, 1e9))
+    place(tmp_path, "BBBUSDT_1h.csv", hours(0, 3))
+    lake = Lake(tmp_path)
+    first = ingest(lake).failed.drop("run_id", "ingested_at")
+    assert first["error"].str.starts_with("cannot be unpacked").to_list() == [True]
+    versions = lake.ledger.version()
+
+    def reads(again: str = "") -> list[str]:
+        opened = list[str]()
+        with monkeypatch.context() as patch:
+            for where, name in (
+                ("recognise.opened", "read_file"),
+                ("bronze.plan", "hash_file"),
+                ("bronze.batch", "hash_file"),
+            ):
+                read = getattr(module := import_module(f"lakehouse.{where}"), name)
+                patch.setattr(module, name, lambda store, path, read=read: opened.append(path) or read(store, path))
+            failed = ingest(Lake(tmp_path), again=again).failed.drop("run_id", "ingested_at", "bronze_version")
+        assert failed.drop("modified_at", "stated_at").equals(first.drop("modified_at", "stated_at", "bronze_version"))
+        return sorted(set(opened))
+
+    assert reads() == []
+    assert lake.ledger.version() == versions  # law 3
+    assert reads(again="AAA*") == [path.name]
+    (tmp_path / "raw" / "sources.toml").write_text('[[source]]\nglob = "AAA*"\nsymbol = "AAAUSDT"\n')
+    assert (reads(), reads()) == ([path.name], [])
+    os.utime(path, (1e9 + 5, 1e9 + 5))
+    assert (reads(), reads()) == ([path.name], [])
+    monkeypatch.setattr(import_module("lakehouse.bronze.plan"), "_code", lambda: "that of another day")
+    assert (reads(), reads()) == ([path.name], [])
 
 
 def test_a_file_asked_for_again_is_as_new_as_it_was(tmp_path: Path) -> None:

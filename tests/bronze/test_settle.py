@@ -27,7 +27,7 @@ def statements(close: float, first: int, last: int, *, number: int = 0, after: d
     )
     missing = [pl.lit(None).alias(name) for name in CANDLES.schema if name not in rows.columns]
     rows = rows.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in CANDLES.schema.items())
-    return rows.with_columns(_n=pl.lit(number, pl.Int64), _order=pl.col("_line"))
+    return rows.with_columns(_file_number=pl.lit(number, pl.Int64), _line_order=pl.col("_line"))
 
 
 def settled(base: DeltaTable, *frames: pl.DataFrame) -> Settled:
@@ -38,7 +38,7 @@ def test_new_keys_are_inserted_without_a_look_at_the_table(tmp_path: Path) -> No
     lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
     ingest(lake)
     done = settled(lake.bronze.open(), statements(10.0, 5, 7))
-    assert (done.counts, done.spans, done.agreed) == ({(0, "inserted"): 3}, [], set())
+    assert (done.counts, done.spans, done.confirming) == ({(0, "inserted"): 3}, [], set())
 
 
 def test_of_one_key_in_a_batch_the_newest_statement_is_kept(tmp_path: Path) -> None:
@@ -55,6 +55,6 @@ def test_each_statement_meets_its_row_and_spans_hold_only_what_changes(tmp_path:
     done = settled(lake.bronze.open(), statements(12.0, 2, 4))
     assert done.counts == {(0, "updated"): 1, (0, "unchanged"): 1, (0, "inserted"): 1}
     (span,) = done.spans
-    assert (span.low, span.high, done.agreed) == (START.replace(hour=2), START.replace(hour=2), {0})
+    assert (span.low, span.high, done.confirming) == (START.replace(hour=2), START.replace(hour=2), {0})
     older = settled(lake.bronze.open(), statements(12.0, 2, 4, after=-MINUTE))
     assert older.counts == {(0, "superseded"): 2, (0, "inserted"): 1}

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import polars as pl
 import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from klines import hours, place
 
+from lakehouse import Lake, ingest, refresh_silver
 from lakehouse.delta.commits import guarded
 from lakehouse.delta.failures import is_gone, writing
 from lakehouse.errors import ConflictError, LakeError, VersionError
+from lakehouse.status import read_status
 
 FULL = "Generic LocalFileSystem error: Unable to copy data to file: No space left on device (os error 28)"
 MISSING = "No such file or directory (os error 2): /lake/silver/candles/part-{}.parquet"
@@ -75,3 +81,19 @@ def test_a_file_that_a_vacuum_took_is_decided_anew_and_one_that_is_missing_for_g
     with pytest.raises(FileNotFoundError):
         guarded(fails)
     assert len(tries) == 2
+
+
+@pytest.mark.parametrize("standing", ["silver", "silver/candles", "silver/gaps"])
+def test_a_file_where_a_folder_of_tables_must_be_is_told(standing: str, tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    lake = Lake(tmp_path)
+    ingest(lake)
+    path = tmp_path / standing
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("not a folder", encoding="utf-8")
+    told = rf"{re.escape(str(path))} is a file, and must be a folder of tables; move it away, then run again$"
+    for look in (refresh_silver, read_status):
+        with pytest.raises(LakeError, match=told):
+            look(lake)
+    path.rename(tmp_path / "elsewhere")
+    assert refresh_silver(lake).inserted == 5

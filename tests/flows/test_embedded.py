@@ -39,7 +39,7 @@ def begin(root: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def end(run: subprocess.Popen[str]) -> tuple[int, str]:
-    out, err = run.communicate(timeout=120)
+    out, err = run.communicate(timeout=600)
     return run.returncode, out + err
 
 
@@ -51,8 +51,8 @@ def at_work(environment: dict[str, str]) -> bool:
     return any((home / "prefect.db-wal").exists() for home in homes(environment))
 
 
-def within_a_minute(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
+def wait_until(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 300  # of a machine that does much else
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -87,12 +87,12 @@ def test_a_run_that_is_ended_leaves_no_server_and_no_home_behind(
     alone: dict[str, str],
 ) -> None:
     run = begin(tmp_path, alone)
-    within_a_minute(lambda: moment(alone))
+    wait_until(lambda: moment(alone))
     (home,) = homes(alone)
     run.send_signal(number)
     ended, text = end(run)
     assert (ended, text.endswith(f"{STOPPED}\n")) == (code, code > 0), text
-    within_a_minute(lambda: not home.exists() and not servers(home))
+    wait_until(lambda: not home.exists() and not servers(home))
 
 
 def test_what_others_have_spoilt_does_not_matter_to_the_embedded_api(tmp_path: Path, alone: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_core.utils import ensure_event_loop
 
 from lakehouse.errors import BatchFailed, InputError
 from lakehouse.flows.notebooks import name_runs, run_notebooks
@@ -18,6 +19,7 @@ def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tm
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(book, str(tmp_path / "small.ipynb"))
     name, output = str(tmp_path / "small.ipynb"), str(tmp_path / "out")
+    loop = ensure_event_loop()  # as Jupyter leaves one in the context that the two threads get copies of
     runs = run_notebooks(name, {"symbol": ["A", "C"]}, output)
     assert runs.select("symbol", "s", "error").rows() == [("A", "A", None), ("C", "C", None)]
     assert all(Path(page).is_file() for page in runs["page"])
@@ -25,6 +27,7 @@ def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tm
         run_notebooks(name, {"symbol": ["A", "B"]}, output)
     with pytest.raises(InputError, match="did you mean 'symbol'"):
         run_notebooks(name, {"symbl": ["A"]}, output)
+    loop.close()
 
 
 def test_runs_have_names_of_their_own_that_stay_in_their_folder() -> None:

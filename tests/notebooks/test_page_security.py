@@ -39,7 +39,7 @@ def test_names_and_rejected_lines_stay_text_and_every_chart_is_drawn(market: str
         tab.on("request", lambda request: asked.append(request.url))
         tab.goto(page.as_uri())
         drawn = "[...document.querySelectorAll('.chart')].every(place => place.querySelector('canvas, svg'))"
-        tab.wait_for_function(drawn, timeout=20_000)
+        tab.wait_for_function(drawn, timeout=300_000)
         places, broken = tab.evaluate("[document.querySelectorAll('.chart').length, window.broken_in ?? 0]")
         browser.close()
     assert broken == 0

@@ -122,7 +122,7 @@ def test_explore_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: P
     [
         ("03_time_travel", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 92}),
         ("04_silver", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 92}),
-        ("05_gold", {"symbol": "ETHUSDT", "coarse": "4h", "fine": "1h"}, {}),
+        ("05_gold", {"symbol": "ETHUSDT", "coarse": "8h", "fine": "2h"}, {}),
     ],
 )
 def test_a_tutorial_runs_headless_and_twice_the_same(
