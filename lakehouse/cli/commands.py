@@ -221,10 +221,10 @@ def execute(
     """Execute a notebook and say where its page is.
 
     Args:
-        name: Of the notebook.
-        parameters: Its parameters.
-        output: Where to put the executed copy; else a folder of its own in `runs/`.
-        results: Whether to say what it recorded.
+            name: The notebook's.
+        parameters: By name.
+        output: Where the executed copy goes; else a folder of its own in `runs/`.
+        results: Whether to print what it recorded.
     """
     from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415
 

@@ -308,3 +308,18 @@ def test_a_run_leaves_no_event_loop_open_also_where_temporary_folders_lie_deep(
 def _open_loops() -> set[int]:
     loops = [thing for thing in gc.get_objects() if isinstance(thing, asyncio.AbstractEventLoop)]
     return {id(loop) for loop in loops if not loop.is_closed()}
+
+
+@pytest.mark.parametrize(("lake", "rooted"), [("home", True), ("home/notebooks", True), ("elsewhere", False)])
+def test_jupyterlab_is_rooted_where_both_the_lake_and_the_notebook_lie(
+    lake: str, rooted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that raw/ and runs/ can be reached in it; a notebook is never outside."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "home" / "notebooks")
+    (tmp_path / lake / "raw").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "home")
+    given: list[str] = []
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: given.extend(command) or Done(command, 0))
+    lab(root=str(tmp_path / lake))
+    assert (f"--ServerApp.root_dir={tmp_path / lake}" in given) is rooted
+    assert str(tmp_path / "home" / "notebooks" / "00_quick_tour.ipynb") in given
