@@ -47,7 +47,7 @@ def test_a_newer_file_that_only_agreed_still_wins_against_a_late_one(tmp_path: P
     place(tmp_path, "AAAUSDT_1h_again.csv", hours(0, 1, close=12.0), at=20)
     lake = Lake(tmp_path)
     ingest(lake, batch_bytes=100)
-    place(tmp_path, "AAAUSDT_1h_copy.csv", hours(0, 2, close=8.0), at=10)
+    place(tmp_path, "AAAUSDT_1h_late.csv", hours(0, 2, close=8.0), at=10)
     assert counts(lake) == {"read": 3, "updated": 1, "overruled": 2}
     assert closes(lake) == [12.0, 12.0, 8.0]
 
