@@ -62,16 +62,20 @@ def test_the_longest_finer_interval_counts_that_is_whole_bar_by_bar(tmp_path: Pa
     assert found == [("1d", day, "volume", finer, 23, 24) for day, finer in [(0, "6h"), (1, "1h"), (2, "1h")]]
 
 
-def test_weeks_and_months_are_held_against_their_days_and_months_are_parts_of_nothing(tmp_path: Path) -> None:
+def test_weeks_and_months_are_held_against_their_days(tmp_path: Path) -> None:
     place(tmp_path, "m/AAAUSDT_1d.csv", [bar(24 * day) for day in range(61)])  # March and April
     monday = 3 * 24  # 4 March 2024
     place(tmp_path, "m/AAAUSDT_1w.csv", [bar(monday, volume=7.0), bar(monday + 168, volume=8.0)])
     place(tmp_path, "m/AAAUSDT_1mo.csv", [bar(0, volume=31.0), bar(31 * 24, volume=31.0)])
-    place(tmp_path, "m/AAAUSDT_62d.csv", [bar((i * 62 - 19783 % 62) * 24, volume=1.0) for i in range(3)])
-    found = mismatches(tmp_path)
-    assert ("1mo", 31, "volume", "1d", 31, 30) in found
-    assert ("1w", 10, "volume", "1d", 8, 7) in found
-    assert len(found) == 2
+    assert mismatches(tmp_path) == [("1mo", 31, "volume", "1d", 31, 30), ("1w", 10, "volume", "1d", 8, 7)]
+
+
+def test_months_are_parts_of_nothing_for_they_are_not_of_one_length(tmp_path: Path) -> None:
+    january = (dt.datetime(2071, 1, 1, tzinfo=dt.UTC) - START).days  # here 62 days begin; two months end before them
+    place(tmp_path, "m/AAAUSDT_1mo.csv", [bar(24 * january), bar(24 * (january + 31))])
+    place(tmp_path, "m/AAAUSDT_62d.csv", [bar(24 * january, volume=3.0), bar(24 * (january + 62))])
+    assert mismatches(tmp_path) == []
+    assert read_quality(Lake(tmp_path))["bars"].to_list() == [2, 2]
 
 
 def test_what_is_not_known_says_nothing_and_the_last_digit_of_a_sum_neither(tmp_path: Path) -> None:
