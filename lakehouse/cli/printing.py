@@ -25,7 +25,7 @@ SHORT = 5  # rows of a table, where several share a screen
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
 FOLDED = {"path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation"}
-FOLDED |= {"loses to", "says", "by", "stands", "counts", "latest"}
+FOLDED |= {"loses to", "says", "by", "stands", "counts", "worst"}
 
 
 def print_json(**values: object) -> None:
@@ -90,7 +90,10 @@ def print_refresh(console: Console, lake: Lake, done: LakeReport) -> None:
     print_frame(console, layers.drop("source_version", "seconds", strict=False), "Layers that have changed")
     print_frame(console, done.quality.with_columns(completeness=percent), "Series in silver")
     for row in read_mismatches(lake).iter_rows(named=True) if done.quality["mismatched"].sum() else ():
-        series, told = f"{row['market']} {row['symbol']} {row['interval']}", f"{row['counts']}; {row['latest']}"
+        series, told = (
+            f"{row['market']} {row['symbol']} {row['interval']}",
+            f"{row['counts']}; the worst: {row['worst']}",
+        )
         console.print(f"[bold yellow]do not add up[/]: {row['bars']:,} bars of {escape(f'{series}: {told}')}")
     for breach in done.breaches:
         console.print(f"[bold red]not good enough[/]: {escape(breach)}")

@@ -52,18 +52,21 @@ def read_mismatches(lake: Lake, opened: DeltaTable | None = None) -> pl.DataFram
         opened: Its silver/mismatches, if that is open already.
 
     Returns:
-        market, symbol, interval, bars (how many), counts (of each field) and latest (one of them), in words; sorted.
+        market, symbol, interval, bars (how many), counts (of each field) and worst (one of them), in words; sorted.
     """
     table = lake.mismatches
     opened = opened or (table.open() if table.exists() else None)
-    rows = (table.read(opened) if opened else pl.LazyFrame(schema=table.schema)).sort("open_time", "field")
+    rows = table.read(opened) if opened else pl.LazyFrame(schema=table.schema)
     fields = rows.group_by(*SERIES, "field").agg(bars=pl.len()).sort("field").group_by(SERIES)
     counts = fields.agg(counts=pl.format("{} {}", "bars", "field").str.join(", "))
+    far = (pl.col("stated") - pl.col("folded")).abs() / pl.max_horizontal(pl.col("stated", "folded").abs())
     figures = [pl.col(name).round_sig_figs(12) for name in ("stated", "folded")]
     moment = pl.col("open_time").dt.strftime("%Y-%m-%d %H:%M")
-    latest = pl.format("{}, {} is {}, but its {} bars come to {}", moment, "field", figures[0], "finer", figures[1])
-    series = rows.group_by(SERIES).agg(bars=pl.col("open_time").n_unique().cast(pl.Int64), latest=latest.last())
-    return series.join(counts, on=SERIES).select(*SERIES, "bars", "counts", "latest").sort(SERIES).collect()
+    worst = pl.format("{}, {} is {}, but its {} bars come to {}", moment, "field", figures[0], "finer", figures[1])
+    series = rows.group_by(SERIES).agg(
+        bars=pl.col("open_time").n_unique().cast(pl.Int64), worst=worst.sort_by(far, "open_time", "field").last()
+    )
+    return series.join(counts, on=SERIES).select(*SERIES, "bars", "counts", "worst").sort(SERIES).collect()
 
 
 def _compute(source: Snapshot, stretches: pl.DataFrame) -> Computed:
