@@ -143,6 +143,22 @@ class Gap(dy.Schema):
     is_filled = dy.Bool()  # whether silver/candles carries the price over it
 
 
+class Mismatch(dy.Schema):
+    """What a bar of silver says otherwise than all its parts, the bars of the longest finer interval that has them all.
+
+    Key: market, symbol, interval, field, open_time.
+    """
+
+    market = dy.String()
+    symbol = dy.String()
+    interval = dy.String()
+    field = dy.String()  # `open` to `taker_buy_quote_volume`
+    open_time = _time()
+    finer = dy.String()  # the interval of the parts
+    stated = dy.Float64()  # what the bar says
+    folded = dy.Float64()  # what its parts come to
+
+
 class GoldBar(dy.Schema):
     """A day, week or month of gold. Key: market, symbol, open_time. Filled bars count for nothing but the price."""
 

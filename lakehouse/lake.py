@@ -11,7 +11,7 @@ import dataframely as dy
 import polars as pl
 from obstore.store import ObjectStore
 
-from lakehouse.contracts import Gap, GoldBar, Quarantined, Revision, SilverCandle
+from lakehouse.contracts import Gap, GoldBar, Mismatch, Quarantined, Revision, SilverCandle
 from lakehouse.dataset import Dataset
 from lakehouse.delta import Changes, Span, Table, commit, guarded, open_store
 from lakehouse.errors import InputError, LakeError
@@ -106,6 +106,11 @@ class Lake:
     def gaps(self) -> Table:
         """The slots of the grid that nobody stated; see `contracts.Gap`."""
         return self._layer("silver/gaps", Gap, (*SERIES, "first"), self.bronze)
+
+    @property
+    def mismatches(self) -> Table:
+        """The bars that do not add up, field by field; see `contracts.Mismatch`."""
+        return self._layer("silver/mismatches", Mismatch, (*SERIES, "field", "open_time"), self.silver)
 
     @property
     def gold(self) -> Table:

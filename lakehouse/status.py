@@ -14,6 +14,7 @@ from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
+from lakehouse.layers import read_mismatches
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Status:
         withdrawn: path, ingested_at (Datetime, UTC): files of which all that they stated was taken back.
         contradicting: path, contradicts (the part of the bars shared with another path that differ), note.
         waiting: path, size (Int64), modified_at (Datetime, UTC): what the next run would read.
+        mismatches: See `read_mismatches`: the series of which bars do not add up.
         reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
         unread: path: what is no kind of file that ingest reads.
     """
@@ -44,11 +46,12 @@ class Status:
     withdrawn: pl.DataFrame
     contradicting: pl.DataFrame
     waiting: pl.DataFrame
+    mismatches: pl.DataFrame
     reasons: pl.DataFrame
     unread: pl.DataFrame
 
 
-LAYERS = ("silver/candles", "gold/daily", "gold/weekly", "gold/monthly")
+LAYERS = ("silver/candles", "silver/mismatches", "gold/daily", "gold/weekly", "gold/monthly")
 
 
 def read_status(lake: Lake) -> Status:
@@ -62,7 +65,7 @@ def read_status(lake: Lake) -> Status:
     """
     todo = plan(lake)
     pending = [p.file for p in todo.pending]
-    layers = (lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly)
+    layers = (lake.silver, lake.gaps, lake.mismatches, lake.gold, lake.weekly, lake.monthly)
     bronze = (lake.bronze, lake.quarantine, lake.ledger, lake.conflicts)
     opened = {t.name: t.open() for t in (*bronze, *layers) if t.exists()}
     handled = _read(lake.ledger, opened)
@@ -103,7 +106,15 @@ def read_status(lake: Lake) -> Status:
     errors = failed.select("path", "error")
     series = _read_series(lake, opened.get(lake.bronze.name))
     unread = pl.DataFrame({"path": todo.unread}, schema={"path": pl.String})
-    told = (rolled_back, withdrawn, contradicting, waiting, reasons, unread)
+    told = (
+        rolled_back,
+        withdrawn,
+        contradicting,
+        waiting,
+        read_mismatches(lake, opened.get(lake.mismatches.name)),
+        reasons,
+        unread,
+    )
     return Status(pl.concat(tables), consumed, series, runs, errors, *told)
 
 

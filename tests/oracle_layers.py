@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 Row = dict[str, Any]
-SECONDS = {"1m": 60, "1h": 3600, "1d": 86400}
+SECONDS = {"1m": 60, "1h": 3600, "2h": 7200, "1d": 86400}
 AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")
 SERIES = ("market", "symbol", "interval")
 FLAGS = ("is_filled", "is_off_grid", "closes_early", "is_unfinished")
@@ -89,6 +89,41 @@ def daily(candles: Iterable[Row]) -> list[Row]:
             }
         )
     return found
+
+
+def mismatches(candles: Iterable[Row]) -> list[Row]:
+    """The rows of silver/mismatches."""
+    stated = [row for row in candles if not row["is_filled"] and not row["is_off_grid"]]
+    bars = {tuple(row[name] for name in (*SERIES, "open_time")): row for row in stated}
+    found = []
+    for (market, symbol, interval, begin), whole in bars.items():
+        for finer in sorted(SECONDS, key=SECONDS.__getitem__, reverse=True):
+            count, rest = divmod(SECONDS[interval], SECONDS[finer])
+            step = dt.timedelta(seconds=SECONDS[finer])
+            parts = [bars.get((market, symbol, finer, begin + step * turn)) for turn in range(count)]
+            if count < 2 or rest or None in parts:
+                continue
+            for field, folded in {
+                **_prices(parts),
+                **{name: _whole([p[name] for p in parts]) for name in AMOUNTS},
+            }.items():
+                stated_ = whole[field]
+                small = 1e-8 if field in AMOUNTS else 0
+                if None not in (stated_, folded) and not math.isclose(stated_, folded, rel_tol=1e-9, abs_tol=small):
+                    told = {
+                        "market": market,
+                        "symbol": symbol,
+                        "interval": interval,
+                        "field": field,
+                        "open_time": begin,
+                    }
+                    found.append({**told, "finer": finer, "stated": stated_, "folded": folded})
+            break
+    return sorted(found, key=lambda row: [row[name] for name in (*SERIES, "field", "open_time")])
+
+
+def _whole(values: Sequence[float | None]) -> float | None:
+    return None if None in values else sum(values)
 
 
 def _grouped(rows: Iterable[Row], by: Sequence[str]) -> dict[tuple[str, ...], list[Row]]:

@@ -29,26 +29,32 @@ NOW = int(START.timestamp() * 1_000_000)
 Row = dict[str, Any]
 PRICES = [*[(10.0, 11.0, 9.0, 10.0)] * 4, (10.0, 12.0, 9.5, 11.0), (10.0, 10.0, 0.06, 10.0), (95.0, 96.0, 94.0, 95.0)]
 NAMES = ["binance/AAAUSDT-1h-2024-03.csv", "binance/AAAUSDT-1h-2024-04.csv", "kraken/BBBUSDT_1h.csv"]
+COARSE = {"binance/AAAUSDT-2h-2024-03.csv": 2, "binance/AAAUSDT-1d-2024-03.csv": 24, "kraken/BBBUSDT_1d.csv": 24}
 
 
 @st.composite
 def files(draw: st.DrawFn) -> tuple[str, bytes, int]:
-    """A file of hourly bars: a run of hours with holes, somewhere in ten days; sometimes off the grid."""
-    first, count = draw(st.integers(0, 240)), draw(st.integers(1, 60))
+    """A file of hourly or longer bars: a run with holes, somewhere in ten days; sometimes off the grid."""
+    name = draw(st.sampled_from([*NAMES, *NAMES, *COARSE]))
+    step = COARSE.get(name, 1)
+    first, count = draw(st.integers(0, 240 // step)), draw(st.integers(1, 60))
     holes = draw(st.sets(st.integers(first, first + count), max_size=8))
     lines = [HEADER]
-    for hour in sorted(set(range(first, first + count)) - holes) or [first]:
+    for hour in (step * turn for turn in sorted(set(range(first, first + count)) - holes) or [first]):
         late = draw(st.sampled_from([0] * 15 + [90]))  # seconds
         values = ",".join(map(str, draw(st.sampled_from(PRICES))))
         volume = draw(st.sampled_from(["1", "2.5", "0", ""]))
         lines.append(f"{NOW // 1000 + (hour * 3600 + late) * 1000},{values},{volume}")
     modified = NOW + draw(st.integers(0, 300)) * 3600 * 10**6
-    return draw(st.sampled_from(NAMES)), "\n".join([*lines, ""]).encode(), modified
+    return name, "\n".join([*lines, ""]).encode(), modified
 
 
 STEPS = st.lists(
     st.one_of(
-        files(), files(), files(), st.sampled_from(["silver", "gold", "back", "silver back", "gaps back", "tidy"])
+        files(),
+        files(),
+        files(),
+        st.sampled_from(["silver", "gold", "back", "silver back", "gaps back", "odd back", "tidy"]),
     ),
     min_size=1,
     max_size=9,
@@ -91,6 +97,8 @@ def do(lake: Lake, step: tuple[str, bytes, int] | str) -> None:
         go_back(lake.silver)
     elif step == "gaps back" and lake.gaps.exists():
         go_back(lake.gaps)
+    elif step == "odd back" and lake.mismatches.exists():
+        go_back(lake.mismatches)
     elif step == "tidy" and lake.bronze.exists():
         lake.bronze.optimize()
         lake.bronze.vacuum()
@@ -107,6 +115,7 @@ def assert_equal_to_the_oracle(lake: Lake) -> None:
     candles, gaps = oracle_layers.silver(rows_of(lake.bronze))
     assert_rows_equal(rows_of(lake.silver), candles)
     assert rows_of(lake.gaps) == gaps
+    assert_rows_equal(rows_of(lake.mismatches), oracle_layers.mismatches(candles))
     assert_rows_equal(rows_of(lake.gold), oracle_layers.daily(candles))
 
 
@@ -139,7 +148,7 @@ def lake(tmp_path: Path) -> Lake:
 
 
 def layers(lake: Lake) -> list[Table]:
-    return [lake.silver, lake.gaps, lake.gold, lake.weekly, lake.monthly]
+    return [lake.silver, lake.gaps, lake.mismatches, lake.gold, lake.weekly, lake.monthly]
 
 
 def test_a_refresh_with_nothing_new_adds_no_version(lake: Lake) -> None:
@@ -173,7 +182,14 @@ def test_a_refresh_reads_only_what_the_change_touches(lake: Lake) -> None:
     )  # its return, and the next
     assert [r.updated for r in refresh_gold(lake)] == [1, 1, 1]
     after = {table.name: table.version() - before[table.name] for table in layers(lake)}
-    assert after == {"silver/candles": 1, "silver/gaps": 0, "gold/daily": 1, "gold/weekly": 1, "gold/monthly": 1}
+    assert after == {
+        "silver/candles": 1,
+        "silver/gaps": 0,
+        "silver/mismatches": 1,
+        "gold/daily": 1,
+        "gold/weekly": 1,
+        "gold/monthly": 1,
+    }
 
 
 def test_vacuumed_changes_are_told_and_computed_anew(lake: Lake) -> None:

@@ -56,10 +56,11 @@ def test_a_look_at_a_lake_opens_each_table_once(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(Table, "open", counted)
     stands = read_status(lake)
-    layers = ("silver/candles", "silver/gaps", "gold/daily", "gold/weekly", "gold/monthly")
+    layers = ("silver/candles", "silver/gaps", "silver/mismatches", "gold/daily", "gold/weekly", "gold/monthly")
     assert opened == dict.fromkeys(("bronze/candles", "bronze/ledger", *layers), 1) | {"bronze/ledger": 2}  # the plan's
     assert stands.layers.select("table", "consumed", "latest").rows() == [
         ("silver/candles", 1, 1),
+        ("silver/mismatches", 1, 1),
         ("gold/daily", 1, 1),
         ("gold/weekly", 1, 1),
         ("gold/monthly", 1, 1),

@@ -13,7 +13,10 @@ from lakehouse.delta import Table
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
-TABLES = ("bronze", "quarantine", "ledger", "conflicts", "silver", "gaps", "gold", "weekly", "monthly")
+TABLES = (
+    *("bronze", "quarantine", "ledger", "conflicts"),
+    *("silver", "gaps", "mismatches", "gold", "weekly", "monthly"),
+)
 TableName = Annotated[str, Parameter(name="--table", help="bronze, silver, gold, weekly, monthly, quarantine, ledger.")]
 
 

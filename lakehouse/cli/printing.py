@@ -16,7 +16,7 @@ from lakehouse.bronze import IngestReport
 from lakehouse.contracts import COUNTS
 from lakehouse.download import DownloadReport
 from lakehouse.lake import Lake
-from lakehouse.layers import LakeReport
+from lakehouse.layers import LakeReport, read_mismatches
 from lakehouse.measures import spell, spell_part
 from lakehouse.status import Status
 
@@ -25,7 +25,7 @@ SHORT = 5  # rows of a table, where several share a screen
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
 FOLDED = {"path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation"}
-FOLDED |= {"loses to", "says", "by", "stands"}
+FOLDED |= {"loses to", "says", "by", "stands", "counts", "worst"}
 
 
 def print_json(**values: object) -> None:
@@ -89,6 +89,12 @@ def print_refresh(console: Console, lake: Lake, done: LakeReport) -> None:
     percent = pl.col("completeness").map_elements(spell_part, pl.String, skip_nulls=False)
     print_frame(console, layers.drop("source_version", "seconds", strict=False), "Layers that have changed")
     print_frame(console, done.quality.with_columns(completeness=percent), "Series in silver")
+    for row in read_mismatches(lake).iter_rows(named=True) if done.quality["mismatched"].sum() else ():
+        series, told = (
+            f"{row['market']} {row['symbol']} {row['interval']}",
+            f"{row['counts']}; the worst: {row['worst']}",
+        )
+        console.print(f"[bold yellow]do not add up[/]: {row['bars']:,} bars of {escape(f'{series}: {told}')}")
     for breach in done.breaches:
         console.print(f"[bold red]not good enough[/]: {escape(breach)}")
 
@@ -197,6 +203,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         "withdrawn": "Withdrawn, until they change or `lakehouse again PATTERN`",
         "contradicting": "Files that contradict others; `lakehouse conflicts` shows the bars",
         "series": "Series in bronze",
+        "mismatches": "Bars that do not add up, in the table `silver/mismatches`",
         "reasons": "Quarantine by reason",
         "unread": "Not read, for they are no CSV files",
         "tables": "Tables",

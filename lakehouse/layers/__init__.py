@@ -1,6 +1,7 @@
 """What is derived: silver and gold, refreshed by what has changed, and how good they are."""
 
 from lakehouse.layers.gold import refresh_gold
+from lakehouse.layers.mismatches import read_mismatches
 from lakehouse.layers.quality import LakeReport, RefreshFailed, find_breaches, read_quality
 from lakehouse.layers.refresh import RefreshReport
 from lakehouse.layers.rehearsal import clone, rehearse
@@ -12,6 +13,7 @@ __all__ = [
     "RefreshReport",
     "clone",
     "find_breaches",
+    "read_mismatches",
     "read_quality",
     "refresh_gold",
     "refresh_silver",

@@ -9,6 +9,7 @@ import polars as pl
 from lakehouse.contracts import GoldBar, check_rows
 from lakehouse.intervals import seconds_in
 from lakehouse.lake import Lake
+from lakehouse.layers.fold import add_up, fold_prices, in_order
 from lakehouse.layers.refresh import Compute, Computed, Layer, RefreshReport, refresh
 from lakehouse.layers.stretches import Snapshot
 from lakehouse.measures import completeness, fall
@@ -74,9 +75,9 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
         .group_by(keys, maintain_order=True)
         .agg(
             source=pl.col("interval").first(),
-            **_prices(),
-            volume=_sum("volume"),
-            vwap=_sum("_quote") / _sum("volume"),
+            **fold_prices(),
+            volume=add_up("volume"),
+            vwap=add_up("_quote") / add_up("volume"),
             trades=_whole_sum("trades"),
             realised_volatility=_root_of_squares("log_return"),
             max_drawdown=pl.col("_fall").max(),
@@ -118,9 +119,9 @@ def make_periods(days: pl.DataFrame, every: str) -> pl.DataFrame:
         .group_by(keys, maintain_order=True)
         .agg(
             source=pl.col("source").sort_by("_seconds").first(),
-            **_prices(),
-            volume=_sum("volume"),
-            vwap=_sum("_quote") / _sum("volume"),
+            **fold_prices(),
+            volume=add_up("volume"),
+            vwap=add_up("_quote") / add_up("volume"),
             trades=_whole_sum("trades"),
             realised_volatility=_root_of_squares("realised_volatility"),
             max_drawdown=pl.max_horizontal(pl.col("_fall").max(), pl.col("max_drawdown").max()),
@@ -153,32 +154,13 @@ def _by_period(
     return whole, (make(source.read(whole.with_columns(end=end)).collect()),)
 
 
-def _prices() -> dict[str, pl.Expr]:
-    firsts = {"open": pl.col("open").first(), "high": pl.col("high").max(), "low": pl.col("low").min()}
-    return {**firsts, "close": pl.col("close").last()}
-
-
-def _sum(name: str) -> pl.Expr:
-    """A sum that is null where nothing is known, instead of 0."""
-    return pl.when(pl.col(name).count() > 0).then(_in_order(pl.col(name)))
-
-
 def _whole_sum(name: str) -> pl.Expr:
     """The same of whole numbers, null too where it would be more than an Int64 holds."""
-    return pl.when(_in_order(pl.col(name).cast(pl.Float64)) < 2**62).then(_sum(name))
+    return pl.when(in_order(pl.col(name).cast(pl.Float64)) < 2**62).then(add_up(name))
 
 
 def _root_of_squares(name: str) -> pl.Expr:
-    return pl.when(pl.col(name).count() > 0).then(_in_order(pl.col(name) ** 2).sqrt())
-
-
-def _in_order(values: pl.Expr) -> pl.Expr:
-    """Add up one by one in the order of the rows, so that the last digit depends on nothing else.
-
-    A plain sum adds parts side by side, as many as there are threads; and a list's adds blocks as soon as any list of
-    the frame holds a null, so that one day's digit would hang on another day's.
-    """
-    return values.drop_nulls().implode().list.sum()
+    return pl.when(pl.col(name).count() > 0).then(in_order(pl.col(name) ** 2).sqrt())
 
 
 def _finite(name: str) -> pl.Expr:

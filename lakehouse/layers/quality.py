@@ -10,6 +10,7 @@ import polars as pl
 from lakehouse.bronze import MAX_CONFLICTS, IngestFailed, IngestReport
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
+from lakehouse.layers.mismatches import read_mismatches
 from lakehouse.layers.refresh import RefreshReport
 from lakehouse.measures import completeness, spell_part
 
@@ -44,23 +45,28 @@ class LakeReport:
 
 
 def read_quality(lake: Lake) -> pl.DataFrame:
-    """Count what each series of silver has and lacks, from the Delta log and the gaps alone.
+    """Count what each series of silver has and lacks, from the Delta log, the gaps and the mismatches alone.
 
     Args:
         lake: The lake.
 
     Returns:
-        market, symbol, interval, bars (stated), missing (slots that nobody stated), filled (of these) and completeness
-        (bars / (bars + missing)); sorted by series.
+        market, symbol, interval, bars (stated), missing (slots that nobody stated), filled (of these), mismatched (bars
+        that do not add up, see `read_mismatches`) and completeness (bars / (bars + missing)); sorted by series.
     """
-    counts = dict.fromkeys(("bars", "missing", "filled"), pl.Int64())
+    counts = dict.fromkeys(("bars", "missing", "filled", "mismatched"), pl.Int64())
     if not lake.silver.exists() or lake.silver.files().is_empty():
         return pl.DataFrame(schema={**dict.fromkeys(SERIES, pl.String()), **counts, "completeness": pl.Float64()})
     # Row counts stand in the log, so this costs no read of a bar, however long the series.
     rows = lake.silver.files().group_by(SERIES).agg(pl.col("num_records").sum().alias("rows"))
     filled = pl.col("missing").filter("is_filled").sum().alias("filled")
     gaps = lake.gaps.scan().group_by(SERIES).agg(pl.col("missing").sum(), filled).collect()
-    found = rows.join(gaps, on=SERIES, how="left").with_columns(pl.col("missing", "filled").fill_null(0))
+    odd = read_mismatches(lake).select(*SERIES, mismatched="bars")
+    found = (
+        rows.join(gaps, on=SERIES, how="left")
+        .join(odd, on=SERIES, how="left")
+        .with_columns(pl.col("missing", "filled", "mismatched").fill_null(0))
+    )
     found = found.with_columns(bars=pl.col("rows") - pl.col("filled"))
     complete = completeness(pl.col("bars"), pl.col("bars") + pl.col("missing"))
     return found.select(*SERIES, *counts, completeness=complete).sort(SERIES)

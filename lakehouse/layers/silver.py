@@ -10,6 +10,7 @@ import polars as pl
 from lakehouse.contracts import Gap, SilverCandle, check_rows
 from lakehouse.intervals import seconds_in, seconds_of
 from lakehouse.lake import Lake
+from lakehouse.layers.mismatches import refresh_mismatches
 from lakehouse.layers.refresh import Computed, Layer, RefreshReport, refresh
 from lakehouse.layers.stretches import Snapshot
 
@@ -25,7 +26,7 @@ STEP = pl.duration(seconds=seconds_in("interval"))  # how long a bar is; months 
 
 
 def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
-    """Bring silver/candles and silver/gaps up to bronze; only what has changed there is computed.
+    """Bring silver/candles and silver/gaps up to bronze, and then silver/mismatches; only what has changed is computed.
 
     Args:
         lake: The lake.
@@ -49,7 +50,9 @@ def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
         apart=4 * REACH * STEP,
         compute=_compute,
     )
-    return refresh(layer, rebuild=rebuild)
+    report = refresh(layer, rebuild=rebuild)
+    refresh_mismatches(lake, rebuild=rebuild)
+    return report
 
 
 def make_silver(bars: pl.DataFrame, interval: str) -> tuple[pl.DataFrame, pl.DataFrame]:
