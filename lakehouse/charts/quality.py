@@ -114,7 +114,10 @@ def conflicts_over_time(conflicts: pl.DataFrame, title: str, *, width: int = 480
         .encode(
             alt.X("day:T", title="UTC", axis=alt.Axis(format=CLOCK, labelOverlap=True)).scale(type="utc"),
             alt.Y(
-                "pair:N", title=None, sort=most["pair"].to_list(), axis=alt.Axis(labelLimit=320, labelExpr=TWO_LINES)
+                "pair:N",
+                title=None,
+                sort=most["pair"].to_list(),
+                axis=alt.Axis(labelLimit=320, labelPadding=12, labelExpr=TWO_LINES),
             ),
             alt.Size("bars:Q", title="bars a day").legend(orient="bottom"),
             alt.Color("why:N", title="stands because it is").legend(orient="bottom"),
