@@ -199,7 +199,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "wide.csv": (b"date,BTC:open,BTC:close,ETH:open,ETH:close\n2024-01-01,1,2,3,4\n", "several assets side by side"),
     "unnamed.csv": (BARS, "neither the name nor a column tells the symbol"),
     "AAAUSDT.csv": (HEAD + text(bar(0)), "neither the name nor the spacing of the bars tells the interval"),
-    "two.zip": (zipped(a_csv=BARS, b_csv=BARS), "a zip with 2 CSV files (it holds a.csv, b.csv), not one"),
+    "two.zip": (zipped(a_csv=BARS, b_csv=BARS), "neither the name nor a column tells the symbol"),
     "none.zip": (zipped(readme=b"x"), "a zip with 0 CSV files (it holds readme), not one"),
     "broken.zip": (zipped(a_csv=BARS)[:60], "cannot be unpacked"),
     "front cut off.zip": (zipped(a_csv=BARS)[50:], "cannot be unpacked"),

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.theme import CLOCK, FALL, RISE, amounts, counted, nothing, spoken
+from lakehouse.charts.theme import CLOCK, FALL, RISE, amounts, counted, moments, nothing, spoken
 from lakehouse.measures import MONTH, resample, spacing
 
 MAX_BARS = 2400  # that a chart holds for its finest zoom
@@ -164,7 +164,7 @@ def _overview(bars: pl.DataFrame, width: int) -> pl.DataFrame:
 
 
 def _strip(overview: pl.DataFrame, brush: alt.Parameter, width: int) -> alt.Chart:
-    ends = [int(overview["open_time"].min()), int(overview["open_time"].max())]  # type: ignore[arg-type]
+    ends = moments(overview["open_time"].min(), overview["open_time"].max())
     chart: alt.Chart = (
         alt.Chart(overview)
         .mark_area(interpolate="step-after", line={"color": "#888888", "strokeWidth": 1}, color="#888888", opacity=0.3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from lakehouse.charts.theme import CHANGES, CLOCK, FALL, RISE, counted, nothing
+from lakehouse.charts.theme import CHANGES, CLOCK, FALL, RISE, counted, moments, nothing
 
 KINDS = list(CHANGES)
 DAY = 86400
@@ -48,7 +48,7 @@ def changes_map(
             .mark_rect(color=CHANGES[kind], clip=True)
             .encode(
                 alt.X("left:T", title=None, axis=alt.Axis(format=CLOCK, tickCount=8, labelOverlap=True)).scale(
-                    type="utc", domain=[begin, end]
+                    type="utc", domain=moments(begin, end)
                 ),
                 alt.X2("right"),
                 alt.Y("hour:Q", title=kind if long else [kind, "(hour, UTC)"], axis=clock).scale(domain=hours),

@@ -127,3 +127,16 @@ def amounts(ticks: int, *, whole: bool = True) -> alt.Axis:
     if whole:
         label = f"datum.value % 1 ? '' : {label}"
     return alt.Axis(format="~s", tickCount=ticks, labelExpr=label)
+
+
+def moments(first: object, last: object) -> alt.ExprRef:
+    """The domain of an axis of time.
+
+    Vega-Lite writes plain numbers as `datetime(number)`, which Vega's interpreter, the one that a page's policy lets
+    run, takes for a year: nothing is drawn then.
+
+    Args:
+        first: In milliseconds.
+        last: The same.
+    """
+    return alt.ExprRef(f"[{first}, {last}]")

@@ -22,6 +22,7 @@ from lakehouse.raw.fields import (
     is_header,
     refuse_non_text,
     split_line,
+    table_in,
 )
 from lakehouse.raw.files import (
     UNREADABLE,
@@ -83,6 +84,7 @@ __all__ = [
     "split_line",
     "split_member",
     "stat",
+    "table_in",
     "tell_label",
     "time_words",
     "to_start",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations, compress, pairwise
 
@@ -229,3 +230,16 @@ def days_in(path: str) -> list[str]:
     """The days that stand in a file's name, such as 2024-01-31."""
     found = {"-".join(parts) for parts in re.findall(_DATE, path.rsplit("/", 1)[-1])}
     return sorted(day for day in found if is_day(day, "%Y-%m-%d"))
+
+
+def table_in(cells: Cells) -> tuple[list[str], list[Sequence[str]]]:
+    """The header's names, empty if there is none, and the lines below it that have as many fields."""
+    best: tuple[list[str], list[Sequence[str]]] = ([], [])
+    for rows in cells.values():
+        width = Counter(len(row) for row in rows if len(row) > 1).most_common(1)
+        table = [row for row in rows if width and len(row) == width[0][0]]
+        bars = [row for row in table if sum(map(is_number, row)) >= max(3, len(row) // 2 - 1)]
+        if bars and len(bars) > len(best[1]):
+            names = list(table[0]) if table[0] is not bars[0] else []
+            best = names, bars
+    return best

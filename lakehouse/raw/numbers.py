@@ -68,3 +68,12 @@ def as_float(word: str, decimal: str = ".") -> float:
         return float(word)
     except ValueError:
         return float(pl.select(from_number(pl.lit(word), decimal)).item() or 0)
+
+
+def scaled(number: pl.Expr, scale: float) -> pl.Expr:
+    """Numbers in the unit of the contract, to the last digit: 1e-9 of 4820250000000 is 4820.25."""
+    parts = round(1 / scale)
+    if scale == 1:
+        return number
+    divisor = number * 0 + float(parts)  # by a constant Polars multiplies by the reciprocal, off in the last digit
+    return number / divisor if abs(parts * scale - 1) < 1e-9 else number * scale

@@ -6,7 +6,6 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +14,11 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Form
 from lakehouse.raw.fields import split_line
-from lakehouse.raw.numbers import from_number
-from lakehouse.raw.times import from_epoch, from_words, has_doubled_hours, like
+from lakehouse.raw.numbers import from_number, scaled
+from lakehouse.raw.times import FAR, from_epoch, from_words, has_doubled_hours, is_lonely, like
 
 MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
-FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
 UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
 
 
@@ -125,7 +123,7 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     if rows.height != lines or not rows.drop_in_place("_good").all():
         return None
     times = rows[dataset.time]
-    if times.max() - times.min() > FAR and rows.select(_is_lonely(dataset).any()).item():  # type: ignore[operator]
+    if times.max() - times.min() > FAR and rows.select(is_lonely(dataset.time).any()).item():  # type: ignore[operator]
         return None
     return Block(rows, NO_REJECTS, rows.height, 0, len(block))
 
@@ -164,7 +162,7 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     slipped = pl.any_horizontal(width != len(form.columns), *unread.values())
     holds = pl.all_horizontal(dataset.rules.values()).fill_null(True)
     judged = (
-        rows.with_columns(_lonely=_is_lonely(dataset))
+        rows.with_columns(_lonely=is_lonely(dataset.time))
         .with_columns(_good=holds & ~slipped & ~pl.col("_lonely"))
         .collect()
     )
@@ -181,12 +179,6 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     bad = judged.filter(~pl.col("_good")).select("_line", "raw", reasons=pl.concat_list(reasons).list.drop_nulls())
     good = judged.filter("_good").select(dataset.schema.keys())
     return Block(good, bad, data.height, lines.height - data.height, len(block))
-
-
-def _is_lonely(dataset: Dataset) -> pl.Expr:
-    """Which times are many years away from those of the lines around, as epochs are that have lost a digit."""
-    apart = [(pl.col(dataset.time) - pl.col(dataset.time).shift(lines)).abs() for lines in (1, 2, -1, -2)]
-    return (pl.min_horizontal(apart) > FAR).fill_null(False) & (pl.len() > 2)
 
 
 def _told(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
@@ -235,7 +227,11 @@ def _of_cell(name: str, met: pl.DataType, first: str, form: Form, dataset: Datas
         if form.day and name == dataset.time:
             cell, first = pl.lit(f"{form.day} ") + cell, f"{form.day} {first}"
         return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form)
-    return _of_word(_said(cell), name, form, dataset) if isinstance(met, pl.String) else _scaled(cell, name, form)
+    return (
+        _of_word(_said(cell), name, form, dataset)
+        if isinstance(met, pl.String)
+        else scaled(cell, form.scales.get(name, 1.0))
+    )
 
 
 def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
@@ -251,17 +247,7 @@ def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
     if isinstance(dtype, pl.Int64):
         whole = pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False))
         return pl.coalesce(word.cast(pl.Int64, strict=False), whole)
-    return _scaled(number, name, form)
-
-
-def _scaled(number: pl.Expr, name: str, form: Form) -> pl.Expr:
-    """Numbers in the unit of the contract, to the last digit: 1e-9 of 4820250000000 is 4820.25."""
-    scale = form.scales.get(name, 1.0)
-    parts = round(1 / scale)
-    if scale == 1:
-        return number
-    divisor = number * 0 + float(parts)  # by a constant Polars multiplies by the reciprocal, off in the last digit
-    return number / divisor if abs(parts * scale - 1) < 1e-9 else number * scale
+    return scaled(number, form.scales.get(name, 1.0))
 
 
 def _beside(form: Form, dataset: Dataset) -> list[str]:

@@ -12,6 +12,7 @@ import polars as pl
 from lakehouse.dataset import Form
 
 UTC = pl.Datetime("us", "UTC")
+FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
 
 # Text times, tried in this order. Without an offset they are UTC, or the `time_zone` of sources.toml.
 # Day-first and month-first dates with slashes cannot be told apart: declare `time_format` for those.
@@ -228,3 +229,9 @@ def leaps(times: pl.Series) -> bool:
     other = sorted(time.replace(day=time.month, month=time.day) for time in seen)
     weeks = dt.timedelta(days=20)
     return any(b - a > weeks for a, b in pairwise(seen)) and all(b - a < weeks for a, b in pairwise(other))
+
+
+def is_lonely(column: str) -> pl.Expr:
+    """Which times are many years away from those of the lines around, as epochs are that have lost a digit."""
+    apart = [(pl.col(column) - pl.col(column).shift(lines)).abs() for lines in (1, 2, -1, -2)]
+    return (pl.min_horizontal(apart) > FAR).fill_null(False) & (pl.len() > 2)

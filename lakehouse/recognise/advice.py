@@ -24,6 +24,7 @@ from lakehouse.raw import (
     is_number,
     scales_of,
     split_line,
+    table_in,
     time_words,
 )
 from lakehouse.recognise.sources import Declared, how_to_declare
@@ -108,22 +109,9 @@ def _by_names(lines: Sequence[str], cells: Cells, dataset: Dataset, declared: De
     )
 
 
-def _table(cells: Cells) -> tuple[list[str], list[Sequence[str]]]:
-    """The header's names, empty if there is none, and the lines below it that have as many fields."""
-    best: tuple[list[str], list[Sequence[str]]] = ([], [])
-    for rows in cells.values():
-        width = Counter(len(row) for row in rows if len(row) > 1).most_common(1)
-        table = [row for row in rows if width and len(row) == width[0][0]]
-        bars = [row for row in table if sum(map(is_number, row)) >= max(3, len(row) // 2 - 1)]
-        if bars and len(bars) > len(best[1]):
-            names = list(table[0]) if table[0] is not bars[0] else []
-            best = names, bars
-    return best
-
-
 def _columns_of(cells: Cells, dataset: Dataset) -> str:
     """The line of TOML that tells the columns of a file, as far as they can be guessed."""
-    names, rows = _table(cells)
+    names, rows = table_in(cells)
     known = dataset.name_columns(names) if names else [""] * len(rows[0] if rows else ())
     found = guess_columns(rows[:50], known, dataset.time) if rows else []
     if not names and not set(dataset.required) <= set(found):

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
+import re
 
 import polars as pl
 import pytest
 from drawing import START, bars, drawn, fields, rows, says_nothing, subtitle
 
 from lakehouse.charts.candlestick import MAX_BARS, candles, rebar
+from lakehouse.charts.changes import changes_map
 from lakehouse.measures import spacing
 
 
@@ -91,3 +94,13 @@ def test_one_bar_is_drawn() -> None:
 
 def test_no_bars_are_said_to_be_none() -> None:
     assert says_nothing(candles(bars([10]).clear(), "a title"))
+
+
+def test_no_axis_of_time_has_plain_numbers_for_its_ends() -> None:
+    """Vega's interpreter, which a page's policy demands, takes one for a year, and draws nothing."""
+    changes = bars([1.0, 2.0, 3.0]).select("open_time", change=pl.lit("inserted"))
+    for chart in (candles(bars([1.0, 2.0, 3.0]), "a title"), changes_map(changes, "a title")):
+        scales = re.findall(r'"scale": ({(?:[^{}]|{[^{}]*})*})', json.dumps(chart.to_dict()))
+        timed = [json.loads(scale) for scale in scales if '"utc"' in scale]
+        assert timed
+        assert not [scale for scale in timed if isinstance(scale.get("domain"), list)]

@@ -72,6 +72,9 @@ def bars(*hours: float) -> pl.DataFrame:
         ("Binance_SOL_1h.csv", "SOL", "1h"),
         ("BRK.B_1d.csv", "BRK.B", "1d"),
         ("BTCUSDT-1.csv", "BTCUSDT", ""),
+        ("SPX500.csv", "SPX500", ""),
+        ("Copy of BTCUSDT-1h-2024-11.csv", "BTCUSDT", "1h"),
+        ("AAPL_adjusted_1d.csv", "AAPL", "1d"),
     ],
 )
 def test_a_name_tells_the_symbol_and_often_the_interval(name: str, symbol: str, interval: str) -> None:
