@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 from deltalake import DeltaTable
 
-from lakehouse.bronze import MAX_CONFLICTS, plan
+from lakehouse.bronze import MAX_CONFLICTS, contradicted, plan
 from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
 from lakehouse.errors import InputError
@@ -101,7 +101,11 @@ def read_status(lake: Lake) -> Status:
     rolled_back = undone.select("path", "ingested_at")
     withdrawn = latest.filter(status="withdrawn").select("path", "ingested_at")
     contradicting = latest.filter(pl.col("contradicts") > MAX_CONFLICTS, status="loaded")
-    contradicting = contradicting.select("path", "contradicts", "note")
+    # What was noted then is over where the other file was taken back since, is called otherwise, or has another rank.
+    stands = dict(latest.filter(status="loaded").select("path", "market").iter_rows())
+    pairs = [(path, contradicted(note)) for path, note in contradicting.select("path", "note").iter_rows()]
+    over = [p for p, other in pairs if stands.get(other) != stands[p] or todo.rank(other) != todo.rank(p)]
+    contradicting = contradicting.filter(~pl.col("path").is_in(over)).select("path", "contradicts", "note")
     consumed = pl.concat([_read_layer(t, opened) for t in layers if t is not layers[1]])
     errors = failed.select("path", "error")
     series = _read_series(lake, opened.get(lake.bronze.name))

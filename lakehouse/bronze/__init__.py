@@ -2,6 +2,7 @@
 
 from lakehouse.bronze.account import MAX_CONFLICTS, IngestFailed, IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import Batch, read_batches
+from lakehouse.bronze.conflicts import contradicted
 from lakehouse.bronze.ingest import ingest, prepare, write_batch
 from lakehouse.bronze.plan import Plan, plan, remember
 from lakehouse.bronze.withdraw import withdraw
@@ -12,6 +13,7 @@ __all__ = [
     "IngestFailed",
     "IngestReport",
     "Plan",
+    "contradicted",
     "ingest",
     "new_run_id",
     "plan",

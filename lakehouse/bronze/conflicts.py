@@ -18,6 +18,7 @@ from lakehouse.lake import Lake
 
 KEPT = 1_000  # bars of a series and month; two whole files that contradict each other would fill the table
 MANY = 30  # bars on which two files differ that are more than a correction, however long the files are
+SHARES = "that it shares with {} are others there"
 
 
 def keep_conflicts(
@@ -127,13 +128,19 @@ def judge_pairs(
             account.contradiction = _tell((path, other), (bars, differ), examples, dataset, loud=loud)
 
 
+def contradicted(note: str) -> str:
+    """The other path of a contradiction, from the note that tells of it."""
+    before, after = SHARES.split("{}")
+    return note.partition(before)[2].partition(after)[0]
+
+
 def _tell(
     paths: tuple[str, str], counts: tuple[int, int], examples: pl.DataFrame, dataset: Dataset, *, loud: bool
 ) -> str:
     (bars, differ), time = counts, dataset.time
     pair = pl.col("_file").is_in(paths) & pl.col("_file_won").is_in(paths) & (pl.col("_file") != pl.col("_file_won"))
     shown = examples.filter(pair).sort(time).head(1).to_dicts()
-    text = f"{differ:,} of the {bars:,} bars that it shares with {paths[1]} are others there ({differ / bars:.1%})"
+    text = f"{differ:,} of the {bars:,} bars {SHARES.format(paths[1])} ({differ / bars:.1%})"
     if shown:
         row = shown[0]
         names = [name for name in dataset.values if row[name] != row[f"{name}_won"]][:3]

@@ -10,6 +10,8 @@ from klines import bar, hours, place
 
 from lakehouse import Lake, ingest
 from lakehouse.bronze import conflicts as conflicts_module
+from lakehouse.bronze import withdraw
+from lakehouse.status import read_status
 
 A, B, C = (f"{name}_BTCUSDT_1h.csv" for name in "ABC")
 
@@ -152,3 +154,17 @@ def test_a_restore_takes_the_conflicts_back_with_it(tmp_path: Path) -> None:
     lake.bronze.restore(1)
     ingest(lake, again="*")
     assert (closes(lake), [row[1] for row in held(lake)]) == ([13.0], [11.0, 12.0])
+
+
+@pytest.mark.parametrize("how", ["prefer", "market", "withdraw"])
+def test_a_contradiction_that_is_settled_is_no_news_of_the_status(how: str, tmp_path: Path) -> None:
+    lake = lake_of(tmp_path / "lake", (A, list(hours(0, 9, 11.0)), 0), (B, list(hours(0, 9, 12.0)), 5))
+    ingest(lake)
+    assert read_status(lake).contradicting.height == 1
+    if how == "withdraw":
+        withdraw(lake, A)
+    else:
+        said = {"prefer": "prefer = 1", "market": 'market = "a"'}[how]
+        declare(lake, f'[[source]]\nglob = "{A}"\n{said}\n')
+        ingest(lake)
+    assert read_status(lake).contradicting.is_empty()
