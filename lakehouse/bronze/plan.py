@@ -171,19 +171,23 @@ def plan(lake: Lake, again: str = "") -> Plan:
         elif trusted:
             seen.append((file, sha256))
     untouched = len(files) - len(pending)
-    pending = [replace(p, file=file) for p in pending for file in list_members(lake.raw, p.file)]
-    said = {p.file.path: declared_for(p.file.path, sources) for p in pending}
-    pending = [replace(p, rank=said[path].rank(path)) for p in pending if not said[path := p.file.path].ignore]
-    strangers = find_strangers((p.file.path for p in pending), [f.path for f in files], lake.dataset, sources)
-    pending = [
-        replace(p, file=replace(p.file, problem=strangers[p.file.path])) if p.file.path in strangers else p
-        for p in pending
-    ]
-    pending.sort(key=lambda p: (p.rank, p.stated_at, p.file.path))
+    pending = _as_read(lake, pending, [file.path for file in files], sources)
     begun = any(row.status == "withdrawing" for row in known.values())
     back = tuple(path for path in sorted(changed) if known[path].status == "loaded")
     unread = [path for path in unread if not declared_for(path, sources).ignore]
     return Plan(tuple(pending), untouched, tuple(sources), back, tuple(reranked), begun, tuple(seen), tuple(unread))
+
+
+def _as_read(lake: Lake, found: list[Pending], paths: Sequence[str], sources: Sequence[Declared]) -> list[Pending]:
+    """An archive's members instead of it, each with its rank, and with its problem if its name must be asked about."""
+    members = [replace(p, file=file) for p in found for file in list_members(lake.raw, p.file)]
+    said = {p.file.path: declared_for(p.file.path, sources) for p in members}
+    wanted = [replace(p, rank=said[path].rank(path)) for p in members if not said[path := p.file.path].ignore]
+    strangers = find_strangers((p.file.path for p in wanted), paths, lake.dataset, sources)
+    asked = [
+        replace(p, file=replace(p.file, problem=why)) if (why := strangers.get(p.file.path)) else p for p in wanted
+    ]
+    return sorted(asked, key=lambda p: (p.rank, p.stated_at, p.file.path))
 
 
 def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
