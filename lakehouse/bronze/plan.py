@@ -143,14 +143,14 @@ def plan(lake: Lake, again: str = "") -> Plan:
     changed = {path for path in how if how[path] == "other" and split_member(path)[0] in there}
     reranked = [path for path in how if how[path] == "rank" and known[path].status == "loaded"]
     stood = {split_member(path)[0]: row for path, row in known.items()}  # an archive is known by its members
-    redone = {split_member(path)[0] for path in changed}
+    redone = {split_member(path)[0] for path in changed} | retried
     files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
         raise InputError(
             f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
         )
     for file in files:
-        asked = fnmatchcase(file.path, again) or file.path in redone | retried
+        asked = fnmatchcase(file.path, again) or file.path in redone
         size, modified_at, sha256, stated_at, *_ = stood.get(file.path, _NEVER)
         known_stat = (file.size, file.modified_at) == (size, modified_at)
         trusted = now - file.modified_at > RACY and not asked  # the stat tells all

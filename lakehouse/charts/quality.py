@@ -12,6 +12,7 @@ from lakehouse.charts.theme import CLOCK, PURPLE, counted, nothing
 UNITS = {"1d": "day", "1w": "week", "1mo": "month"}
 MAX_CELLS = 400  # a symbol; beyond it a cell is a week, then a month
 MAX_PAIRS = 20  # rows that one reads at a glance
+TWO_LINES = "[split(datum.label, ' says, ')[0] + ' says,', split(datum.label, ' says, ')[1]]"
 
 
 def quality_over_time(days: pl.DataFrame, title: str, *, width: int = 720) -> ChartType:
@@ -90,7 +91,7 @@ def count_quality(days: pl.DataFrame, unit: str) -> pl.DataFrame:
     ).sort("name", "begin")
 
 
-def conflicts_over_time(conflicts: pl.DataFrame, title: str, *, width: int = 720) -> ChartType:
+def conflicts_over_time(conflicts: pl.DataFrame, title: str, *, width: int = 480) -> ChartType:
     """Draw where in time files say of bars otherwise than the table does: a row a pair of files, a tick a day.
 
     Args:
@@ -112,12 +113,17 @@ def conflicts_over_time(conflicts: pl.DataFrame, title: str, *, width: int = 720
         .mark_circle(opacity=0.8)
         .encode(
             alt.X("day:T", title="UTC", axis=alt.Axis(format=CLOCK, labelOverlap=True)).scale(type="utc"),
-            alt.Y("pair:N", title=None, sort=most["pair"].to_list(), axis=alt.Axis(labelLimit=420)),
-            alt.Size("bars:Q", title="bars a day"),
-            alt.Color("why:N", title="stands because it is"),
+            alt.Y(
+                "pair:N",
+                title=None,
+                sort=most["pair"].to_list(),
+                axis=alt.Axis(labelLimit=320, labelPadding=12, labelExpr=TWO_LINES),
+            ),
+            alt.Size("bars:Q", title="bars a day").legend(orient="bottom"),
+            alt.Color("why:N", title="stands because it is").legend(orient="bottom"),
             tooltip=["pair:N", "why:N", alt.Tooltip("day:T", format="%Y-%m-%d"), alt.Tooltip("bars:Q", format=",")],
         )
     )
     told = f"{counted(conflicts.height, 'statement')} that the table does not show"
     told += f", of {counted(most.height, 'pair')} of files"
-    return drawn.properties(width=width, title=alt.Title(title, subtitle=told))
+    return drawn.properties(width=width, height=alt.Step(40), title=alt.Title(title, subtitle=told))

@@ -157,7 +157,7 @@ def _series(wish: Wish, ledger: pl.DataFrame) -> Series:
     told = ledger.filter(pl.any_horizontal(folders), status="loaded").drop_nulls("symbol").sort("ingested_at")
     if told.height:
         return told.select(SERIES).row(-1)
-    return OWN_NAMES[wish.market] if wish.kind == "klines" else "", wish.symbol, wish.interval
+    return OWN_NAMES[wish.market] + ("" if wish.kind == "klines" else f"-{wish.kind}"), wish.symbol, wish.interval
 
 
 def _why(files: Sequence[Published], verdicts: dict[str, str], taken: dict[str, str]) -> dict[dt.date, str]:

@@ -13,7 +13,7 @@ from lakehouse.errors import FileRefused
 from lakehouse.raw.fields import split_line
 from lakehouse.raw.numbers import is_number
 from lakehouse.raw.parse import Block
-from lakehouse.raw.times import is_doubled, leaps, told_label
+from lakehouse.raw.times import is_doubled, leaps, runs_on, told_label
 from lakehouse.raw.units import off_units
 
 FEW = 2_000  # lines show what is to be seen
@@ -58,6 +58,8 @@ def refuse_rows(block: Block, form: Form, dataset: Dataset, how: How, *, said: b
             "lie between low and high; " + how(_without_volumes(form))
         )
     first = block.rows.head(60)
+    if first[dataset.time].n_unique() > 0.4 * first.height:
+        return
     stated = set(first.select(*dataset.key, *PRICES).iter_rows())
     times = {row[: len(dataset.key)] for row in stated}
     if first.height > 2 and len(times) < 0.4 * len(stated):
@@ -162,8 +164,7 @@ def refuse_mixed(text: bytes, first_line: int, block: Block, form: Form, dataset
         how: How to write something into sources.toml.
     """
     key, rows = [name for name in dataset.key if name in form.columns], block.rows
-    steps = rows[dataset.time].diff(null_behavior="drop").dt.total_microseconds()
-    if (steps > 0).all() or (steps < 0).all():  # as nearly all files are: nothing is repeated
+    if runs_on(rows[dataset.time]):  # as nearly all files do: nothing is repeated
         return
     repeated = rows.filter(pl.struct(key).is_duplicated()).select("_line", *key, *dataset.values)
     said = repeated.unique([*key, *dataset.values]).group_by(key).len().filter(pl.col("len") > 1)

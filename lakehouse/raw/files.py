@@ -141,8 +141,10 @@ def data_in(names: Sequence[str]) -> list[str]:
 
 def split_member(path: str) -> tuple[str, str]:
     """The archive's path and the member's, of a path such as `a/b.zip/c.csv`; the member's is empty for other files."""
-    archive, sign, member = re.sub(r"(?i)(\.zip)/", r"\1\0", path, count=1).partition("\0")
-    return (archive, member) if sign else (path, "")
+    if ".zip/" not in path.lower():
+        return path, ""
+    archive, _, member = re.sub(r"(?i)(\.zip)/", r"\1\0", path, count=1).partition("\0")
+    return archive, member
 
 
 def _is_wanted(path: str) -> bool:

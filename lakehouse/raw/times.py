@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -182,7 +183,8 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
     Returns:
         `start`, `end`, or `?` if it may be either.
     """
-    local = times.head(50).drop_nulls().dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
+    clock = ZoneInfo(zone)
+    local = [time.astimezone(clock).replace(tzinfo=None) for time in times.head(50).to_list() if time]
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:
@@ -219,6 +221,13 @@ def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
         interval or pl.col("interval")
     )
     return begun.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
+
+
+def runs_on(times: pl.Series) -> bool:
+    """Whether each time is later than the one before it, or each is earlier."""
+    moments = times.to_physical()
+    steps = moments.slice(1) - moments.slice(0, max(len(moments) - 1, 0))  # no query, as `diff` is
+    return len(steps) == 0 or bool(steps.min() > 0 or steps.max() < 0)  # type: ignore[operator]
 
 
 def leaps(times: pl.Series) -> bool:

@@ -63,19 +63,20 @@ QUALIFIERS = {
 
 # Words that say nothing of what the bars are: marks of copies, how they were kept, and what they are anyhow.
 _REMARKS = """
-a all an and api archive archived ascii asset assets at backfill backtest backtesting backup bak bar bars batch begin
-by candle candles candlestick candlesticks ccxt checked chunk clean cleaned cleansed coin coins com combined commodity
-complete completed concat copia copie copies copy corrected crypto cryptocurrency cryptodatadownload csv currency
-current daily dat data database dataset date day days db dedup deduped deduplicated draft dump edited edt end eod
-equities equity est et etf etfs example export exported exports feed file files final finished first fix fixed for
-forex frame from full fx github gmt gz hist historical history hour hourly hours import imported in interval intraday
-joined kaggle kline klines kopia kopie last latest live market markets merged metatrader min mine mins minute minutes
-month monthly months mt4 mt5 my new newer newest nr num number of ohlc ohlcv old older oldest on or org orig original
-our out output pair pairs pandas part partial piece price prices processed python quote quotes rate rates rest result
-results rev revision sample samples save saved second series set sets share shares sorted source sources split start
-stock stocks symbol symbols table temp test testing tf the third tick ticker tickers till time timeframe timeseries
-tmp to today total trade trades trading tradingview train training tsv txt until update updated updates utc valid
-validation vendor ver verified version week weekly weeks whole with www year yearly years yesterday zip
+a added again all an and api archive archived ascii asset assets at backfill backtest backtesting backup bak bar bars
+batch begin by candle candles candlestick candlesticks ccxt checked chunk clean cleaned cleansed coin coins com
+combined commodity complete completed concat copia copie copies copy corrected crypto cryptocurrency
+cryptodatadownload csv currency current daily dat data database dataset date day days db dedup deduped deduplicated
+draft dump earlier early edited edt end eod equities equity est et etf etfs example export exported exports extra feed
+file files final finished first fix fixed for forex frame from full fx github gmt gz hist historical history hour
+hourly hours import imported in interval intraday joined kaggle kline klines kopia kopie last late later latest live
+market markets merged metatrader min mine mins minute minutes month monthly months more mt4 mt5 my new newer newest nr
+num number of ohlc ohlcv old older oldest on or org orig original our out output pair pairs pandas part partial piece
+price prices processed python quote quotes rate rates redo rest result results rev revision sample samples save saved
+second series set sets share shares sorted source sources split start stock stocks symbol symbols table temp test
+testing tf the third tick ticker tickers till time timeframe timeseries tmp to today total trade trades trading
+tradingview train training tsv txt until update updated updates utc valid validation vendor ver verified version week
+weekly weeks whole with www year yearly years yesterday zip
 jan feb mar apr may jun jul aug sep sept oct nov dec january february march april june july august september october
 november december q1 q2 q3 q4
 """

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from glob import escape
 from typing import Any
 
@@ -71,9 +72,7 @@ class Declared:
 
     def as_text(self, path: str) -> str:
         """What it says of one of its files, for the ledger: equal texts mean that nothing has changed."""
-        said = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
-        said = {name: value for name, value in said.items() if name not in ("glob", "prefer")}
-        return json.dumps(said | ({"rank": rank} if (rank := self.rank(path)) else {}), sort_keys=True)
+        return _as_text(self, self.rank(path))
 
     @property
     def tells_volumes(self) -> bool:
@@ -82,6 +81,14 @@ class Declared:
         return self.volume_scale > 0 or bool(told & {"volume", "quote_volume"})
 
 
+@lru_cache
+def _as_text(declared: Declared, rank: int) -> str:
+    said = {f.name: value for f in fields(declared) if (value := getattr(declared, f.name)) != f.default}
+    said = {name: value for name, value in said.items() if name not in ("glob", "prefer")}
+    return json.dumps(said | ({"rank": rank} if rank else {}), sort_keys=True)
+
+
+NOTHING = Declared()
 _ONE_OF = {"doubled_hour": ("first", "second"), "label": ("start", "end"), "decimal": (".", ",")}
 
 
@@ -175,7 +182,7 @@ def _read_time(word: pl.Expr, time_format: str, zone: str) -> dt.datetime | None
 
 def declared_for(path: str, sources: Sequence[Declared]) -> Declared:
     """Find the first declaration whose glob matches a path; an empty one if none does."""
-    return next((s for s in sources if fnmatch.fnmatchcase(path, s.glob)), Declared())
+    return next((s for s in sources if fnmatch.fnmatchcase(path, s.glob)), NOTHING)
 
 
 def how_redeclared(path: str, sources: Sequence[Declared], was: str | None, identity: Mapping[str, str | None]) -> str:
@@ -190,7 +197,10 @@ def how_redeclared(path: str, sources: Sequence[Declared], was: str | None, iden
     Returns:
         "other" if it is to be read in another way or ignored, "rank" if its rank alone has changed, else "".
     """
-    now: dict[str, Any] = json.loads(declared_for(path, sources).as_text(path))
+    text = declared_for(path, sources).as_text(path)
+    if text == was:
+        return ""
+    now: dict[str, Any] = json.loads(text)
     if was is None:
         folded = {name: re.sub(r"[^a-z0-9]", "", (word or "").lower()) for name, word in identity.items()}
         said = {name: re.sub(r"[^a-z0-9]", "", str(now.get(name, "")).lower()) for name in identity}

@@ -28,15 +28,15 @@ def test_the_last_digit_of_a_number_that_a_program_wrote_anew_is_no_change_unles
     line = "{},BTC/USDT,10,12,9,11,3,{},7"
     head = "unix,symbol,open,high,low,close,Volume BTC,Volume USDT,tradecount"
     times = [int(START.timestamp()) * 1000 + hour * 3_600_000 for hour in range(3)]
-    said = ["3317998263.3478894", "2335125958.6418414", "700.5"]
-    anew = ["3317998263.3478885", "2335125958.6418405", "700.50000001"]  # two are rounded, one is another number
+    said = ["33.179982633478894", "32.351259586418414", "30.5"]
+    anew = ["33.179982633478885", "32.351259586418405", "30.50000001"]  # two are rounded, one is another number
     for at, amounts in enumerate((said, anew)):
         lines = [line.format(time, amount) for time, amount in zip(times, amounts, strict=True)]
         place(tmp_path, "cdd/Binance_BTCUSDT_1h.csv", [head, *lines], at=at, header=False)
         ingest(Lake(tmp_path))
     bronze = Lake(tmp_path).bronze
     assert bronze.versions()["updated"][0] == 3
-    assert bronze.diff(-2, -1)["quote_volume_after"].to_list() == [700.50000001]
+    assert bronze.diff(-2, -1)["quote_volume_after"].to_list() == [30.50000001]
     assert bronze.diff(-2, -1, tolerance=0)["change"].to_list() == ["updated"] * 3
 
 

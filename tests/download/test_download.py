@@ -142,6 +142,7 @@ def test_futures_and_their_indices_land_in_their_own_tree_and_load(
     account = ingest(lake)
     assert (account.inserted, account.rejected, account.failed.height) == (61 * 24, 0, 0)
     assert account.files["symbol"].unique().to_list() == [symbol]
+    assert account.files["market"].unique().to_list() == [f"binance-{market}{'' if kind == 'klines' else f'-{kind}'}"]
 
 
 def test_a_zip_that_is_broken_in_the_archive_is_kept_out_and_not_fetched_each_night(there: StandIn, lake: Lake) -> None:

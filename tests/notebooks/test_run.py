@@ -45,6 +45,10 @@ RESULTS = {  # what each records, on the example files or a lake of its own
         **{"symbol": "BTCUSDT", "completeness": 0.5, "days": 30 + 31 + 31, "months": 3, "fine_days": 31 + 31},
         **{"partial": 1, "changed": 2 + 1 + 1 + 1},
     },
+    "06_which_is_right": {  # a week of agreement; from then on all but a hole of six bars is in dispute
+        **{"symbol": "BTCUSDT", "interval": "1h", "bars": 31 * 24, "superseded": 7 * 24, "overruled": 24 * 24 - 6},
+        **{"corrected": 3, "withdrawn": 1, "version": 4},
+    },
 }
 
 
@@ -123,6 +127,11 @@ def test_explore_bronze_runs_headless_and_twice_the_same(lake: Path, tmp_path: P
         ("03_time_travel", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 92}),
         ("04_silver", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 92}),
         ("05_gold", {"symbol": "ETHUSDT", "coarse": "6h", "fine": "2h"}, {}),
+        (
+            "06_which_is_right",
+            {"symbol": "ETHUSDT", "interval": "1d"},
+            {"bars": 31, "superseded": 7, "overruled": 24 - 6},
+        ),
     ],
 )
 def test_a_tutorial_runs_headless_and_twice_the_same(
