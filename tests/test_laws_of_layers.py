@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from deltalake.exceptions import DeltaError
 from histories import examples
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from klines import HEADER, START, bar, hours, place
 from writers import put
@@ -96,7 +96,17 @@ def parts(draw: st.DrawFn) -> tuple[str, bytes, int]:
     return name, "\n".join([*lines, ""]).encode(), NOW + draw(st.integers(0, 300)) * 3600 * 10**6
 
 
+def made(name: str, first: int, last: int, step: int, price: float, at: int) -> tuple[str, bytes, int]:
+    lines = [HEADER, *(f"{NOW // 1000 + t * 3600 * 1000},{price},20,5,{price},1" for t in range(first, last, step))]
+    return f"binance/AAAUSDT-{name}.csv", "\n".join([*lines, ""]).encode(), NOW + at * 3600 * 10**6
+
+
+HOURS, DAYS = made("1h-1", 0, 48, 1, 10.0, 1), made("1d-1", 0, 48, 24, 10.0, 1)
+
+
 @laws(max_examples=examples(12))
+@example([HOURS, DAYS, made("1h-2", 14, 24, 1, 11.0, 2)])  # a day changes from its middle on
+@example([DAYS, HOURS, made("1d-2", 24, 48, 24, 11.0, 2), "back"])
 @given(st.lists(st.one_of(parts(), parts(), parts(), st.sampled_from(["back", "odd back"])), min_size=3, max_size=7))
 def test_what_does_not_add_up_is_found_in_whatever_order_bars_and_their_parts_come(
     history: Sequence[tuple[str, bytes, int] | str],
