@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from deltalake.exceptions import DeltaError
 from histories import examples
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from klines import HEADER, START, bar, hours, place
 from writers import put
@@ -81,6 +81,50 @@ def test_layers_equal_a_rebuild_after_any_history(history: Sequence[tuple[str, b
         for table in layers(lake):
             for ours, rebuilt in zip(rows_of(table), before[table.name], strict=True):
                 assert ours == rebuilt
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> tuple[str, bytes, int]:
+    """A file of bars of one, two or 24 hours in the same four days, nearly without holes."""
+    step = draw(st.sampled_from([1, 1, 2, 24]))
+    first, end = draw(st.sampled_from([0, 0, 14, 30])) // step, draw(st.sampled_from([40, 56, 72, 96])) // step
+    hole, chosen = draw(st.integers(first, 4 * end + 4)), draw(st.sampled_from([PRICES[0], *PRICES[4:6]]))
+    values = f"{','.join(map(str, chosen))},{step}"
+    places = [turn for turn in range(first, end + 1) if turn != hole]
+    lines = [HEADER, *(f"{NOW // 1000 + turn * step * 3600 * 1000},{values}" for turn in places)]
+    name = f"binance/AAAUSDT-{'1d' if step == 24 else f'{step}h'}-{draw(st.integers(1, 2))}.csv"
+    return name, "\n".join([*lines, ""]).encode(), NOW + draw(st.integers(0, 300)) * 3600 * 10**6
+
+
+def made(name: str, first: int, last: int, step: int, price: float, at: int) -> tuple[str, bytes, int]:
+    lines = [HEADER, *(f"{NOW // 1000 + t * 3600 * 1000},{price},20,5,{price},1" for t in range(first, last, step))]
+    return f"binance/AAAUSDT-{name}.csv", "\n".join([*lines, ""]).encode(), NOW + at * 3600 * 10**6
+
+
+HOURS, DAYS = made("1h-1", 0, 48, 1, 10.0, 1), made("1d-1", 0, 48, 24, 10.0, 1)
+
+
+@laws(max_examples=examples(12))
+@example([HOURS, DAYS, made("1h-2", 14, 24, 1, 11.0, 2)])  # a day changes from its middle on
+@example([DAYS, HOURS, made("1d-2", 24, 48, 24, 11.0, 2), "back"])
+@given(st.lists(st.one_of(parts(), parts(), parts(), st.sampled_from(["back", "odd back"])), min_size=3, max_size=7))
+def test_what_does_not_add_up_is_found_in_whatever_order_bars_and_their_parts_come(
+    history: Sequence[tuple[str, bytes, int] | str],
+) -> None:
+    """Law 5, and law 3: a refresh after each step."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "raw").mkdir()
+        lake = Lake(folder)
+        for step in history:
+            do(lake, step)
+            do(lake, "silver")
+        if not lake.bronze.exists():
+            return
+        expected = oracle_layers.mismatches(rows_of(lake.silver))
+        assert_rows_equal(rows_of(lake.mismatches), expected)
+        found, version = rows_of(lake.mismatches), lake.mismatches.version()
+        refresh_silver(lake, rebuild=True)
+        assert (rows_of(lake.mismatches), lake.mismatches.version()) == (found, version)
 
 
 def do(lake: Lake, step: tuple[str, bytes, int] | str) -> None:

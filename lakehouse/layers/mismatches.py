@@ -1,7 +1,7 @@
 """Do bars add up? Each bar of silver is held against the finer ones of its symbol, wherever all of them are there.
 
 Of several finer intervals the longest counts of which no bar is missing, and that is told bar by bar: what stands here
-hangs on nothing but the bar and its parts. Fillings are not there, nor is what lies off its grid.
+hangs on nothing but the bar and its parts. Fillings are not there, and what opens off the grid is held against nothing.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _fold(source: Snapshot, bars: pl.DataFrame, interval: str, finer: str) -> pl
     rows = _stated(source.read(slots.with_columns(end=end, interval=pl.lit(finer))))
     return (
         rows.with_columns(_slot=pl.col("open_time").dt.truncate(interval))
-        .filter((pl.col("open_time") - slot).dt.total_seconds() % seconds_of(finer) == 0)
+        .filter((pl.col("open_time") - slot).dt.total_microseconds() % (seconds_of(finer) * 10**6) == 0)
         .sort(BAR)
         .group_by("market", "symbol", "_slot", maintain_order=True)
         .agg(**fold_prices(), **known, _parts=pl.len())
@@ -128,4 +128,4 @@ def _fold(source: Snapshot, bars: pl.DataFrame, interval: str, finer: str) -> pl
 
 
 def _stated(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.filter(~pl.col("is_filled"), ~pl.col("is_off_grid")).select(*SERIES, "open_time", *PRICES, *AMOUNTS)
+    return rows.filter(~pl.col("is_filled")).select(*SERIES, "open_time", *PRICES, *AMOUNTS)

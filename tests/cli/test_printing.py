@@ -108,6 +108,19 @@ def test_status_shows_what_there_is_and_no_empty_table(tmp_path: Path) -> None:
     assert "updated" not in text  # a count that is zero in every run
 
 
+def test_bars_that_do_not_add_up_are_told_in_a_line_a_series(tmp_path: Path) -> None:
+    place(tmp_path, "m[x]/AAAUSDT_1h.csv", hours(0, 47))
+    place(tmp_path, "m[x]/AAAUSDT_1d.csv", [bar(0, volume=23.0), bar(24, volume=12.0)])
+    lake = Lake(tmp_path)
+    done = LakeReport(ingest(lake), (refresh_silver(lake),), read_quality(lake), ())
+    worst = "2024-03-02 00:00, volume is 12.0, but its 1h bars come to 24.0"
+    told = f"do not add up: 2 bars of m[x] AAAUSDT 1d: 2 volume; the worst: {worst}"
+    assert told in " ".join(shown(lambda console: print_refresh(console, lake, done)).split())
+    status = " ".join(shown(lambda console: print_status(console, read_status(lake))).split())
+    assert "Bars that do not add up, in the table `silver/mismatches`" in status
+    assert "AAAUSDT 1d 2 2 volume" in status
+
+
 def test_a_run_to_gold_shows_the_layers_that_changed_and_what_is_not_good_enough(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 4), *hours(15, 20)])
     lake = Lake(tmp_path)
@@ -117,5 +130,6 @@ def test_a_run_to_gold_shows_the_layers_that_changed_and_what_is_not_good_enough
     assert "it is the first time" in text
     assert "52.38 %" in text  # 11 of 21, and never rounded up
     assert "not good enough: [red]too few" in text
+    assert "do not add up" not in text
     nothing = LakeReport(ingest(lake), (), read_quality(lake), ())
     assert "Layers" not in shown(lambda console: print_refresh(console, lake, nothing))

@@ -47,9 +47,9 @@ def test_each_field_is_held_against_all_its_parts(tmp_path: Path) -> None:
 
 
 def test_a_bar_of_which_a_part_is_missing_filled_or_off_its_grid_is_held_against_nothing(tmp_path: Path) -> None:
-    late = line(30, "10,20,5,10,1").replace("0000,", "9000,", 1)
-    place(tmp_path, "m/AAAUSDT_1h.csv", [*hours(0, 4), *hours(6, 29), late, *hours(31, 70), *hours(72, 95)])
-    place(tmp_path, "m/AAAUSDT_1d.csv", [bar(24 * day, volume=99.0) for day in range(4)])
+    late = [bar(hour).replace("000,", "250,", 1) for hour in (30, 96)]  # a quarter of a second
+    place(tmp_path, "m/AAAUSDT_1h.csv", [*hours(0, 4), *hours(6, 29), late[0], *hours(31, 70), *hours(72, 119)])
+    place(tmp_path, "m/AAAUSDT_1d.csv", [*(bar(24 * day, volume=99.0) for day in range(4)), late[1]])
     assert mismatches(tmp_path) == [("1d", 3, "volume", "1h", 99, 24)]
 
 
