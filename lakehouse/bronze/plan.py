@@ -198,7 +198,6 @@ def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
         todo: The plan that has been carried out.
         done: The rows of the ledger that it led to.
     """
-    held = _read_seen(lake)
     found = {file.path: _Seen(file.path, file.size, file.modified_at, sha256) for file, sha256 in todo.seen}
     for row in done:
         settled = row["ingested_at"] - row["modified_at"] > RACY
@@ -207,7 +206,7 @@ def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
             told = {name: row[name] for name in ("path", "size", "modified_at", "sha256")}
             rules = _rules(lake, row["path"], todo.sources)
             found[row["path"]] = _Seen(**told, refused=row["error"], rules=rules)
-    if found.items() <= held.items() or not lake.ledger.exists():
+    if not found or not lake.ledger.exists() or found.items() <= (held := _read_seen(lake)).items():
         return
     buffer = io.BytesIO()
     pl.DataFrame([*(held | found).values()], schema=_SEEN_SCHEMA, orient="row").write_parquet(buffer)
@@ -273,7 +272,9 @@ def _last_revisions(lake: Lake) -> tuple[Mapping[str, _Last], Set[str]]:
         .select(*("path", "size", "modified_at", "sha256", "stated_at"), identity, "status", "declared")
         .collect()
     )
-    last = handled.filter(pl.col("status") != "failed").unique("path", keep="last", maintain_order=True)
-    newest = handled.unique("path", keep="last", maintain_order=True).filter(status="failed")["path"]
-    retried = {archive for archive, member in map(split_member, newest) if member}
+    last = handled.unique("path", keep="last", maintain_order=True)
+    failed = last.filter(status="failed")["path"]
+    if len(failed):
+        last = handled.filter(pl.col("status") != "failed").unique("path", keep="last", maintain_order=True)
+    retried = {archive for archive, member in map(split_member, failed) if member}
     return {path: _Last(*rest) for path, *rest in last.iter_rows()}, retried

@@ -142,7 +142,8 @@ def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset) -> tuple[pl.DataFr
 
 def _judge(losers: pl.DataFrame, standing: pl.DataFrame, dataset: Dataset, settled: Settled) -> None:
     """Tell those of a batch that lost and agreed with what stands from those that said something else."""
-    both = losers.join(_as_won(standing, dataset), on=dataset.key, how="left", maintain_order="left")
+    near = standing.filter(pl.col(dataset.time).is_in(losers[dataset.time].implode()))  # to join all takes its time
+    both = losers.join(_as_won(near, dataset), on=dataset.key, how="left", maintain_order="left")
     both = both.with_columns(_differs=_differs(dataset, "_won"), _lost=pl.lit(True))
     settled.count("overruled", both.filter("_differs"))
     settled.count("superseded", both.filter(~pl.col("_differs")))

@@ -58,7 +58,7 @@ def refuse_rows(block: Block, form: Form, dataset: Dataset, how: How, *, said: b
             "lie between low and high; " + how(_without_volumes(form))
         )
     first = block.rows.head(60)
-    if first[dataset.time].n_unique() > 0.4 * first.height:
+    if len({*first[dataset.time].to_physical()}) > 0.4 * first.height:
         return
     stated = set(first.select(*dataset.key, *PRICES).iter_rows())
     times = {row[: len(dataset.key)] for row in stated}
@@ -166,7 +166,10 @@ def refuse_mixed(text: bytes, first_line: int, block: Block, form: Form, dataset
     key, rows = [name for name in dataset.key if name in form.columns], block.rows
     if runs_on(rows[dataset.time]):  # as nearly all files do: nothing is repeated
         return
-    repeated = rows.filter(pl.struct(key).is_duplicated()).select("_line", *key, *dataset.values)
+    time, falling = pl.col(dataset.time), rows[dataset.time][0] > rows[dataset.time][-1]
+    back = time >= time.cum_min().shift() if falling else time <= time.cum_max().shift()  # who repeats steps back
+    suspect = rows.filter(time.is_in(rows.filter(back)[dataset.time].implode()))
+    repeated = suspect.filter(pl.struct(key).is_duplicated()).select("_line", *key, *dataset.values)
     said = repeated.unique([*key, *dataset.values]).group_by(key).len().filter(pl.col("len") > 1)
     clashes = repeated.join(said, on=key, how="semi").sort(*key, "_line").select("_line", _key=pl.struct(key).rle_id())
     if clashes.is_empty():

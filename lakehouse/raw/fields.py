@@ -33,7 +33,7 @@ def split_line(line: str, separator: str) -> list[str]:
 
 def has_digit(word: str) -> bool:
     """Whether a digit is in a word."""
-    return any(map(str.isdigit, word))
+    return word.isdigit() or any(map(str.isdigit, word))
 
 
 def is_day(word: str, time_format: str) -> bool:
@@ -69,13 +69,15 @@ def is_data(row: Sequence[str], columns: Sequence[str], dataset: Dataset, writte
         dataset: Whose columns.
         written: How times are written, if that matters.
     """
-    return len(row) == len(columns) and all(
-        (bool(re.fullmatch(written, field)) if written else has_digit(field))
-        if column == dataset.time
-        else is_number(field or "0")
-        for field, column in zip(row, columns, strict=True)
-        if column and not isinstance(dataset.schema[column], pl.String)
-    )
+    if len(row) != len(columns):
+        return False
+    for field, column in zip(row, columns, strict=True):
+        if column == dataset.time:
+            if not (re.fullmatch(written, field) if written else has_digit(field)):
+                return False
+        elif column and not isinstance(dataset.schema[column], pl.String) and not is_number(field or "0"):
+            return False
+    return True
 
 
 def refuse_non_text(head: bytes) -> None:

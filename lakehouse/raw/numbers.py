@@ -18,6 +18,9 @@ def _pattern(decimal: str) -> str:
     return rf"^([-+]?){_SIGNS}((?:{whole})(?:{part}\d*)?|{part}\d+)([KMBT]?) ?{_SIGNS}$"
 
 
+_EITHER = [re.compile(_pattern(decimal)) for decimal in ".,"]
+
+
 def from_number(word: pl.Expr, decimal: str) -> pl.Expr:
     """Read numbers with a currency sign, thousands or a letter for a power of ten; null where it is none.
 
@@ -38,7 +41,7 @@ def is_number(word: str) -> bool:
     try:
         float(word)
     except ValueError:
-        return any(re.match(_pattern(decimal), word.upper()) for decimal in ".,")
+        return any(pattern.match(word.upper()) for pattern in _EITHER)
     return True
 
 
