@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from histories import MODIFIED, examples, lines, overlapping_files
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from oracle import Revision, Statement, read_lines
 from writers import Writer, deliver, fresh_lake, put
@@ -133,6 +133,16 @@ def play(history: list[tuple[str, Any]], root: Path) -> None:
 
 @laws(max_examples=examples(75))
 @given(deeds())
+@example(
+    [
+        ("put", (PATHS[3], [0, 1], 2, 5)),
+        ("put", (PATHS[0], [0, 1], 0, 0)),
+        ("declare", (PATHS[3], {"symbol": "ETHUSDT"})),
+        ("put", (PATHS[1], [0, 1], 0, 0)),
+        ("restore", 3),  # brings back what file 3 said as BTCUSDT
+        ("put", (PATHS[0], [0], 0, 0)),
+    ]
+)
 def test_bronze_is_a_function_of_what_stands(history: list[tuple[str, Any]]) -> None:
     """Law 9, after each step of a history; and a run with nothing new adds no version."""
     with tempfile.TemporaryDirectory() as folder:

@@ -133,12 +133,16 @@ def plan(lake: Lake, again: str = "") -> Plan:
     Raises:
         InputError: No file is like `again`.
     """
-    (known, retried), remembered = _last_revisions(lake), _read_seen(lake)
+    (known, retried, stale), remembered = _last_revisions(lake), _read_seen(lake)
     now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     sources = load_sources(lake.raw)
     listed, unread = list_all(lake.raw)
     how = {path: how_redeclared(path, sources, row.declared, row.identity) for path, row in known.items()}
+    # A restore may bring back what a path stated under another declaration, beside what it stated last.
+    how |= {
+        path: "other" for path, row in stale if how_redeclared(path, sources, row.declared, row.identity) == "other"
+    }
     there = {file.path for file in listed}
     changed = {path for path in how if how[path] == "other" and split_member(path)[0] in there}
     reranked = [path for path in how if how[path] == "rank" and known[path].status == "loaded"]
@@ -173,7 +177,8 @@ def plan(lake: Lake, again: str = "") -> Plan:
     untouched = len(files) - len(pending)
     pending = _as_read(lake, pending, [file.path for file in files], sources)
     begun = any(row.status == "withdrawing" for row in known.values())
-    back = tuple(path for path in sorted(changed) if known[path].status == "loaded")
+    standing = {path for path, row in (*known.items(), *stale) if row.status == "loaded"}
+    back = tuple(sorted(changed & standing))
     unread = [path for path in unread if not declared_for(path, sources).ignore]
     return Plan(tuple(pending), untouched, tuple(sources), back, tuple(reranked), begun, tuple(seen), tuple(unread))
 
@@ -261,10 +266,10 @@ def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pe
         yield batch
 
 
-def _last_revisions(lake: Lake) -> tuple[Mapping[str, _Last], Set[str]]:
-    """What the ledger knows of each path; and the archives of which a member failed, which are read again."""
+def _last_revisions(lake: Lake) -> tuple[Mapping[str, _Last], Set[str], Sequence[tuple[str, _Last]]]:
+    """What the ledger knows of each path; archives of which a member failed, to be read again; what else stands."""
     if not lake.ledger.exists():
-        return {}, set()
+        return {}, set(), ()
     identity = pl.struct("market", "symbol", "interval")
     handled = (
         lake.ledger.scan()
@@ -277,4 +282,11 @@ def _last_revisions(lake: Lake) -> tuple[Mapping[str, _Last], Set[str]]:
     if len(failed):
         last = handled.filter(pl.col("status") != "failed").unique("path", keep="last", maintain_order=True)
     retried = {archive for archive, member in map(split_member, failed) if member}
-    return {path: _Last(*rest) for path, *rest in last.iter_rows()}, retried
+    stale = handled.filter(status="loaded").join(
+        last, on=["path", "sha256", "stated_at", "status", "declared"], how="anti", nulls_equal=True
+    )
+    return (
+        {path: _Last(*rest) for path, *rest in last.iter_rows()},
+        retried,
+        [(path, _Last(*rest)) for path, *rest in stale.filter(pl.col("declared").is_not_null()).iter_rows()],
+    )
