@@ -170,8 +170,7 @@ def report_of(
     Returns:
         The report.
     """
-    schema = Revision.create_empty().schema
-    files = pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema)
+    files = pl.DataFrame(rows, schema=Revision.create_empty().schema)
     return IngestReport(files, untouched, run_id, seconds, unread)
 
 
