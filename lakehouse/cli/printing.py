@@ -153,7 +153,10 @@ def print_failures(console: Console, report: IngestReport) -> None:
     if report.notes.height > FILES_SHOWN:
         console.print(f"… and {report.notes.height - FILES_SHOWN:,} more; `lakehouse conflicts` has them bar by bar")
     for row in report.files.filter(pl.col("error").is_not_null()).iter_rows(named=True):
-        console.print(f"[bold red]{row['status']}[/] [bold]{escape(row['path'])}[/]: {escape(row['error'])}")
+        # Not wrapped: what is to be pasted into sources.toml must come out of the terminal as it was written.
+        console.print(
+            f"[bold red]{row['status']}[/] [bold]{escape(row['path'])}[/]: {escape(row['error'])}", soft_wrap=True
+        )
     if report.failed.height:
         console.print(
             "Mend, move away, or set `ignore = true` for such files in raw/sources.toml; they are tried at every run."
