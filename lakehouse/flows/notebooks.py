@@ -103,7 +103,9 @@ def name_runs(words: list[list[str]]) -> list[str]:
     """
     names = dict[str, str]()  # folded → as it is written
     for run in words:
-        base = ("-".join(re.sub(r"[^\w.]+", "-", word).strip("-.") for word in run).strip("-") or "run")[:80]
+        # Each value keeps its end (a long path's own name) and its share of what a file's name may hold.
+        kept = [re.sub(r"[^\w.]+", "-", word).strip("-.")[-80 // len(run) :] for word in run]
+        base = "-".join(kept).strip("-.") or "run"
         turns = itertools.chain([base], (f"{base}-{turn}" for turn in itertools.count(2)))
         name = next(name for name in turns if name.casefold() not in names)
         names[name.casefold()] = name

@@ -32,8 +32,9 @@ def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tm
 
 def test_runs_have_names_of_their_own_that_stay_in_their_folder() -> None:
     words = [["../mix", "A"], ["/etc/passwd"], ["a-b", "c"], ["a", "b-c"], ["A-B", "C"], ["a-b-c-2"]]
-    words += [[".."], [""], ["x" * 300]]
+    words += [[".."], [""], ["x" * 300], ["/a/very/long/path" * 9 + "/lake", "BTCUSDT", "1h"]]
     names = name_runs(words)
     assert names[:7] == ["mix-A", "etc-passwd", "a-b-c", "a-b-c-2", "A-B-C-3", "a-b-c-2-2", "run"]
+    assert names[-1].endswith("path-lake-BTCUSDT-1h")
     assert len({name.casefold() for name in names}) == len(words)
     assert not [name for name in names if Path(name).name != name or len(name) > 100]
