@@ -150,9 +150,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
     redone = {split_member(path)[0] for path in changed} | retried
     files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
-        raise InputError(
-            f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
-        )
+        raise InputError(f"again: no file in {lake.raw_uri} is like '{again}'; a pattern such as '2024/*' is expected")
     for file in files:
         asked = fnmatchcase(file.path, again) or file.path in redone
         size, modified_at, sha256, stated_at, *_ = stood.get(file.path, _NEVER)
