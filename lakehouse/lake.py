@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Set
 from functools import cached_property, partial
 from pathlib import Path
@@ -152,7 +153,7 @@ def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
 
 
 def _resolve(root: str) -> str:
-    if "://" in root:
+    if re.match(r"\w\w+:/", root):  # not C:/
         check_url(root)
         return root
     if root:

@@ -20,6 +20,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from lakehouse.delta.spans import file_stats
 from lakehouse.errors import LakeError, VersionError
 
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 ANSWER_SECONDS = 4  # a service that has not answered by then, twice, is not there
 KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AZURE_… or GOOGLE_… for the others) to keys that may use it"
 ADVICE = {  # the service's own codes
@@ -51,7 +52,8 @@ def check_url(url: str) -> None:
         url: The URL of a bucket or of a folder in one.
 
     Raises:
-        LakeError: It holds keys, or nothing answers, or the service turns us away. No key is repeated.
+        LakeError: It is of no kind that we read, or holds keys; or nothing answers, or the service turns us away. No
+            key is repeated.
     """
     named = urlsplit(url)
     container = named.scheme in {"abfs", "abfss"} and named.netloc.count("@") == 1 and ":" not in named.netloc
@@ -60,6 +62,10 @@ def check_url(url: str) -> None:
             "the URL of a lake must not hold keys, a port or options, since it is shown and kept wherever the lake is: "
             f"write {named.scheme}://bucket/prefix, and give the rest in the environment "
             "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AZURE_STORAGE_SAS_KEY, …)"
+        )
+    if named.scheme not in SCHEMES or not named.netloc or not url.startswith(f"{named.scheme}://"):
+        raise LakeError(
+            f"{url} names no bucket; a folder is expected, or a URL such as s3://bucket/prefix, gs:// or az://"
         )
     _probe(url, os.environ.get("AWS_ENDPOINT_URL", ""))
 

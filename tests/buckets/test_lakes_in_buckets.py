@@ -6,15 +6,15 @@ import datetime as dt
 import gzip
 import io
 import os
-import re
 import socket
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import obstore
 import polars as pl
 import pytest
-from deltalake import DeltaTable
 from klines import hours, place
 from obstore.store import from_url
 from polars.testing import assert_frame_equal
@@ -64,6 +64,12 @@ def test_keys_in_a_url_are_refused_and_not_repeated(url: str, tmp_path: Path, mo
             opened()
         assert SECRET not in str(caught.value)
         assert "AWS_SECRET_ACCESS_KEY" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["S3://bucket/lake", "s3:/bucket/lake", "s3:///lake", "https://host/lake", "abc://x"])
+def test_a_url_that_names_no_bucket_says_what_is_expected(url: str) -> None:
+    with pytest.raises(LakeError, match=f"^{url} names no bucket; a folder is expected, or a URL such as s3://bucket"):
+        Lake(url)
 
 
 def test_what_is_wrong_with_a_bucket_is_one_sentence_within_seconds(
@@ -157,15 +163,32 @@ def test_files_of_a_bucket_are_read_in_every_packing(bucket: str, tmp_path: Path
     assert ingest(lake).read == 0
 
 
-def test_the_log_of_a_bucket_table_names_no_key(bucket: str, tmp_path: Path) -> None:
-    place(tmp_path, "AAA-1h.csv", hours(0, 9))
-    upload(bucket, tmp_path)
-    lake = Lake(bucket)
-    ingest(lake)
-    with pytest.raises(LakeError):
-        Lake(f"s3://{os.environ['AWS_ACCESS_KEY_ID']}:{os.environ['AWS_SECRET_ACCESS_KEY']}@lake/x")
+@pytest.mark.slow
+def test_nothing_that_a_run_leaves_holds_the_key(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the bucket, nor Prefect's database, nor a page, nor what was printed, also of runs that went wrong."""
+    secret = os.environ["AWS_SECRET_ACCESS_KEY"]
+    place(tmp_path / "files", "AAA-1h.csv", hours(0, 200))
+    place(tmp_path / "files", "bad/what.csv", ["a line that is no bar"])
+    upload(bucket, tmp_path / "files")
+    for folder in ("home", "work"):
+        (tmp_path / folder).mkdir()
+    for name in ("HOME", "PREFECT_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+
+    def call(root: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "lakehouse", "run", "--verbose", "--root", root]
+        done = subprocess.run(command, cwd=tmp_path / "work", capture_output=True, text=True, check=False, timeout=300)
+        return done.returncode, done.stdout + done.stderr
+
+    code, printed = call(bucket)
+    assert (code, f"Lake:   {bucket}" in printed) == (1, True), printed  # one file is refused
+    refused = call(bucket.replace("s3://", f"s3://{os.environ['AWS_ACCESS_KEY_ID']}:{secret}@"))
+    assert refused[0] == 2
     listed = [meta["path"] for chunk in obstore.list(from_url(bucket)) for meta in chunk]
-    left = b"".join(bytes(obstore.get(from_url(bucket), path).bytes()) for path in listed)
-    assert len(listed) > 5
-    assert not re.search(os.environ["AWS_SECRET_ACCESS_KEY"].encode(), left)
-    assert DeltaTable(lake.bronze.uri).version() == 1
+    left = {path: bytes(obstore.get(from_url(bucket), path).bytes()) for path in listed}
+    left |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert [name for name in left if name.endswith(".html")]
+    assert [name for name in left if name.endswith(".db")]
+    assert not [name for name, held in left.items() if secret.encode() in held]
+    assert secret not in printed + refused[1]
