@@ -128,7 +128,7 @@ def test_a_preference_costs_no_bar_of_a_file_that_is_gone(lake: Lake) -> None:
 
 def test_a_ledger_of_an_older_lake_is_read_and_brought_forward(lake: Lake) -> None:
     """Before 0.2 it had no `overruled`, and nothing of what was declared."""
-    new = ["overruled", "note", "contradicts", "declared", "withdrawn_version"]
+    new = ["overruled", "note", "contradicts", "declared", "read_as", "read_by", "withdrawn_version"]
     rows = lake.ledger.scan().drop(new).collect()
     write_deltalake(lake.ledger.uri, rows, mode="overwrite", schema_mode="overwrite")
     assert list(read_status(lake).runs["overruled"]) == [0]
