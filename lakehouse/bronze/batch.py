@@ -174,14 +174,7 @@ def _identify(account: Account, opened: Opened) -> None:
 def by_partition(
     rows: pl.DataFrame, number: int, opened: Opened, dataset: Dataset
 ) -> Iterator[tuple[Partition, pl.DataFrame]]:
-    """Cut statements up as `settle` wants them, with their file's number and the order of its lines.
-
-    Args:
-        rows: Of a block.
-        number: The file's.
-        opened: The file.
-        dataset: Whose partitions.
-    """
+    """Cut a block's statements up as `settle` wants them, with their file's number and the order of its lines."""
     sign = -1 if opened.backwards else 1
     rows = rows.with_columns(_file_number=pl.lit(number, pl.Int64), _line_order=pl.col("_line") * sign)
     of_file = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}

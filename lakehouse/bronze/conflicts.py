@@ -34,24 +34,10 @@ def write_settled(
     agreed: str = "",
     even_empty: bool = False,
 ) -> int:
-    """Write what has been settled: conflicts, then candles.
+    """Write what has been settled on a version of the candles: conflicts, then candles; returns their new version.
 
-    Args:
-        lake: The lake.
-        base: The version of the candles on which it was decided.
-        settled: What becomes of the statements.
-        rank: What sources.toml prefers: the rank of a path.
-        notes: For the commits.
-        taken_back: Paths whose statements count for nothing any more.
-        spans: Where those lie.
-        agreed: For the candles' log: the files that agreed with rows, which show nothing of it.
-        even_empty: Commit to the candles though there is no row to write.
-
-    Returns:
-        The version of the candles.
-
-    Raises:
-        CommitFailedError: Another writer was there in between; decide anew.
+    The statements of paths that are `taken_back`, in `spans`, count for nothing any more. `agreed` names for the
+    candles' log the files that agreed with rows, which show nothing of it.
     """
     _keep_conflicts(lake, settled, rank, {**notes, "bronze": base.version()}, taken_back, spans)
     guards = [lake.bronze.guard(*partition) for partition in settled.touched]
@@ -124,15 +110,9 @@ def judge_pairs(
 ) -> None:
     """Note at each file where another path says other things of the same bars.
 
-    A new revision of a path, and a correction of a few bars, are no contradiction. Two files that differ on most of the
-    bars which they share, and not on a few, are most likely two things under one name.
-
-    Args:
-        accounts: The files of the batch, by number.
-        settled: What became of their statements.
-        dataset: Whose.
-        rank: What sources.toml prefers; where it does, the user has decided.
-        known_bars: How many bars a path of the ledger states.
+    A new revision of a path, and a correction of a few bars, are no contradiction; nor is what sources.toml has ranked,
+    for there the user has decided. Two files that differ on most of the bars which they share, and not on a few, are
+    most likely two things under one name. `known_bars` tells how many bars a path of the ledger states.
     """
     examples = pl.concat(settled.contested) if settled.contested else pl.DataFrame()
     by_path = {account.file.path: account for account in accounts.values()}

@@ -253,13 +253,7 @@ def _final(judged: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
 
 
 def ranks(frame: pl.DataFrame, name: str, rank: Callable[[str], int]) -> pl.Expr:
-    """The ranks of the paths in a column.
-
-    Args:
-        frame: Which has it.
-        name: The column.
-        rank: What sources.toml prefers: the rank of a path.
-    """
+    """The ranks of the paths in a column of a frame, of which `rank` tells what sources.toml prefers."""
     known = {path: rank(path) for path in frame[name].drop_nulls().unique()}
     if not any(known.values()):  # nobody prefers anything: no column to compute
         return pl.lit(0)

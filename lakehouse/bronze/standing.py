@@ -73,14 +73,10 @@ def withdraw(lake: Lake, pattern: str) -> IngestReport:
 def take_back(lake: Lake, declared: Mapping[str, str], todo: Plan, run_id: str) -> None:
     """Take back what some paths stated, and what an earlier run has begun to; then weigh anew what has another rank.
 
-    Args:
-        lake: The lake.
-        declared: Path → what is to be kept as its declaration; another one than sources.toml's brings it back.
-        todo: The plan of the run.
-        run_id: The run's name.
+    `declared` tells for each path what is to be kept as its declaration: another than sources.toml's brings it back.
     """
     with writing(lake.root):
-        begun = pl.DataFrame({"path": [*declared], "declared": [*declared.values()]}, schema_overrides=_WORDS)
+        begun = pl.DataFrame([*declared.items()], schema={"path": pl.String, "declared": pl.String}, orient="row")
         begun = begun.with_columns(status=pl.lit("withdrawing"), run_id=pl.lit(run_id))
         _enter(lake, begun, ["path"], STANDS, run_id, WITHDRAWALS)
         for group in _groups(_read_ledger(lake, ["withdrawing"])):
@@ -94,9 +90,6 @@ def take_back(lake: Lake, declared: Mapping[str, str], todo: Plan, run_id: str) 
             texts = [declared_for(path, todo.sources).as_text(path) for path in group["path"]]
             known = group.select(lake.ledger.key).with_columns(declared=pl.Series(texts))
             _enter(lake, known, lake.ledger.key, ["loaded"], run_id)
-
-
-_WORDS = {"path": pl.String(), "declared": pl.String()}
 
 
 def _enter(
@@ -164,15 +157,7 @@ def _beside(lake: Lake, group: pl.DataFrame, todo: Plan, *, gone: bool) -> pl.Da
     return near.with_columns(_rank=ranks(near, "path", todo.rank)).sort("_rank", "stated_at", "path")
 
 
-def _settle_slice(
-    lake: Lake,
-    group: pl.DataFrame,
-    between: Bounds,
-    todo: Plan,
-    run_id: str,
-    *,
-    gone: bool,
-) -> int:
+def _settle_slice(lake: Lake, group: pl.DataFrame, between: Bounds, todo: Plan, run_id: str, *, gone: bool) -> int:
     table, dataset = lake.bronze, lake.dataset
     base = table.open_or_create()
     paths = group["path"].unique().to_list() if gone else []
@@ -197,11 +182,8 @@ def _settle_slice(
     empty = pl.DataFrame(schema=table.schema)
     back = {partition: taken.get(partition, empty) for partition in touched} if gone else {}
     settled = settle(base, statements, dataset, lambda rows: rows.clear(), todo.rank, back)
-    notes: dict[str, str | int] = {
-        "run": run_id,
-        "files": group["path"].n_unique(),
-        "operation": "WITHDRAW" if gone else "PREFER",
-    }
+    operation = "WITHDRAW" if gone else "PREFER"
+    notes: dict[str, str | int] = {"run": run_id, "files": group["path"].n_unique(), "operation": operation}
     spans = [Span(dict(zip(dataset.partition, part, strict=True)), dataset.time, *between) for part in touched]
     return write_settled(lake, base, settled, todo.rank, notes, paths, spans, even_empty=True)
 
@@ -226,16 +208,9 @@ def confirmed_by_newer(lake: Lake, rows: pl.DataFrame, base: DeltaTable, todo: P
     comes in several batches, further up. The ledger tells which files to ask, and the table's log, as long as a writer
     is between its candles and its ledger; mostly there are none.
 
-    Args:
-        lake: The lake.
-        rows: Statements that would change the table: its columns and `_line_order`, negative where a file runs
-            backwards.
-        base: The opened table.
-        todo: The plan of the run.
-
-    Returns:
-        The keys of those that lose against a file that is in the ledger or in the table's log, or against an earlier
-        line of their own file, as long as that file is in raw/; columns as the dataset's key.
+    `rows` are statements that would change the table, with `_line_order`, negative where a file runs backwards. Returns
+    the keys of those that lose against a file that is in the ledger or in the table's log, or against an earlier line
+    of their own file, as long as that file is in raw/.
     """
     key = list(lake.dataset.key)
     lost = [rows.select(key).clear()]
