@@ -157,7 +157,8 @@ def test_the_readme_names_every_file_and_every_command() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_file_has_outgrown_its_room(module: str) -> None:
-    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 300
+    most = 250 if wing_of(module) in ("bronze", "delta") else 300
+    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= most
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -59,7 +59,7 @@ class Settled:
         return Changes(inserted, updated, deleted, self.spans)
 
     def count(self, outcome: str, statements: pl.DataFrame) -> None:
-        """Add statements of one outcome."""
+        """Enter statements of one outcome."""
         for rows, number in statements["_file_number"].rle().struct.unnest().iter_rows():
             self.counts[number, outcome] += rows
 
@@ -73,10 +73,10 @@ class Settled:
             rows = frame.select(dataset.schema.keys())
             if outcome == "updated":
                 updated.append(rows)
-            elif outcome == "inserted" and gone is not None:  # what comes in the place of a row taken back updates it
-                updated.append(rows.join(gone, on=dataset.key, how="semi"))
-                rows = rows.join(gone, on=dataset.key, how="anti", maintain_order="left")
-            if outcome == "inserted":
+            elif outcome == "inserted":
+                if gone is not None:  # what comes in the place of a row that was taken back updates it
+                    updated.append(rows.join(gone, on=dataset.key, how="semi"))
+                    rows = rows.join(gone, on=dataset.key, how="anti", maintain_order="left")
                 self.inserted.append(rows)
         self.updated += updated
         return updated
@@ -84,7 +84,7 @@ class Settled:
     def judge(self, losers: pl.DataFrame, standing: pl.DataFrame, dataset: Dataset) -> None:
         """Tell those of a batch that lost and agreed with what stands from those that said something else."""
         near = standing.filter(pl.col(dataset.time).is_in(losers[dataset.time].implode()))  # joining all takes its time
-        both = losers.join(_as_won(near, dataset), on=dataset.key, how="left", maintain_order="left")
+        both = losers.join(near, on=dataset.key, how="left", maintain_order="left")
         both = both.with_columns(_differs=differs(dataset), _lost=pl.lit(True))
         self.count("overruled", both.filter("_differs"))
         self.count("superseded", both.filter(~pl.col("_differs")))
@@ -116,20 +116,12 @@ def settle(
     rank: Callable[[str], int] = lambda path: 0,
     taken_back: Mapping[Partition, pl.DataFrame] = MappingProxyType({}),
 ) -> Settled:
-    """Decide what each statement does to the table. Nothing is written.
+    """Decide what each statement does to the table, and give the account of all. Nothing is written.
 
-    Args:
-        base: The opened table.
-        statements: By partition, the table's columns and `_file_number` (Int64, newer files have a higher one) and
-            `_line_order` (Int64, the newer of a file's lines higher).
-        dataset: Whose key, time and values.
-        confirmed_by_newer: Given rows that would change the table, returns the keys of those that a newer file, already
-            loaded, states too: their row shows an older statement only because the newer one agreed with it.
-        rank: What sources.toml prefers: the rank of a path.
-        taken_back: By partition, rows of the table that count for nothing any more.
-
-    Returns:
-        The rows to write and the account of all statements.
+    `statements` has by partition the table's columns and `_file_number` (Int64, newer files have a higher one) and
+    `_line_order` (Int64, the newer of a file's lines higher); `taken_back`, rows of the table that count for nothing
+    any more. `confirmed_by_newer` is given rows that would change the table, and returns the keys of those that a newer
+    file, already loaded, states too: their row shows an older statement only because the newer one agreed with it.
     """
     settled = Settled(touched=sorted({*statements, *taken_back}))
     stats, time = file_stats(base, dataset.partition), dataset.time
@@ -137,8 +129,7 @@ def settle(
         where, gone = dict(zip(dataset.partition, partition, strict=True)), taken_back.get(partition)
         here = stats.filter([pl.col(name) == value for name, value in where.items()])
         replaced = list[pl.DataFrame]()
-        frames = [frame for frame in statements.get(partition, []) if frame.height]
-        if frames:
+        if frames := [frame for frame in statements.get(partition, []) if frame.height]:
             winners, losers = _newest(frames, dataset)
             if spans := _overlaps(here, winners[time], where, time):
                 before = read_spans(base, spans).select(*dataset.key, *dataset.values, *WHERE).collect()
@@ -146,15 +137,15 @@ def settle(
                     before = before.join(gone, on=dataset.key, how="anti")
                 judged = _compare(winners, before, dataset, rank, confirmed_by_newer)
                 replaced = settled.take(judged, dataset, gone)
-                standing = _final(judged, dataset)
+                standing = _standing(judged, dataset)
             else:  # as in a first load: there is nothing to be held against
                 settled.count("inserted", winners)
                 settled.inserted.append(winners.select(dataset.schema.keys()))
-                standing = winners
+                standing = _as_won(winners, dataset)
             if losers.height:
                 settled.judge(losers, standing, dataset)
             if gone is not None:
-                settled.standing.append(_as_won(standing, dataset))
+                settled.standing.append(standing)
                 gone = gone.join(winners, on=dataset.key, how="anti")
         if gone is not None and gone.height:  # what was taken back, and nobody else states, goes
             settled.deleted.append(gone)
@@ -173,9 +164,9 @@ def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset) -> tuple[pl.DataFr
     if rest == [time] and (rows[time].diff(null_behavior="drop") > dt.timedelta(0)).all():
         return rows, rows.clear()
     rows = rows.sort(*rest, "_file_number", "_line_order")
-    lost = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in rest).fill_null(False)
-    rows = rows.with_columns(_lost=lost)
-    return rows.filter(~pl.col("_lost")).drop("_lost").sort(time), rows.filter("_lost").drop("_lost")
+    last = pl.struct(rest).rle_id()
+    last = (last != last.shift(-1)).fill_null(True)
+    return rows.filter(last).sort(time), rows.filter(~last)
 
 
 def _as_won(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
@@ -235,21 +226,18 @@ def _compare(
     judged = both.with_columns(_differs=differs(dataset)).with_columns(
         _outcome=outcome, _same=same_file & (pl.col("_line") == pl.col("_line_won"))
     )
-    changes = judged.filter(pl.col("_outcome") == "updated")
-    if changes.height:
+    if (changes := judged.filter(pl.col("_outcome") == "updated")).height:
         late = confirmed_by_newer(changes).select(dataset.key).unique().with_columns(_late=pl.lit("overruled"))
         judged = judged.join(late, on=dataset.key, how="left", maintain_order="left")
         judged = judged.with_columns(_outcome=pl.coalesce("_late", "_outcome"))
     return judged.with_columns(_lost=pl.col("_outcome") == "overruled")
 
 
-def _final(judged: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
-    """What stands in the places of statements that were judged."""
-    stays = pl.col("_outcome").is_in(["overruled", "superseded", "unchanged"])
-    columns = [*dataset.values, *WHERE]
-    return judged.select(
-        *dataset.key, *(pl.when(stays).then(f"{name}_won").otherwise(name).alias(name) for name in columns)
-    )
+def _standing(judged: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    """What stands where statements were judged, with `_won`."""
+    stays, names = pl.col("_outcome").is_in(["overruled", "superseded", "unchanged"]), [*dataset.values, *WHERE]
+    won = [pl.when(stays).then(f"{name}_won").otherwise(name).alias(f"{name}_won") for name in names]
+    return judged.select(*dataset.key, *won)
 
 
 def ranks(frame: pl.DataFrame, name: str, rank: Callable[[str], int]) -> pl.Expr:
