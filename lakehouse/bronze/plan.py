@@ -22,6 +22,10 @@ from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_all, list_members
 from lakehouse.recognise import Declared, declared_for, find_strangers, how_redeclared, load_sources
 
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
+KNOWN = [  # of a file, in the ledger
+    *("path", "size", "modified_at", "sha256", "stated_at"),
+    *("market", "symbol", "interval", "status", "declared"),
+]
 LARGE = 2**20  # bytes, packed: to refuse what is smaller once more costs nothing
 
 
@@ -140,7 +144,7 @@ def _read_ledger(lake: Lake) -> tuple[pl.DataFrame, set[str]]:
     """Of each path the last revision that did not fail, and all that stand; and archives of which a member failed."""
     if not lake.ledger.exists():
         return pl.DataFrame(schema={**lake.ledger.schema, "_last": pl.Boolean()}), set()
-    handled = lake.ledger.scan().sort("stated_at", "ingested_at").collect()
+    handled = lake.ledger.scan().sort("stated_at", "ingested_at").select(KNOWN).collect()
     last = pl.col("path").is_last_distinct()
     failed = handled.filter(last).filter(status="failed")["path"]
     known = handled.filter(pl.col("status") != "failed").with_columns(_last=last)
@@ -161,9 +165,10 @@ def _judge(lake: Lake, known: pl.DataFrame, sources: Sequence[Declared], again: 
         how[word if word != "rank" or row["status"] == "loaded" else ""].add(path)
     # What the program itself reads otherwise by now is redone if it is asked for.
     asked = [path for path in known["path"].unique() if again and fnmatchcase(split_member(path)[0], again)]
-    taken = known.filter(pl.col("path").is_in(asked), pl.col("status").is_in(["loaded", "empty"]))
-    other = how["other"] | read_otherwise(lake, taken, sources).keys()
-    return other, sorted(how["rank"] - other)
+    if asked:
+        taken = lake.ledger.scan().filter(pl.col("path").is_in(asked), pl.col("status").is_in(["loaded", "empty"]))
+        how["other"] |= read_otherwise(lake, taken.collect(), sources).keys()
+    return how["other"], sorted(how["rank"] - how["other"])
 
 
 def _as_read(lake: Lake, found: list[Pending], paths: Sequence[str], sources: Sequence[Declared]) -> list[Pending]:

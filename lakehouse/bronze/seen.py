@@ -29,7 +29,7 @@ from lakehouse.raw import UNREADABLE, FileChanged, RawFile, hash_file, stat
 from lakehouse.recognise import Declared, declared_for, open_file
 
 SEEN = "seen.parquet"
-HEAD_BYTES = 2**20  # of a file: what tells how it is read
+HEAD_BYTES = 2**21  # of a file: what tells how it is read, ten thousand bars and more
 _TEXTS = ("sha256", "refused", "rules", "read_as")
 _SCHEMA = {"path": pl.String(), "size": pl.Int64(), "modified_at": pl.Datetime("us", "UTC")}
 _SCHEMA |= dict.fromkeys(_TEXTS, pl.String())

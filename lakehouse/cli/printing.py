@@ -197,7 +197,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         behind = ["silver and gold"]
     if behind:
         console.print(f"[bold]{', '.join(behind)} lie behind[/]: `lakehouse run` brings them up")
-    if not (behind or status.waiting.height or status.failed.height or status.rolled_back.height):
+    if not (behind or status.waiting.height or any(count for count, *_ in wrong[:3])):
         console.print("[bold green]Nothing is wrong, and nothing waits.[/]")
     print_frame(console, _nonzero(status.runs.drop("run_id")).head(shown), "Last runs")
     titles = {

@@ -20,7 +20,19 @@ ATTEMPTS = 12  # against other writers; the pauses between them add up to about 
 FILE_BYTES = 8 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 150,000 bars
 # Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
 # rise evenly pack into next to nothing.
-_WORDS = ("_file", "_sha256", "_modified_at", "_ingested_at", "run_id", "layout", "status", "path")
+_WORDS = (
+    "_file",
+    "_sha256",
+    "_modified_at",
+    "_ingested_at",
+    "run_id",
+    "layout",
+    "status",
+    "path",
+    "declared",
+    "read_as",
+    "read_by",
+)
 _RISING = ("open_time", "close_time", "_line", "trades")
 WRITER = WriterProperties(
     compression="SNAPPY",
