@@ -24,7 +24,7 @@ FILES_SHOWN = 20
 SHORT = 5  # rows of a table, where several share a screen
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
-FOLDED = {"path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation"}
+FOLDED = {"path", "error", "reason", "note", "otherwise", "market", "series", "values", "stated_by", "operation"}
 FOLDED |= {"loses to", "says", "by", "stands", "counts", "worst"}
 
 
@@ -182,6 +182,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
             "move them away, mend them, or `ignore = true`",
         ),
         (status.rolled_back.height, "are rolled back by a restore", "`lakehouse again PATTERN` takes them back in"),
+        (status.otherwise.height, "would be read otherwise by now", "`lakehouse again PATTERN` redoes them"),
         (status.contradicting.height, "contradict others", "`lakehouse conflicts` shows the bars"),
     ]
     behind = status.layers.filter(pl.col("consumed").ne_missing(pl.col("latest")))["table"].to_list()
@@ -196,7 +197,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         behind = ["silver and gold"]
     if behind:
         console.print(f"[bold]{', '.join(behind)} lie behind[/]: `lakehouse run` brings them up")
-    if not (behind or status.waiting.height or status.failed.height or status.rolled_back.height):
+    if not (behind or status.waiting.height or any(count for count, *_ in wrong[:3])):
         console.print("[bold green]Nothing is wrong, and nothing waits.[/]")
     print_frame(console, _nonzero(status.runs.drop("run_id")).head(shown), "Last runs")
     titles = {
@@ -204,6 +205,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         "waiting": "Waiting in raw/ for the next run",
         "rolled_back": "Rolled back, until they change or `lakehouse again PATTERN`",
         "withdrawn": "Withdrawn, until they change or `lakehouse again PATTERN`",
+        "otherwise": "Read otherwise by now than when they were taken; `lakehouse again PATTERN` redoes them",
         "contradicting": "Files that contradict others; `lakehouse conflicts` shows the bars",
         "series": "Series in bronze",
         "mismatches": "Bars that do not add up, in the table `silver/mismatches`",

@@ -31,14 +31,7 @@ ADVICE = {  # the service's own codes
 
 
 def open_store(uri: str) -> ObjectStore:
-    """Open what lies below a path or a URL.
-
-    Args:
-        uri: A folder, or a URL such as `s3://bucket/prefix`; its keys come from the environment.
-
-    Raises:
-        LakeError: It cannot be opened.
-    """
+    """Open a folder, or a URL such as `s3://bucket/prefix`, whose keys come from the environment."""
     try:
         return from_url(uri) if "://" in uri else LocalStore(uri)
     except (BaseError, ValueError) as error:
@@ -111,16 +104,9 @@ class OpenedTable(DeltaTable):
 
 
 def open_version(name: str, uri: str, latest: DeltaTable, version: int) -> DeltaTable:
-    """Open a version of a table, and make sure that it can be read.
+    """Open a version of a table; a VersionError if there is none, or vacuum has removed its files.
 
-    Args:
-        name: Of the table, for messages.
-        uri: Where it lies.
-        latest: Its latest version.
-        version: Negative ones count from the end, -1 is the latest.
-
-    Raises:
-        VersionError: There is no such version, or vacuum has removed its files.
+    Negative ones count from the end, -1 is the latest.
     """
     wanted = version if version >= 0 else latest.version() + 1 + version
     if not 0 <= wanted <= latest.version():

@@ -24,6 +24,9 @@ from lakehouse.errors import VersionError
 class Table:
     """A Delta table of a lake.
 
+    A version that it does not have, or of which vacuum has removed files, is a VersionError. What writes raises a
+    ConflictError if other writers won at every attempt, and a LakeError if the table cannot be written.
+
     Attributes:
         name: For messages, for example `bronze/candles`.
         uri: Where it lies, a path or a URL.
@@ -96,9 +99,6 @@ class Table:
 
         Returns:
             The table's columns, in the contract's order; rows in no order.
-
-        Raises:
-            VersionError: The table has no such version.
         """
         if version is not None and as_of is not None:
             raise VersionError(f"table '{self.name}': give a version or a time, not both")
@@ -117,9 +117,6 @@ class Table:
             The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every
             other column, the file and line that stated each among them; sorted by key. A row whose provenance alone
             differs has not changed.
-
-        Raises:
-            VersionError: The table has no such version, or vacuum has removed its files.
 
         Example:
             >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
@@ -183,11 +180,6 @@ class Table:
 
         Returns:
             The new version; the latest itself if that was asked for.
-
-        Raises:
-            VersionError: The table has no such version, or vacuum has removed its files.
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
         wanted = self.at(version).version()
         with writing(self.uri):
@@ -217,10 +209,6 @@ class Table:
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
-
-        Raises:
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
         with writing(self.uri):
             return guarded(lambda: compact(self.open(), self.key, self.partition))
@@ -243,11 +231,6 @@ class Table:
 
         Returns:
             The files, relative to the table.
-
-        Raises:
-            VersionError: The table has no such version.
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
         kept = [self.at(version).version() for version in keep_versions]
         with writing(self.uri):
