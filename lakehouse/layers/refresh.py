@@ -26,7 +26,7 @@ Compute = Callable[[Snapshot, pl.DataFrame], Computed]
 FATES = ("inserted", "updated", "deleted")
 # One part is read while another is computed; each more would hold another million rows.
 WORKERS = 2
-PENDING_ROWS = 1_000_000  # that are computed; more of them are committed before the rest is
+PENDING_ROWS = 750_000  # that are computed; more of them are committed before the rest is
 UNFINISHED = -2  # is said to have been consumed until all of a first time is written
 
 
@@ -148,10 +148,10 @@ def _consumed(target: Snapshot, source: Snapshot) -> int | None:
 
 def _reason_to_rebuild(versions: Sequence[int | None]) -> str:
     """Why everything has to be computed; empty if each target is as the layer left it."""
-    if None in versions:
-        return "it is the first time"
     if UNFINISHED in versions:
         return "the first time was broken off"
+    if None in versions:
+        return "it is the first time"
     return "the table was restored" if any(version < 0 for version in versions if version is not None) else ""
 
 

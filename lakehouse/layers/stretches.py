@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from lakehouse.delta import Table, diff_versions, file_stats, read_files
 
 MOST = 64  # stretches of one series; more are joined with their neighbours
-BATCH_ROWS = 500_000  # in the files that the stretches of a batch lie in: a frame of bars is some 400 bytes a row
+BATCH_ROWS = 250_000  # in the files that the stretches of a batch lie in: a frame of bars is some 400 bytes a row
 MOMENT = pl.Datetime("us", "UTC")
 CUT = pl.duration(microseconds=999)  # the log cuts its maxima to milliseconds
 
