@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Set
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -112,7 +113,9 @@ class Lake:
     @property
     def silver(self) -> Table:
         """Bronze's bars on a regular grid; see `contracts.SilverCandle`."""
-        return self._layer("silver/candles", SilverCandle, (*SERIES, "open_time"), self.bronze)
+        return replace(
+            self._layer("silver/candles", SilverCandle, (*SERIES, "open_time"), self.bronze), partition=SERIES
+        )
 
     @property
     def gaps(self) -> Table:
@@ -140,8 +143,8 @@ class Lake:
         return self._layer("gold/monthly", GoldBar, ("market", "symbol", "open_time"), self.gold)
 
     def _layer(self, name: str, contract: type[dy.Schema], key: tuple[str, ...], made_from: Table) -> Table:
-        uri, partition = self.uri(*name.split("/")), tuple(column for column in key if column in SERIES)
-        return Table(name, uri, _schema(contract), key, partition, made_from, retention_days=self.retention_days)
+        # A file for each of a thousand symbols would cost more than the few rows that a night brings to most layers.
+        return replace(self._table(name, contract, key), made_from=made_from)
 
     def _table(self, name: str, contract: type[dy.Schema], key: tuple[str, ...]) -> Table:
         uri, days = self.uri(*name.split("/")), self.retention_days

@@ -32,7 +32,7 @@ class Table:
         uri: Where it lies, a path or a URL.
         schema: Its columns and dtypes.
         key: The columns that name a row.
-        partition: The columns that it is partitioned by.
+        partition: The columns that it is partitioned by when it is made; a table of an older lake stays as it is.
         made_from: The table of which this one is a layer.
         on_restore: Told before and after a restore which versions' commits the table holds then.
         retention_days: How long every version stays readable; None leaves that as the table has it.
@@ -122,7 +122,7 @@ class Table:
             >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
         """
         old, new = self.at(before), self.at(after)
-        changes = diff_versions(old, new, self.schema, self.key, self.partition, tolerance=tolerance)
+        changes = diff_versions(old, new, self.schema, self.key, _partition(new), tolerance=tolerance)
         try:
             return changes.collect()
         except FileNotFoundError as error:
@@ -167,7 +167,8 @@ class Table:
             path, size_bytes (Int64), num_records (Int64), partition columns, and min/max of each column
             (`min.open_time`, …), from the Delta log alone.
         """
-        return file_stats(self.open(), self.partition)
+        opened = self.open()
+        return file_stats(opened, _partition(opened))
 
     def restore(self, version: int) -> int:
         """Go back: make an earlier version the latest again. That is a new version, nothing is lost.
@@ -189,15 +190,13 @@ class Table:
         base = self.open()
         if version == base.version():
             return version
-        target = self.at(version)
-        changes = diff_versions(base, target, self.schema, self.key, self.partition).group_by("change").len().collect()
+        target, partition = self.at(version), _partition(base)
+        changes = diff_versions(base, target, self.schema, self.key, partition).group_by("change").len().collect()
         notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
         live = live_versions(base, version)
         self.on_restore(live)
-        parts = pl.concat(
-            [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
-        )
-        guards = [self.guard(*map(str, part)) for part in parts.select(self.partition).unique().iter_rows()]
+        parts = pl.concat([file_stats(base, partition), file_stats(target, partition)], how="diagonal_relaxed")
+        guards = [self.guard(*map(str, part)) for part in parts.select(partition).unique().iter_rows()]
         consumed = {self.consumes(self.made_from.open()): -1} if self.made_from else {}  # a restore leaves it as it was
         properties = commit_properties(base, guards or [self.guard()], notes, consumed)
         base.restore(version, commit_properties=properties)
@@ -211,7 +210,7 @@ class Table:
             How many files fewer there are; without anything to join there is no new version.
         """
         with writing(self.uri):
-            return guarded(lambda: compact(self.open(), self.key, self.partition))
+            return guarded(lambda: compact(opened := self.open(), self.key, _partition(opened)))
 
     def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
         """Look after the table by the writer that has just committed; see `upkeep.tidy`.
@@ -220,7 +219,8 @@ class Table:
             committed: The version that was written.
             touched: Rows whose partition columns tell where.
         """
-        tidy(committed, self.key, self.partition, touched.select(self.partition), self.retention_days)
+        partition = _partition(committed)
+        tidy(committed, self.key, partition, touched.select(partition), self.retention_days)
 
     def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
         """Remove the files that the latest version does not need. Older versions cannot be read then.
@@ -235,3 +235,7 @@ class Table:
         kept = [self.at(version).version() for version in keep_versions]
         with writing(self.uri):
             return guarded(lambda: remove_unused(self.open(), kept, dry_run=dry_run))
+
+
+def _partition(opened: DeltaTable) -> list[str]:
+    return opened.metadata().partition_columns
