@@ -14,7 +14,7 @@ from lakehouse.bronze import IngestReport, ingest
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
-LAYERS = ("bronze", "silver", "gold")
+LAYERS = ("bronze", "silver", "gold", "tags")
 
 
 def clone(lake: Lake, dest: str | Path) -> Lake:
