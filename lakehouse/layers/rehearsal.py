@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -40,6 +41,24 @@ def clone(lake: Lake, dest: str | Path) -> Lake:
     return Lake(target, lake.dataset)
 
 
+@contextmanager
+def rehearsal(lake: Lake) -> Iterator[Lake]:
+    """Give a clone that is thrown away: whatever is done to it, the lake stays as it is.
+
+    Args:
+        lake: A lake in a folder.
+
+    Raises:
+        InputError: The lake lies in no folder.
+    """
+    source = _local(lake)
+    with tempfile.TemporaryDirectory(prefix="lakehouse-plan-") as folder:
+        target = Path(folder)
+        (target / "raw").symlink_to(source / "raw", target_is_directory=True)
+        _link_tables(source, target)
+        yield Lake(target, lake.dataset)
+
+
 def rehearse(
     lake: Lake, *, on_progress: Callable[[int, int], object] | None = None
 ) -> tuple[IngestReport, pl.DataFrame]:
@@ -55,12 +74,7 @@ def rehearse(
     Raises:
         InputError: The lake lies in no folder.
     """
-    source = _local(lake)
-    with tempfile.TemporaryDirectory(prefix="lakehouse-plan-") as folder:
-        target = Path(folder)
-        (target / "raw").symlink_to(source / "raw", target_is_directory=True)
-        _link_tables(source, target)
-        trial = Lake(target, lake.dataset)
+    with rehearsal(lake) as trial:
         before = max(0, trial.bronze.version())
         report = ingest(trial, on_progress=on_progress)
         changes = trial.bronze.diff(before, -1) if trial.bronze.exists() else pl.DataFrame()
