@@ -170,7 +170,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
     if status.waiting.height:
         size = int(status.waiting["size"].sum()) / 1e6
         console.print(
-            f"[bold]{counted(status.waiting.height, 'file')} waiting[/], {size:,.1f} MB; `lakehouse run` reads what waits"
+            f"[bold]{counted(status.waiting.height, 'file')} waiting[/], {size:,.1f} MB; `lakehouse run` takes it in"
         )
     if bars and status.layers.is_empty():
         behind = ["silver and gold"]
