@@ -207,28 +207,14 @@ class Lake:
         return pl.DataFrame(rows, schema=schema, orient="row").sort("tagged_at", "tag")
 
     def tagged(self, name: str) -> dict[str, int]:
-        """The versions that a tag stands for, by the name of the table.
-
-        Args:
-            name: Of the tag.
-
-        Raises:
-            InputError: There is none of that name.
-        """
+        """The versions that a tag stands for, by the name of the table; an InputError if there is no such tag."""
         known = read_tags(open_store(self.root))
         if name not in known:
             raise InputError(f"no tag '{name}' in {self.root}; there are: {', '.join(known) or 'none'}")
         return known[name][1]
 
     def untag(self, name: str) -> None:
-        """Take a tag away; the tables stay as they are.
-
-        Args:
-            name: Of the tag.
-
-        Raises:
-            InputError: There is none of that name.
-        """
+        """Take a tag away; the tables stay as they are. An InputError if there is no such tag."""
         self.tagged(name)
         obstore.delete(open_store(self.root), f"{TAGS}/{name}.json")
 
