@@ -213,10 +213,9 @@ def _write_ledger(
     # now, is told anew.
     revision = ["path", "sha256", "stated_at"]
     entered = known.filter(~pl.col("status").is_in(["failed", "rolled_back", "withdrawn"]))
+    failed = known.filter(status="failed")
     new = rows.join(entered, on=revision, how="anti", maintain_order="left")
-    failed = known.filter(pl.col("status") == "failed")
-    known_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)
-    new = new.join(known_before, on=revision, how="anti", maintain_order="left")
+    new = new.join(failed, on=[*revision, "status", "error"], how="anti", maintain_order="left")
     outdated = failed.join(new, on=revision, how="semi")
     span = Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())
     told_anew = new.join(outdated, on=table.key, how="semi")  # the same key: bronze has not changed in between

@@ -167,7 +167,7 @@ def _judge(lake: Lake, known: pl.DataFrame, sources: Sequence[Declared], again: 
     asked = [path for path in known["path"].unique() if again and fnmatchcase(split_member(path)[0], again)]
     if asked:
         taken = lake.ledger.scan().filter(pl.col("path").is_in(asked), pl.col("status").is_in(["loaded", "empty"]))
-        how["other"] |= read_otherwise(lake, taken.collect(), sources).keys()
+        how["other"] |= read_otherwise(lake, taken.collect(), sources)[0].keys()
     return how["other"], sorted(how["rank"] - how["other"])
 
 

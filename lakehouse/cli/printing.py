@@ -193,6 +193,10 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
     if status.waiting.height:
         size = int(status.waiting["size"].sum()) / 1e6
         console.print(f"[bold]{status.waiting.height:,} files wait[/], {size:,.1f} MB: `lakehouse run` takes them in")
+    if status.unlooked:
+        console.print(
+            f"{status.unlooked:,} files of an older program are not looked at yet; `lakehouse status` goes on"
+        )
     if bars and status.layers.is_empty():
         behind = ["silver and gold"]
     if behind:
