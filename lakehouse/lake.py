@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Set
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from obstore.store import ObjectStore
 
 from lakehouse.contracts import Gap, GoldBar, Mismatch, Quarantined, Revision, SilverCandle
 from lakehouse.dataset import Dataset
-from lakehouse.delta import Changes, Span, Table, commit, guarded, open_store
+from lakehouse.delta import Changes, Span, Table, check_url, commit, guarded, open_store
 from lakehouse.errors import InputError, LakeError
 from lakehouse.recognise import CANDLES
 
@@ -24,14 +25,16 @@ class Lake:
     """A root that holds `raw/`, `bronze/`, `silver/` and `gold/`.
 
     Args:
-        root: A folder, or a URL such as `s3://bucket/prefix`. Without one: `LAKEHOUSE_ROOT`, else the nearest
-            folder upwards from here that holds `raw/`.
+        root: A folder, or a URL such as `s3://bucket/prefix`, whose keys stand in the environment. Without one:
+            `LAKEHOUSE_ROOT`, else the nearest folder upwards from here that holds `raw/`.
         dataset: What its bronze table is about.
         retention_days: How long every version of its tables stays readable, ten years if it is never said; it is kept
             in the tables, each when it is next written.
+        raw: The folder or URL of the raw files, if they lie elsewhere than in the root. Without one, and for the lake
+            that `LAKEHOUSE_ROOT` names: `LAKEHOUSE_RAW`.
 
     Raises:
-        LakeError: There is no such root, or it holds no `raw/`.
+        LakeError: There is no such root, it holds no `raw/`, a URL holds keys, or a bucket cannot be used.
         InputError: The retention is no number of days.
 
     Example:
@@ -40,7 +43,11 @@ class Lake:
     """
 
     def __init__(
-        self, root: str | Path | None = None, dataset: Dataset = CANDLES, retention_days: int | None = None
+        self,
+        root: str | Path | None = None,
+        dataset: Dataset = CANDLES,
+        retention_days: int | None = None,
+        raw: str | Path | None = None,
     ) -> None:
         self.dataset = dataset
         self.retention_days = retention_days
@@ -48,12 +55,17 @@ class Lake:
             raise InputError(
                 f"retention_days is {retention_days}; give at least 1, or leave it out to keep what is set"
             )
-        self.root = _resolve(str(root) if root else os.environ.get("LAKEHOUSE_ROOT", ""))
+        default = os.environ.get("LAKEHOUSE_ROOT", "")
+        self.root = _resolve(str(root) if root else default)
         if "://" not in self.root and (odd := sorted(set(self.root) & set("#?%[]\\"))):
             raise LakeError(
                 f"the path {self.root} holds {' '.join(odd)}, which deltalake cannot open; rename the folder"
             )
-        if "://" not in self.root and not Path(self.root, "raw").is_dir():
+        # Not for every lake: a scratch copy must not read the raw files of the lake that it is to leave alone.
+        if not raw and default and self.root == _resolve(default):
+            raw = os.environ.get("LAKEHOUSE_RAW")
+        self.raw_uri = _resolve(str(raw)) if raw else self.uri("raw")
+        if "://" not in self.raw_uri and not Path(self.raw_uri).is_dir():
             raise LakeError(f"no raw/ folder in {self.root}; make it and put CSV files there, or name another root")
 
     def __repr__(self) -> str:
@@ -66,7 +78,7 @@ class Lake:
     @cached_property
     def raw(self) -> ObjectStore:
         """The store that lists and reads raw/. Ingest only reads from it."""
-        return open_store(self.uri("raw"))
+        return open_store(self.raw_uri)
 
     @property
     def bronze(self) -> Table:
@@ -141,7 +153,8 @@ def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
 
 
 def _resolve(root: str) -> str:
-    if "://" in root:
+    if re.match(r"\w\w+:/", root):  # not C:/
+        check_url(root)
         return root
     if root:
         path = Path(root).expanduser().resolve()

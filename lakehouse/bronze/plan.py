@@ -95,9 +95,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
     sources, (listed, unread) = load_sources(lake.raw), list_all(lake.raw)
     files = [file for file in listed if not declared_for(file.path, sources).ignore]
     if again and not any(fnmatchcase(file.path, again) for file in files):
-        raise InputError(
-            f"again: no file in {lake.uri('raw')} is like '{again}'; a pattern such as '2024/*' is expected"
-        )
+        raise InputError(f"again: no file in {lake.raw_uri} is like '{again}'; a pattern such as '2024/*' is expected")
     known, redone = _read_ledger(lake)
     other, reranked = _judge(lake, known, sources, again)
     there = {file.path for file in listed}

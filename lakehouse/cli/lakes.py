@@ -29,7 +29,8 @@ def open_lake(root: str, *, quiet: bool = False) -> Lake:
     """
     lake = Lake(root or None)
     if not quiet:
-        Console(emoji=False).print(f"Lake:   {escape(lake.root)}", soft_wrap=True)
+        elsewhere = "" if lake.raw_uri == lake.uri("raw") else f", raw files in {lake.raw_uri}"
+        Console(emoji=False).print(f"Lake:   {escape(lake.root + elsewhere)}", soft_wrap=True)
     return lake
 
 

@@ -52,13 +52,13 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         console.print(f"Not read, for they are no CSV files: {escape(', '.join(report.unread[:5]))}{more}")
     if report.files.is_empty() and not report.untouched:
         console.print(
-            f"{escape(lake.uri('raw'))} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
-            f"or try `lakehouse sample {escape(lake.uri('raw'))}`; then `lakehouse run`.",
+            f"{escape(lake.raw_uri)} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
+            f"or try `lakehouse sample {escape(lake.raw_uri)}`; then `lakehouse run`.",
             soft_wrap=True,
         )
         return
     if report.files.is_empty():
-        console.print(f"Nothing new in {escape(lake.uri('raw'))}: {report.untouched:,} files looked at.")
+        console.print(f"Nothing new in {escape(lake.raw_uri)}: {report.untouched:,} files looked at.")
         return
     taken = report.files.filter(pl.col("error").is_null()).with_row_index()
     odd = pl.any_horizontal(pl.col("rejected", "updated") > 0) | (pl.col("status") != "loaded")
@@ -119,7 +119,7 @@ def print_download(console: Console, lake: Lake, report: DownloadReport) -> None
     if report.files.is_empty() and not report.unmet:
         console.print("Nothing new in the archive.")
     if report.untouched:
-        console.print(f"{report.untouched:,} files in {escape(lake.uri('raw'))} are as the archive lists them.")
+        console.print(f"{report.untouched:,} files in {escape(lake.raw_uri)} are as the archive lists them.")
     if report.failed.height:
         console.print("What is not in raw/ now is tried again at the next download.")
 
