@@ -55,7 +55,7 @@ class Status:
     unlooked: int
 
 
-LOOKS = 200  # files of an older program that are opened at a time, to tell how this one would read them
+LOOKS = 100  # files of an older program that are opened at a time, to tell how this one would read them
 LAYERS = ("silver/candles", "silver/mismatches", "gold/daily", "gold/weekly", "gold/monthly")
 
 
