@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,6 +45,7 @@ def tidy(
     partition: Sequence[str],
     touched: pl.DataFrame,
     retention_days: int | None = None,
+    tagged: Callable[[], Sequence[int]] = tuple,
 ) -> None:
     """Look after a table by the writer that has just committed: join small files, and remove what is out of date.
 
@@ -53,14 +54,14 @@ def tidy(
     lasts. Versions that retention promises stay readable; another writer's commit goes before.
 
     `table` is the version just committed, and afterwards what has become of it; `touched` are the partitions that were
-    written; without `retention_days` that is left as the table has it.
+    written; without `retention_days` that is left as the table has it; the versions that `tagged` tells stay too.
     """
     with suppress(CommitFailedError):  # the other writer tidies up in its turn
         _set_properties(table, retention_days)
         if (crowd := _crowded(file_stats(table, partition), partition, touched)).height:
             _join(table, key, partition, crowd)
         if table.version() % CLEAN_EVERY < 2:  # two, for some commits are followed by one of upkeep
-            _remove_outdated(table)
+            _remove_outdated(table, tagged)
 
 
 def _set_properties(table: DeltaTable, retention_days: int | None) -> None:
@@ -148,12 +149,20 @@ def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[Mapping[str,
     raise CommitFailedError("another writer has rewritten files that were to be joined")
 
 
-def _remove_outdated(table: DeltaTable) -> None:
+def _remove_outdated(table: DeltaTable, tagged: Callable[[], Sequence[int]] = tuple) -> None:
     """Remove files of versions that are older than retention promises; the log is cut at its checkpoints by itself."""
     days = int(str(table.metadata().configuration[PERIODS[1]]).split()[1])
     born = dt.datetime.fromtimestamp((table.metadata().created_time or 0) / 1000, dt.UTC)
-    if dt.datetime.now(dt.UTC) - born > dt.timedelta(days=days) and table.vacuum(full=True, dry_run=True):
-        table.vacuum(full=True, dry_run=False)  # full: the log forgets a removed file when its time has come
+    if dt.datetime.now(dt.UTC) - born > dt.timedelta(days=days):
+        kept = _readable(table, tagged())
+        if table.vacuum(full=True, dry_run=True, keep_versions=kept):
+            # full: the log forgets a removed file when its time has come
+            table.vacuum(full=True, dry_run=False, keep_versions=kept)
+
+
+def _readable(table: DeltaTable, versions: Sequence[int]) -> list[int]:
+    """Those to which the log still reaches back; deltalake stops at the others."""
+    return sorted(set(versions) & {commit["version"] for commit in table.history()}) if versions else []
 
 
 def compact(table: DeltaTable, key: Sequence[str], partition: Sequence[str]) -> int:
@@ -174,7 +183,8 @@ def remove_unused(table: DeltaTable, keep_versions: Sequence[int], *, dry_run: b
 
     Files that were never committed are left alone: another writer may be about to.
     """
-    options = {"retention_hours": 0, "enforce_retention_duration": False, "keep_versions": list(keep_versions)}
+    kept = _readable(table, keep_versions)
+    options = {"retention_hours": 0, "enforce_retention_duration": False, "keep_versions": kept}
     found = sorted(set(table.vacuum(**options, dry_run=True)))  # type: ignore[arg-type]
     if found and not dry_run:
         table.vacuum(**options, dry_run=False)  # type: ignore[arg-type]

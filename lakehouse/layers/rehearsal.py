@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from lakehouse.bronze import IngestReport, ingest
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
-LAYERS = ("bronze", "silver", "gold")
+LAYERS = ("bronze", "silver", "gold", "tags")
 
 
 def clone(lake: Lake, dest: str | Path) -> Lake:
@@ -40,6 +41,23 @@ def clone(lake: Lake, dest: str | Path) -> Lake:
     return Lake(target, lake.dataset)
 
 
+@contextmanager
+def rehearsal(lake: Lake) -> Iterator[Lake]:
+    """Give a clone that is thrown away: whatever is done to it, the lake stays as it is.
+
+    Args:
+        lake: A lake in a folder.
+
+    Raises:
+        InputError: The lake lies in no folder.
+    """
+    source = _local(lake.root)
+    with tempfile.TemporaryDirectory(prefix="lakehouse-plan-") as folder:
+        target = Path(folder)
+        _link_tables(source, target)
+        yield Lake(target, lake.dataset, raw=lake.raw_uri)
+
+
 def rehearse(
     lake: Lake, *, on_progress: Callable[[int, int], object] | None = None
 ) -> tuple[IngestReport, pl.DataFrame]:
@@ -55,11 +73,7 @@ def rehearse(
     Raises:
         InputError: The lake lies in no folder.
     """
-    source = _local(lake.root)
-    with tempfile.TemporaryDirectory(prefix="lakehouse-plan-") as folder:
-        target = Path(folder)
-        _link_tables(source, target)
-        trial = Lake(target, lake.dataset, raw=lake.raw_uri)
+    with rehearsal(lake) as trial:
         before = max(0, trial.bronze.version())
         report = ingest(trial, on_progress=on_progress)
         changes = trial.bronze.diff(before, -1) if trial.bronze.exists() else pl.DataFrame()
