@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +15,18 @@ from obstore.store import ObjectStore
 
 from lakehouse.contracts import Gap, GoldBar, Mismatch, Quarantined, Revision, SilverCandle
 from lakehouse.dataset import Dataset
-from lakehouse.delta import TAGS, Changes, Span, Table, commit, guarded, open_store, read_tags, write_tag
+from lakehouse.delta import (
+    TAGS,
+    Changes,
+    Span,
+    Table,
+    check_url,
+    commit,
+    guarded,
+    open_store,
+    read_tags,
+    write_tag,
+)
 from lakehouse.errors import InputError, LakeError
 from lakehouse.recognise import CANDLES
 
@@ -25,15 +37,17 @@ class Lake:
     """A root that holds `raw/`, `bronze/`, `silver/` and `gold/`.
 
     Args:
-        root: A folder, or a URL such as `s3://bucket/prefix`. Without one: `LAKEHOUSE_ROOT`, else the nearest
-            folder upwards from here that holds `raw/`.
+        root: A folder, or a URL such as `s3://bucket/prefix`, whose keys stand in the environment. Without one:
+            `LAKEHOUSE_ROOT`, else the nearest folder upwards from here that holds `raw/`.
         dataset: What its bronze table is about.
         retention_days: How long every version of its tables stays readable, ten years if it is never said; it is kept
             in the tables, each when it is next written.
+        raw: The folder or URL of the raw files, if they lie elsewhere than in the root. Without one, and for the lake
+            that `LAKEHOUSE_ROOT` names: `LAKEHOUSE_RAW`.
         at: A tag: its tables are as they were then, and can only be read. See `Lake.tag`.
 
     Raises:
-        LakeError: There is no such root, or it holds no `raw/`.
+        LakeError: There is no such root, it holds no `raw/`, a URL holds keys, or a bucket cannot be used.
         InputError: The retention is no number of days, or there is no such tag.
 
     Example:
@@ -46,6 +60,7 @@ class Lake:
         root: str | Path | None = None,
         dataset: Dataset = CANDLES,
         retention_days: int | None = None,
+        raw: str | Path | None = None,
         at: str = "",
     ) -> None:
         self.dataset = dataset
@@ -55,12 +70,17 @@ class Lake:
             raise InputError(
                 f"retention_days is {retention_days}; give at least 1, or leave it out to keep what is set"
             )
-        self.root = _resolve(str(root) if root else os.environ.get("LAKEHOUSE_ROOT", ""))
+        default = os.environ.get("LAKEHOUSE_ROOT", "")
+        self.root = _resolve(str(root) if root else default)
         if "://" not in self.root and (odd := sorted(set(self.root) & set("#?%[]\\"))):
             raise LakeError(
                 f"the path {self.root} holds {' '.join(odd)}, which deltalake cannot open; rename the folder"
             )
-        if "://" not in self.root and not Path(self.root, "raw").is_dir():
+        # Not for every lake: a scratch copy must not read the raw files of the lake that it is to leave alone.
+        if not raw and default and self.root == _resolve(default):
+            raw = os.environ.get("LAKEHOUSE_RAW")
+        self.raw_uri = _resolve(str(raw)) if raw else self.uri("raw")
+        if "://" not in self.raw_uri and not Path(self.raw_uri).is_dir():
             raise LakeError(f"no raw/ folder in {self.root}; make it and put CSV files there, or name another root")
         self._pinned: Mapping[str, int] | None = self.tagged(at) if at else None
 
@@ -74,7 +94,7 @@ class Lake:
     @cached_property
     def raw(self) -> ObjectStore:
         """The store that lists and reads raw/. Ingest only reads from it."""
-        return open_store(self.uri("raw"))
+        return open_store(self.raw_uri)
 
     @property
     def bronze(self) -> Table:
@@ -107,7 +127,8 @@ class Lake:
     @property
     def silver(self) -> Table:
         """Bronze's bars on a regular grid; see `contracts.SilverCandle`."""
-        return self._layer("silver/candles", SilverCandle, (*SERIES, "open_time"), self.bronze)
+        key = (*SERIES, "open_time")
+        return self._table("silver/candles", _schema(SilverCandle), key, SERIES, self.bronze)
 
     @property
     def gaps(self) -> Table:
@@ -135,8 +156,8 @@ class Lake:
         return self._layer("gold/monthly", GoldBar, ("market", "symbol", "open_time"), self.gold)
 
     def _layer(self, name: str, contract: type[dy.Schema], key: tuple[str, ...], made_from: Table) -> Table:
-        partition = tuple(column for column in key if column in SERIES)
-        return self._table(name, _schema(contract), key, partition, made_from)
+        # A file for each of a thousand symbols would cost more than the few rows that a night brings to most layers.
+        return self._table(name, _schema(contract), key, made_from=made_from)
 
     def _table(
         self,
@@ -186,28 +207,14 @@ class Lake:
         return pl.DataFrame(rows, schema=schema, orient="row").sort("tagged_at", "tag")
 
     def tagged(self, name: str) -> dict[str, int]:
-        """The versions that a tag stands for, by the name of the table.
-
-        Args:
-            name: Of the tag.
-
-        Raises:
-            InputError: There is none of that name.
-        """
+        """The versions that a tag stands for, by the name of the table; an InputError if there is no such tag."""
         known = read_tags(open_store(self.root))
         if name not in known:
             raise InputError(f"no tag '{name}' in {self.root}; there are: {', '.join(known) or 'none'}")
         return known[name][1]
 
     def untag(self, name: str) -> None:
-        """Take a tag away; the tables stay as they are.
-
-        Args:
-            name: Of the tag.
-
-        Raises:
-            InputError: There is none of that name.
-        """
+        """Take a tag away; the tables stay as they are. An InputError if there is no such tag."""
         self.tagged(name)
         obstore.delete(open_store(self.root), f"{TAGS}/{name}.json")
 
@@ -221,7 +228,8 @@ def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
 
 
 def _resolve(root: str) -> str:
-    if "://" in root:
+    if re.match(r"\w\w+:/", root):  # not C:/
+        check_url(root)
         return root
     if root:
         path = Path(root).expanduser().resolve()

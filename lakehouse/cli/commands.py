@@ -54,7 +54,8 @@ def open_lake(root: str, *, quiet: bool = False, at: str = "") -> Lake:
     lake = Lake(root or None, at=at)
     if not quiet:
         tagged = f", as it was at the tag {at}" if at else ""
-        Console(emoji=False).print(f"Lake:   {escape(lake.root + tagged)}", soft_wrap=True)
+        elsewhere = "" if lake.raw_uri == lake.uri("raw") else f", raw files in {lake.raw_uri}"
+        Console(emoji=False).print(f"Lake:   {escape(lake.root + tagged + elsewhere)}", soft_wrap=True)
     return lake
 
 

@@ -24,7 +24,7 @@ FILES_SHOWN = 20
 SHORT = 5  # rows of a table, where several share a screen
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
-FOLDED = {"path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation"}
+FOLDED = {"path", "error", "reason", "note", "otherwise", "market", "series", "values", "stated_by", "operation"}
 FOLDED |= {"loses to", "says", "by", "stands", "counts", "worst"}
 
 
@@ -52,13 +52,13 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         console.print(f"Not read, for they are no CSV files: {escape(', '.join(report.unread[:5]))}{more}")
     if report.files.is_empty() and not report.untouched:
         console.print(
-            f"{escape(lake.uri('raw'))} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
-            f"or try `lakehouse sample {escape(lake.uri('raw'))}`; then `lakehouse run`.",
+            f"{escape(lake.raw_uri)} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
+            f"or try `lakehouse sample {escape(lake.raw_uri)}`; then `lakehouse run`.",
             soft_wrap=True,
         )
         return
     if report.files.is_empty():
-        console.print(f"Nothing new in {escape(lake.uri('raw'))}: {counted(report.untouched, 'file')} looked at.")
+        console.print(f"Nothing new in {escape(lake.raw_uri)}: {counted(report.untouched, 'file')} looked at.")
         return
     taken = report.files.filter(pl.col("error").is_null()).with_row_index()
     odd = pl.any_horizontal(pl.col("rejected", "updated") > 0) | (pl.col("status") != "loaded")
@@ -119,7 +119,7 @@ def print_download(console: Console, lake: Lake, report: DownloadReport) -> None
     if report.files.is_empty() and not report.unmet:
         console.print("Nothing new in the archive.")
     if report.untouched:
-        console.print(f"{counted(report.untouched, 'file')} in {escape(lake.uri('raw'))}: as the archive lists.")
+        console.print(f"{counted(report.untouched, 'file')} in {escape(lake.raw_uri)}: as the archive lists.")
     if report.failed.height:
         console.print("What is not in raw/ now is tried again at the next download.")
 
@@ -160,6 +160,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
             "move them away, mend them, or `ignore = true`",
         ),
         (status.rolled_back.height, "rolled back by a restore", "`lakehouse again PATTERN` takes them back in"),
+        (status.otherwise.height, "read otherwise by now", "`lakehouse again PATTERN` redoes them"),
         (status.contradicting.height, "in contradiction with others", "`lakehouse conflicts` shows the bars"),
     ]
     behind = status.layers.filter(pl.col("consumed").ne_missing(pl.col("latest")))["table"].to_list()
@@ -176,7 +177,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         behind = ["silver and gold"]
     if behind:
         console.print(f"[bold]behind: {', '.join(behind)}[/]; `lakehouse run` brings it up")
-    if not (behind or status.waiting.height or status.failed.height or status.rolled_back.height):
+    if not (behind or status.waiting.height or any(count for count, *_ in wrong[:3])):
         console.print("[bold green]Nothing is wrong, and nothing waits.[/]")
     print_frame(console, _nonzero(status.runs.drop("run_id")).head(shown), "Last runs")
     titles = {
@@ -184,6 +185,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         "waiting": "Waiting in raw/ for the next run",
         "rolled_back": "Rolled back, until they change or `lakehouse again PATTERN`",
         "withdrawn": "Withdrawn, until they change or `lakehouse again PATTERN`",
+        "otherwise": "Read otherwise by now than when they were taken; `lakehouse again PATTERN` redoes them",
         "contradicting": "Files that contradict others; `lakehouse conflicts` shows the bars",
         "series": "Series in bronze",
         "mismatches": "Bars that do not add up, in the table `silver/mismatches`",

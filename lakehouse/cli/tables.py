@@ -200,7 +200,7 @@ def _check_dest(lake: Lake, dest: Path, overwrite: bool) -> None:
         raise InputError(f"{dest} ends in '{dest.suffix}'; expected {' or '.join(EXPORTS)}")
     if not dest.parent.is_dir():
         raise InputError(f"no folder {dest.parent}; make it first")
-    if "://" not in lake.root and dest.resolve().is_relative_to(Path(lake.root, "raw").resolve()):
+    if "://" not in lake.raw_uri and dest.resolve().is_relative_to(Path(lake.raw_uri).resolve()):
         raise InputError(f"{dest} lies in raw/, from where it would be read as a new statement; name another folder")
     if dest.exists() and not overwrite:
         raise InputError(f"{dest} is there; say --overwrite, or name another file")

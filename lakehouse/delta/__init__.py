@@ -5,7 +5,7 @@ from lakehouse.delta.diff import diff_versions
 from lakehouse.delta.failures import writing
 from lakehouse.delta.history import TAGS, agreements, live_versions, read_tags, write_tag
 from lakehouse.delta.spans import Span, file_stats, read_files, read_spans
-from lakehouse.delta.stores import open_store
+from lakehouse.delta.stores import check_url, open_store
 from lakehouse.delta.table import Table
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Span",
     "Table",
     "agreements",
+    "check_url",
     "commit",
     "diff_versions",
     "file_stats",

@@ -30,14 +30,7 @@ LOOK_BACK = 100  # commits that others may make while a writer is between candle
 
 
 def read_versions(table: DeltaTable) -> pl.DataFrame:
-    """List the versions of a table, the latest first.
-
-    Args:
-        table: The opened table.
-
-    Returns:
-        See `Table.versions`.
-    """
+    """List the versions of a table, the latest first; see `Table.versions`."""
     rows = [
         {
             "version": commit["version"],
@@ -52,16 +45,7 @@ def read_versions(table: DeltaTable) -> pl.DataFrame:
 
 
 def version_at(name: str, versions: pl.DataFrame, as_of: dt.datetime) -> int:
-    """Find the version that was current at a time.
-
-    Args:
-        name: Of the table, for messages.
-        versions: See `read_versions`.
-        as_of: The time; UTC unless it has a zone.
-
-    Raises:
-        VersionError: The table is younger.
-    """
+    """Find the version that was current at a time, UTC unless it has a zone; a VersionError if there was none yet."""
     moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
     # deltalake itself opens version 0 for a time before it, without a word.
     past = versions.filter(pl.col("at") <= moment)
@@ -75,14 +59,10 @@ def version_at(name: str, versions: pl.DataFrame, as_of: dt.datetime) -> int:
 def agreements(table: DeltaTable) -> pl.DataFrame:
     """Find the raw files that have agreed with rows of the table, which show nothing of it.
 
-    Args:
-        table: The opened table.
-
     Returns:
         path, sha256 (String), stated_at (Datetime, UTC): what `commit` was given as the note `agreed`, in the latest
         `LOOK_BACK` commits, as far as no restore has undone them.
     """
-    # A commit that a restore has undone agrees with nothing any more.
     live = live_versions(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
     notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in live and AGREED in c]
     rows = [(path, sha, dt.datetime.fromisoformat(at)) for note in notes for path, sha, at in json.loads(note)]

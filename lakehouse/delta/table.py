@@ -24,12 +24,15 @@ from lakehouse.errors import InputError, VersionError
 class Table:
     """A Delta table of a lake.
 
+    A version that it does not have, or of which vacuum has removed files, is a VersionError. What writes raises a
+    ConflictError if other writers won at every attempt, and a LakeError if the table cannot be written.
+
     Attributes:
         name: For messages, for example `bronze/candles`.
         uri: Where it lies, a path or a URL.
         schema: Its columns and dtypes.
         key: The columns that name a row.
-        partition: The columns that it is partitioned by.
+        partition: The columns that it is partitioned by when it is made; a table of an older lake stays as it is.
         made_from: The table of which this one is a layer.
         on_restore: Told before and after a restore which versions' commits the table holds then.
         retention_days: How long every version stays readable; None leaves that as the table has it.
@@ -107,9 +110,6 @@ class Table:
 
         Returns:
             The table's columns, in the contract's order; rows in no order.
-
-        Raises:
-            VersionError: The table has no such version.
         """
         if version is not None and as_of is not None:
             raise VersionError(f"table '{self.name}': give a version or a time, not both")
@@ -131,14 +131,11 @@ class Table:
             other column, the file and line that stated each among them; sorted by key. A row whose provenance alone
             differs has not changed.
 
-        Raises:
-            VersionError: The table has no such version, or vacuum has removed its files.
-
         Example:
             >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
         """
         old, new = self.at(before), self.at(after)
-        changes = diff_versions(old, new, self.schema, self.key, self.partition, tolerance=tolerance)
+        changes = diff_versions(old, new, self.schema, self.key, _partition(new), tolerance=tolerance)
         try:
             return changes.collect()
         except FileNotFoundError as error:
@@ -184,7 +181,8 @@ class Table:
             path, size_bytes (Int64), num_records (Int64), partition columns, and min/max of each column
             (`min.open_time`, …), from the Delta log alone.
         """
-        return file_stats(self.open(), self.partition)
+        opened = self.open()
+        return file_stats(opened, _partition(opened))
 
     def restore(self, version: int) -> int:
         """Go back: make an earlier version the latest again. That is a new version, nothing is lost.
@@ -197,11 +195,6 @@ class Table:
 
         Returns:
             The new version; the latest itself if that was asked for.
-
-        Raises:
-            VersionError: The table has no such version, or vacuum has removed its files.
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
         self._refuse_if_pinned()
         wanted = self.at(version).version()
@@ -212,15 +205,13 @@ class Table:
         base = self.open()
         if version == base.version():
             return version
-        target = self.at(version)
-        changes = diff_versions(base, target, self.schema, self.key, self.partition).group_by("change").len().collect()
+        target, partition = self.at(version), _partition(base)
+        changes = diff_versions(base, target, self.schema, self.key, partition).group_by("change").len().collect()
         notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
         live = live_versions(base, version)
         self.on_restore(live)
-        parts = pl.concat(
-            [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
-        )
-        guards = [self.guard(*map(str, part)) for part in parts.select(self.partition).unique().iter_rows()]
+        parts = pl.concat([file_stats(base, partition), file_stats(target, partition)], how="diagonal_relaxed")
+        guards = [self.guard(*map(str, part)) for part in parts.select(partition).unique().iter_rows()]
         consumed = {self.consumes(self.made_from.open()): -1} if self.made_from else {}  # a restore leaves it as it was
         properties = commit_properties(base, guards or [self.guard()], notes, consumed)
         base.restore(version, commit_properties=properties)
@@ -232,14 +223,10 @@ class Table:
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
-
-        Raises:
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
         self._refuse_if_pinned()
         with writing(self.uri):
-            return guarded(lambda: compact(self.open(), self.key, self.partition))
+            return guarded(lambda: compact(opened := self.open(), self.key, _partition(opened)))
 
     def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
         """Look after the table by the writer that has just committed; see `upkeep.tidy`.
@@ -248,7 +235,8 @@ class Table:
             committed: The version that was written.
             touched: Rows whose partition columns tell where.
         """
-        tidy(committed, self.key, self.partition, touched.select(self.partition), self.retention_days, self.tagged)
+        partition, days = _partition(committed), self.retention_days
+        tidy(committed, self.key, partition, touched.select(partition), days, self.tagged)
 
     def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
         """Remove the files that neither the latest version needs nor a tag. Other versions cannot be read then.
@@ -259,11 +247,6 @@ class Table:
 
         Returns:
             The files, relative to the table.
-
-        Raises:
-            VersionError: The table has no such version.
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
         self._refuse_if_pinned()
         kept = [*(self.at(version).version() for version in keep_versions), *self.tagged()]
@@ -275,3 +258,7 @@ class Table:
             raise InputError(
                 f"table '{self.name}' is read as a tag has it, and cannot be changed so; open the lake itself"
             )
+
+
+def _partition(opened: DeltaTable) -> list[str]:
+    return opened.metadata().partition_columns

@@ -33,10 +33,10 @@ def clone(lake: Lake, dest: str | Path) -> Lake:
     Raises:
         InputError: Something is there, or the lake lies in no folder.
     """
-    source, target = _local(lake), Path(dest)
+    source, raw, target = _local(lake.root), _local(lake.raw_uri), Path(dest)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is there already; name a folder that is not")
-    shutil.copytree(source / "raw", target / "raw")
+    shutil.copytree(raw, target / "raw")
     _link_tables(source, target)
     return Lake(target, lake.dataset)
 
@@ -51,12 +51,11 @@ def rehearsal(lake: Lake) -> Iterator[Lake]:
     Raises:
         InputError: The lake lies in no folder.
     """
-    source = _local(lake)
+    source = _local(lake.root)
     with tempfile.TemporaryDirectory(prefix="lakehouse-plan-") as folder:
         target = Path(folder)
-        (target / "raw").symlink_to(source / "raw", target_is_directory=True)
         _link_tables(source, target)
-        yield Lake(target, lake.dataset)
+        yield Lake(target, lake.dataset, raw=lake.raw_uri)
 
 
 def rehearse(
@@ -81,10 +80,10 @@ def rehearse(
     return report, changes
 
 
-def _local(lake: Lake) -> Path:
-    if "://" in lake.root:
-        raise InputError(f"{lake.root} is no folder of this machine; only such a lake can be cloned")
-    return Path(lake.root)
+def _local(place: str) -> Path:
+    if "://" in place:
+        raise InputError(f"{place} is no folder of this machine; only such a lake can be cloned")
+    return Path(place)
 
 
 def _link_tables(source: Path, target: Path) -> None:
