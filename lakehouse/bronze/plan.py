@@ -239,7 +239,8 @@ def _rules(lake: Lake, path: str, sources: Sequence[Declared]) -> str:
 
 @cache
 def _code() -> str:
-    code = b"".join(path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py")))
+    paths = (path for kind in ("*.py", "*.toml") for path in Path(__file__).parents[1].rglob(kind))
+    code = b"".join(path.read_bytes() for path in sorted(paths))
     return hashlib.sha256(code).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Read times: epoch numbers of any unit, and text in the formats of `layouts.TIME_FORMATS` or the file's own."""
+"""Read times: epoch numbers of any unit, and text in the listed formats or the file's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from lakehouse.dataset import Form
+from lakehouse.intervals import seconds_of
 
 UTC = pl.Datetime("us", "UTC")
 FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
@@ -18,33 +18,15 @@ FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides 
 # Text times, tried in this order. Without an offset they are UTC, or the `time_zone` of sources.toml.
 # Day-first and month-first dates with slashes cannot be told apart: declare `time_format` for those.
 TIME_FORMATS = (
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%d %H:%M:%S%.f%:z",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%dT%H:%M:%S%.f%:z",
-    "%Y-%m-%d %H:%M:%S%.f UTC",
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d %H:%M:%S%.f%#z",  # the offset as +00
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%dT%H:%MZ",
-    "%Y/%m/%d %H:%M:%S%.f",
-    "%Y/%m/%d %H:%M",
-    "%Y/%m/%d",
+    *("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%:z"),
+    *("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f UTC"),
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%MZ"),  # %#z: +00
+    *("%Y/%m/%d %H:%M:%S%.f", "%Y/%m/%d %H:%M", "%Y/%m/%d"),
     "%Y-%m-%d %I-%p",  # CryptoDataDownload before 2020: 2019-10-17 12-PM
-    "%d.%m.%Y %H:%M:%S%.f",  # Dukascopy
-    "%d.%m.%Y %H:%M:%S%.f GMT%z",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y",
-    "%Y-%m-%d %I:%M:%S %p",
-    "%Y-%m-%d %I:%M %p",
-    "%Y%m%d %H%M%S",  # HistData
-    "%Y%m%d %H:%M:%S",
-    "%Y%m%d %H:%M",
-    "%Y%m%d",
-    "%Y.%m.%d %H:%M",  # MetaTrader
-    "%Y.%m.%d %H:%M:%S",
+    *("%d.%m.%Y %H:%M:%S%.f", "%d.%m.%Y %H:%M:%S%.f GMT%z", "%d.%m.%Y %H:%M", "%d.%m.%Y"),  # Dukascopy
+    *("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p"),
+    *("%Y%m%d %H%M%S", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%Y%m%d"),  # HistData
+    *("%Y.%m.%d %H:%M", "%Y.%m.%d %H:%M:%S"),  # MetaTrader
 )
 
 # Digits alone that are no epoch, by their number; only if all of a file's first lines read so.
@@ -77,9 +59,9 @@ def from_text(word: pl.Expr, time_format: str, zone: str) -> pl.Expr:
         Times in UTC.
     """
     time = _naive(word, time_format)
-    if _OFFSET.search(time_format):
-        return time.dt.convert_time_zone("UTC")
-    return time.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
+    if not _OFFSET.search(time_format):
+        time = time.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    return time.dt.convert_time_zone("UTC")
 
 
 _OFFSET = re.compile(r"%[:#]*z|%\+")
@@ -96,21 +78,37 @@ def has_doubled_hours(form: Form) -> bool:
     return form.time_zone != "UTC" and not form.time_zone.startswith("Etc/")
 
 
-def _in_zone(time: pl.Expr, form: Form, beside: Sequence[str]) -> pl.Expr:
+def _in_zone(times: pl.Series, form: Form, beside: Sequence[pl.Series]) -> pl.Series:
     """From the file's clock to UTC. When clocks are put back, the first of two equal times is the earlier one.
 
     A time that stands there once is null then, unless `doubled_hour` tells which is meant; and so is one that clocks
-    leave out in spring.
+    leave out in spring. Series are told apart by the columns `beside`.
     """
     zone = form.time_zone
-    if not has_doubled_hours(form):
-        return time.dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
-    same = [time, *map(pl.col, beside)]
-    once = {"first": "earliest", "second": "latest"}.get(form.doubled_hour, "null")
-    earlier = (pl.int_range(pl.len()).over(same) == 0) != (time.first() > time.last())
-    which = pl.when(pl.len().over(same) < 2).then(pl.lit(once)).when(earlier).then(pl.lit("earliest"))
-    zoned = time.dt.replace_time_zone(zone, ambiguous=which.otherwise(pl.lit("latest")), non_existent="null")
-    return zoned.dt.convert_time_zone("UTC")
+    sure = times.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    if has_doubled_hours(form) and sure.null_count() > times.null_count():  # as in few blocks
+        frame = pl.DataFrame([column.alias(str(n)) for n, column in enumerate((times, *beside))])
+        time, once = pl.col("0"), {"first": "earliest", "second": "latest"}.get(form.doubled_hour, "null")
+        earlier = (pl.int_range(pl.len()).over(frame.columns) == 0) != (time.first() > time.last())
+        which = pl.when(pl.len().over(frame.columns) < 2).then(pl.lit(once)).when(earlier).then(pl.lit("earliest"))
+        ambiguous = which.otherwise(pl.lit("latest"))
+        sure = frame.select(time.dt.replace_time_zone(zone, ambiguous=ambiguous, non_existent="null")).to_series()
+    return sure.dt.convert_time_zone("UTC")
+
+
+def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Sequence[pl.Series]) -> pl.Series:
+    """Read each word in the first format that fits. Of two dozen most files need one: the others read what is left."""
+    local, found = (pl.repeat(None, len(words), dtype=dtype, eager=True) for dtype in (pl.Datetime("us"), UTC))
+    for time_format in formats:
+        rest = words.zip_with(local.is_null() & found.is_null(), words.clear(len(words)))
+        if rest.null_count() == len(rest):
+            break
+        times = rest.to_frame("word").select(_naive(pl.col("word"), time_format)).to_series()
+        if _OFFSET.search(time_format):
+            found = found.fill_null(times.dt.convert_time_zone("UTC"))
+        else:
+            local = local.fill_null(times)
+    return found.fill_null(_in_zone(local, form, beside)) if local.null_count() < len(local) else found
 
 
 def from_words(word: pl.Expr, form: Form, beside: Sequence[str] = (), *, own_only: bool) -> pl.Expr:
@@ -125,47 +123,46 @@ def from_words(word: pl.Expr, form: Form, beside: Sequence[str] = (), *, own_onl
     Returns:
         Times in UTC.
     """
-    word = word.str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")  # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
-    own = [_of(word, form.time_format, form, beside)] if form.time_format else []
-    if own and own_only:
-        return own[0]
-    cut = word.str.contains(r"^\d(\.\d{0,5})?[eE]")  # by a spreadsheet: 1709251200000 to 1.70925E+12
-    plain = pl.when(~cut).then(word)
-    numbers = [from_epoch(plain.cast(dtype, strict=False)) for dtype in (pl.Int64, pl.Float64)]
-    offset = [_of(word, f, form, beside) for f in TIME_FORMATS if _OFFSET.search(f)]
-    naive = [_naive(word, f) for f in TIME_FORMATS if not _OFFSET.search(f)]
-    return pl.coalesce(*own, *numbers, *offset, _in_zone(pl.coalesce(naive), form, beside))
+
+    def read(columns: Sequence[pl.Series]) -> pl.Series:
+        # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
+        words = columns[0].str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")
+        found = _first_fit(words, [form.time_format] if form.time_format else [], form, columns[1:])
+        if form.time_format and own_only:
+            return found
+        nothing = words.clear(len(words))
+        # A spreadsheet cuts 1709251200000 to 1.70925E+12.
+        plain = nothing.zip_with(words.str.contains(r"^\d(\.\d{0,5})?[eE]").fill_null(True), words)
+        for dtype in (pl.Int64, pl.Float64):
+            numbers = plain.cast(dtype, strict=False).to_frame("number")
+            found = found.fill_null(numbers.select(from_epoch(pl.col("number"))).to_series())
+        rest = words.zip_with(found.is_null(), nothing)
+        return found.fill_null(_first_fit(rest, TIME_FORMATS, form, columns[1:]))
+
+    return pl.map_batches([word, *map(pl.col, beside)], read, return_dtype=UTC)
 
 
-def _of(word: pl.Expr, time_format: str, form: Form, beside: Sequence[str]) -> pl.Expr:
-    time = _naive(word, time_format)
-    return time.dt.convert_time_zone("UTC") if _OFFSET.search(time_format) else _in_zone(time, form, beside)
-
-
-def like(first: str, cell: pl.Expr, form: Form) -> pl.Expr:
+def like(first: str, cell: pl.Expr, form: Form, beside: Sequence[str] = ()) -> pl.Expr:
     """Read text times that are all written as one of them is.
 
     Args:
         first: The one.
         cell: The text of all.
         form: The file's.
+        beside: As for `from_words`.
 
     Returns:
-        Times in UTC; null where they are written in another way, or are of an hour that clocks have twice.
+        Times in UTC; null where they are written in another way.
     """
-    formats = (form.time_format,) if form.time_format else TIME_FORMATS
+    formats = [form.time_format] if form.time_format else TIME_FORMATS
     fits = pl.select(_naive(pl.lit(first), f).is_not_null().alias(f) for f in formats).row(0)
-    met = [from_text(cell, f, form.time_zone) for f, fit in zip(formats, fits, strict=True) if fit]
-    return met[0] if met else pl.lit(None, UTC)
+    met = [f for f, fit in zip(formats, fits, strict=True) if fit][:1]
+    columns = [cell, *map(pl.col, beside)]
+    return pl.map_batches(columns, lambda read: _first_fit(read[0], met, form, read[1:]), return_dtype=UTC)
 
 
 def is_doubled(words: pl.Series, form: Form) -> pl.Series:
-    """Which times are those that the file's clock has twice.
-
-    Args:
-        words: Text times that could not be read.
-        form: The file's.
-    """
+    """Which text times that could not be read are those that the file's clock has twice."""
     formats = (form.time_format,) if form.time_format else TIME_FORMATS
     time = pl.coalesce(_naive(pl.col(words.name), f) for f in formats if not _OFFSET.search(f))
     found = time.dt.replace_time_zone(form.time_zone, ambiguous="earliest", non_existent="null").is_not_null()
@@ -183,20 +180,16 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
     Returns:
         `start`, `end`, or `?` if it may be either.
     """
-    clock = ZoneInfo(zone)
-    local = [time.astimezone(clock).replace(tzinfo=None) for time in times.head(50).to_list() if time]
+    local = times.head(50).drop_nulls().dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:
         return sum(map(true, local)) >= most > 0
 
-    told = re.fullmatch(r"(\d+)([smhd])", interval)
-    whole = int(told[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[told[2]] if told else 0
-    if whole > 1 and len(local) > 1:
-        late = dt.timedelta(seconds=whole - 1)
-        return (
-            "end" if all((time - dt.datetime.min) % dt.timedelta(seconds=whole) >= late for time in local) else "start"
-        )
+    if interval[-1:] in ("s", "m", "h", "d") and seconds_of(interval) > 1 and len(local) > 1:
+        whole = dt.timedelta(seconds=seconds_of(interval))
+        late = whole - dt.timedelta(seconds=1)
+        return "end" if all((time - dt.datetime.min) % whole >= late for time in local) else "start"
     if are(lambda time: (time.hour, time.minute) == (23, 59)):
         return "end"
     if not are(lambda time: time == time.replace(hour=0, minute=0, second=0)):
@@ -217,9 +210,8 @@ def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
     moment = pl.duration(microseconds=1)
     if interval and not interval.endswith(("d", "w", "mo")):
         return (time - moment).dt.truncate(interval)
-    begun = (time.dt.convert_time_zone(zone).dt.replace_time_zone(None) - moment).dt.truncate(
-        interval or pl.col("interval")
-    )
+    local = time.dt.convert_time_zone(zone).dt.replace_time_zone(None) - moment
+    begun = local.dt.truncate(interval or pl.col("interval"))
     return begun.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 
