@@ -6,7 +6,6 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +14,7 @@ import polars as pl
 from lakehouse.dataset import Dataset, Form
 from lakehouse.raw.fields import split_line
 from lakehouse.raw.numbers import from_word, scaled
-from lakehouse.raw.times import FAR, from_epoch, from_words, has_doubled_hours, is_lonely, like
+from lakehouse.raw.times import FAR, from_epoch, from_words, has_doubled_hours, is_lonely
 
 MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
@@ -58,20 +57,14 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
         return clean
     if len(block) <= PIECE_BYTES or has_doubled_hours(form):  # whose order must not be cut
         return parse_lines(block, first_line, form, dataset)
-    parts, line = list[Block](), first_line
-    for piece in _pieces(block):
+    parts, line, start = list[Block](), first_line, 0
+    while start < len(block):
+        end = block.find(b"\n", start + PIECE_BYTES) + 1 or len(block)
+        piece, start = block[start:end], end
         parts.append(parse_clean(piece, line, form, dataset) or parse_lines(piece, line, form, dataset))
         line += parts[-1].read + parts[-1].skipped
     rows, rejected = pl.concat(part.rows for part in parts), pl.concat(part.rejected for part in parts)
     return Block(rows, rejected, rows.height + rejected.height, sum(part.skipped for part in parts), len(block))
-
-
-def _pieces(block: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(block):
-        end = block.find(b"\n", start + PIECE_BYTES) + 1 or len(block)
-        yield block[start:end]
-        start = end
 
 
 def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block | None:
@@ -86,9 +79,8 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
     if not len(words) == len(names) == len(set(names)):
         return None
-    first = dict(zip(names, words, strict=True))
-    met = {name: _csv_dtype(dataset.schema.get(name), word, form) for name, word in first.items()}
-    values = {n: _of_cell(n, met[n], word, form, dataset) for n, word in first.items() if n in dataset.schema}
+    met = {n: _csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True)}
+    values = {name: _of_cell(name, dtype, form, dataset) for name, dtype in met.items() if name in dataset.schema}
     # The last field is null where fields are missing; a value that could not be read is null where its field is not.
     read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
     good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
@@ -142,7 +134,10 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     judged = rows.with_columns(_good=holds & ~slipped & ~pl.col("_lonely")).collect()
 
     met = [(width != len(form.columns), pl.format(f"{{}} fields, not {len(form.columns)}", width))]
-    met += [(is_so, pl.lit(f"{name} is not a {_kind(name, form, dataset)}")) for name, is_so in unread.items()]
+    time = "time" if form.time_zone == "UTC" else f"time that {form.time_zone} has once"  # clocks are put back
+    kinds = {pl.Datetime: time, pl.Int64: "whole number", pl.Float64: "number"}
+    for name, is_so in unread.items():
+        met.append((is_so, pl.lit(f"{name} is not a {kinds.get(type(dataset.schema[name]), 'text')}")))
     for reason, rule in dataset.rules.items():
         # A value that could not be read is null, and so "missing" too: one reason is enough.
         met.append((~rule & ~slipped if reason.endswith(" is missing") else ~rule, pl.lit(reason)))
@@ -162,12 +157,6 @@ def _told(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
 
 def _line_numbers(first: int) -> pl.Expr:
     return pl.int_range(first, first + pl.len(), dtype=pl.Int64)
-
-
-def _kind(name: str, form: Form, dataset: Dataset) -> str:
-    time = "time" if form.time_zone == "UTC" else f"time that {form.time_zone} has once"  # clocks are put back
-    kinds = {pl.Datetime: time, pl.Int64: "whole number", pl.Float64: "number"}
-    return kinds.get(type(dataset.schema[name]), "text")
 
 
 def _word(name: str, form: Form, dataset: Dataset) -> pl.Expr:
@@ -192,16 +181,14 @@ def _csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
     return dtype if isinstance(dtype, pl.Int64 | pl.Float64) and form.decimal != "," else pl.String()
 
 
-def _of_cell(name: str, met: pl.DataType, first: str, form: Form, dataset: Dataset) -> pl.Expr:
+def _of_cell(name: str, met: pl.DataType, form: Form, dataset: Dataset) -> pl.Expr:
     """Turn what the CSV parser gives into the contract's dtype."""
     cell = pl.col(f"_{name}")
-    if isinstance(dataset.schema[name], pl.Datetime):
-        if form.day and name == dataset.time:
-            cell, first = pl.lit(f"{form.day} ") + cell, f"{form.day} {first}"
-        return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form, _beside(form, dataset))
     if isinstance(met, pl.String):
-        return _of_word(_said(cell), name, form, dataset)
-    return scaled(cell, form.scales.get(name, 1.0))
+        word = pl.lit(f"{form.day} ") + _said(cell) if form.day and name == dataset.time else _said(cell)
+        return _of_word(word, name, form, dataset)
+    time = isinstance(dataset.schema[name], pl.Datetime)
+    return from_epoch(cell) if time else scaled(cell, form.scales.get(name, 1.0))
 
 
 def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:

@@ -48,15 +48,12 @@ def from_epoch(value: pl.Expr) -> pl.Expr:
 
 
 def from_text(word: pl.Expr, time_format: str, zone: str) -> pl.Expr:
-    """Read text times in one format; null where that fails, or where clocks have the time twice.
+    """Read text times, to UTC; null where that fails, or where clocks have the time twice.
 
     Args:
         word: The text.
         time_format: As the chrono library has it, which is nearly as C and Python have it.
         zone: Where times without an offset were written down.
-
-    Returns:
-        Times in UTC.
     """
     time = _naive(word, time_format)
     if not _OFFSET.search(time_format):
@@ -97,7 +94,13 @@ def _in_zone(times: pl.Series, form: Form, beside: Sequence[pl.Series]) -> pl.Se
 
 
 def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Sequence[pl.Series]) -> pl.Series:
-    """Read each word in the first format that fits. Of two dozen most files need one: the others read what is left."""
+    """Read each word in a format that fits it; no two read one word otherwise.
+
+    Of two dozen most files need one: that of the first word is tried first, and the others on what is left.
+    """
+    fit = words.drop_nulls().head(1).to_frame("word")
+    fits = fit.select(_naive(pl.col("word"), f).is_not_null().alias(f) for f in formats).rows()
+    formats = sorted(formats, key=lambda f: not fits[0][formats.index(f)]) if fits else ()
     local, found = (pl.repeat(None, len(words), dtype=dtype, eager=True) for dtype in (pl.Datetime("us"), UTC))
     for time_format in formats:
         rest = words.zip_with(local.is_null() & found.is_null(), words.clear(len(words)))
@@ -112,53 +115,34 @@ def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Seq
 
 
 def from_words(word: pl.Expr, form: Form, beside: Sequence[str] = (), *, own_only: bool) -> pl.Expr:
-    """Read times that may be written in any way; null where none fits.
+    """Read times that may be written in any way, to UTC; null where none fits.
 
     Args:
         word: Text without blanks around it.
         form: The file's, with its time zone and, it may be, a format of its own.
         beside: Columns of the text that tell one series from another.
         own_only: Whether the format of its own, if it has one, is the only one allowed.
-
-    Returns:
-        Times in UTC.
     """
 
     def read(columns: Sequence[pl.Series]) -> pl.Series:
-        # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
-        words = columns[0].str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")
-        found = _first_fit(words, [form.time_format] if form.time_format else [], form, columns[1:])
+        words, beside = columns[0], columns[1:]
+        if words.str.ends_with("]").any():  # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
+            words = words.str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")
+        found = _first_fit(words, [form.time_format] if form.time_format else [], form, beside)
         if form.time_format and own_only:
             return found
         nothing = words.clear(len(words))
-        # A spreadsheet cuts 1709251200000 to 1.70925E+12.
-        plain = nothing.zip_with(words.str.contains(r"^\d(\.\d{0,5})?[eE]").fill_null(True), words)
         for dtype in (pl.Int64, pl.Float64):
-            numbers = plain.cast(dtype, strict=False).to_frame("number")
-            found = found.fill_null(numbers.select(from_epoch(pl.col("number"))).to_series())
+            numbers = words.cast(dtype, strict=False)
+            if numbers.null_count() < len(words):
+                # A spreadsheet cuts 1709251200000 to 1.70925E+12.
+                cut = words.str.contains(r"^\d(\.\d{0,5})?[eE]")
+                epoch = pl.when(~pl.col("cut")).then(from_epoch(pl.col("number")))
+                found = found.fill_null(pl.DataFrame({"number": numbers, "cut": cut}).select(epoch).to_series())
         rest = words.zip_with(found.is_null(), nothing)
-        return found.fill_null(_first_fit(rest, TIME_FORMATS, form, columns[1:]))
+        return found.fill_null(_first_fit(rest, TIME_FORMATS, form, beside))
 
     return pl.map_batches([word, *map(pl.col, beside)], read, return_dtype=UTC)
-
-
-def like(first: str, cell: pl.Expr, form: Form, beside: Sequence[str] = ()) -> pl.Expr:
-    """Read text times that are all written as one of them is.
-
-    Args:
-        first: The one.
-        cell: The text of all.
-        form: The file's.
-        beside: As for `from_words`.
-
-    Returns:
-        Times in UTC; null where they are written in another way.
-    """
-    formats = [form.time_format] if form.time_format else TIME_FORMATS
-    fits = pl.select(_naive(pl.lit(first), f).is_not_null().alias(f) for f in formats).row(0)
-    met = [f for f, fit in zip(formats, fits, strict=True) if fit][:1]
-    columns = [cell, *map(pl.col, beside)]
-    return pl.map_batches(columns, lambda read: _first_fit(read[0], met, form, read[1:]), return_dtype=UTC)
 
 
 def is_doubled(words: pl.Series, form: Form) -> pl.Series:
@@ -170,15 +154,12 @@ def is_doubled(words: pl.Series, form: Form) -> pl.Series:
 
 
 def told_label(times: pl.Series, interval: str, zone: str) -> str:
-    """Tell whether bars carry the time at which they begin, or at which they end.
+    """Tell whether bars carry the time at which they begin (`start`), or end (`end`); `?` if it may be either.
 
     Args:
         times: Of the first bars, UTC.
         interval: How long they are.
         zone: The clock by which days, weeks and months begin.
-
-    Returns:
-        `start`, `end`, or `?` if it may be either.
     """
     local = times.head(50).drop_nulls().dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
@@ -200,12 +181,9 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
 
 
 def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
-    """From the time at which bars end to that at which they begin.
+    """From a time within the bar, or just at its end, to that at which it begins.
 
-    Args:
-        time: Within the bar, or just at its end; UTC.
-        interval: How long the bars are; empty if each line states it.
-        zone: The clock by which days, weeks and months begin.
+    Args: as for `told_label`; the interval is empty if each line states it.
     """
     moment = pl.duration(microseconds=1)
     if interval and not interval.endswith(("d", "w", "mo")):

@@ -39,13 +39,7 @@ def columns_line(subject: Subject, cells: Cells) -> str:
 
 
 def why_not(subject: Subject, lines: Sequence[str], cells: Cells) -> str:
-    """Say why a file has no layout, and what to do.
-
-    Args:
-        subject: The file.
-        lines: Its first lines.
-        cells: Their fields.
-    """
+    """Say why a file has no layout, and what to do. Args: the file, its first lines, their fields."""
     first = next((line for line in lines if line.strip()), "")
     for line in lines[:3]:
         row = split_line(line, max(cells, key=line.count, default=","))

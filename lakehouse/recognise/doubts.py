@@ -36,22 +36,16 @@ def column_name(form: Form, place: int) -> str:
 
 
 def follow_headers(subject: Subject, block: Block, form: Form) -> Block:
-    """Look for headers among the rejected lines, as files have them that were joined from several.
+    """Count the headers among the rejected lines as skipped, as files have them that were joined from several.
 
-    Args:
-        subject: The file.
-        block: Some of its lines.
-        form: How they were read.
-
-    Returns:
-        The block, the headers that name the same columns counted as skipped.
-
-    Raises:
-        FileRefused: A header names other columns, or the same in another order: what follows it must not be read so.
+    One that names other columns, or the same in another order, is refused: what follows it must not be read so.
+    Args: as for `refuse_rows`.
     """
     same = list[int]()
-    worded = block.rejected.filter(~pl.col("raw").str.contains(r'^[\s"]*[-+.]?\d')) if block.rejected.height else None
-    for number, raw in worded.select("_line", "raw").iter_rows() if worded is not None else ():
+    if block.rejected.is_empty():
+        return block
+    worded = block.rejected.filter(~pl.col("raw").str.contains(r'^[\s"]*[-+.]?\d'))  # a header begins with a name
+    for number, raw in worded.select("_line", "raw").iter_rows():
         names = split_line(raw, form.separator)
         columns = header_columns(names, subject.dataset)
         if [*map(fold, names)] == [*map(fold, split_line(form.header, form.separator))] or (
@@ -70,11 +64,8 @@ def follow_headers(subject: Subject, block: Block, form: Form) -> Block:
 def refuse_foreign(subject: Subject, block: Block, form: Form) -> None:
     """Refuse a file if it is for the way in which it is written that its lines are no rows.
 
-    Args: as for `follow_headers`; the block is the first.
-
-    Raises:
-        FileRefused: Several lines, and the same is wrong with each. Or ten, without a header, and most of them break
-            one rule, as they do where the columns stand in another order.
+    It is if there are several, and the same is wrong with each. Or ten, without a header, and most of them break one
+    rule, as they do where the columns stand in another order. Args: as for `refuse_rows`.
     """
     rejected = block.rejected
     if rejected.height < 2:
@@ -96,10 +87,7 @@ def refuse_foreign(subject: Subject, block: Block, form: Form) -> None:
 
 
 def refuse_swapped(subject: Subject, block: Block, form: Form) -> None:
-    """Refuse a file if its declared format takes the months of its times for days, as its name's interval shows.
-
-    Args: as for `follow_headers`.
-    """
+    """Refuse a file if its declared format takes months for days, as its interval shows; Args: as for `refuse_rows`."""
     swapped = form.time_format.translate(str.maketrans("dm", "md"))
     named = form.interval and not form.interval.endswith("mo")
     if swapped != form.time_format and named and leaps(block.rows[subject.dataset.time].head(300)):
@@ -110,10 +98,7 @@ def refuse_swapped(subject: Subject, block: Block, form: Form) -> None:
 
 
 def refuse_doubled(subject: Subject, block: Block, form: Form) -> None:
-    """Refuse a file that has one bar at a time that its clock has twice: which of the two hours is it?
-
-    Args: as for `follow_headers`.
-    """
+    """Refuse a file that has one bar at a time that its clock has twice: which is it? Args: as for `refuse_rows`."""
     reason = f"{subject.dataset.time} is not a time that {form.time_zone} has once"
     odd = block.rejected.filter(pl.col("reasons").list.contains(reason)) if block.rejected.height else block.rejected
     if odd.is_empty():
@@ -129,7 +114,10 @@ def refuse_doubled(subject: Subject, block: Block, form: Form) -> None:
 def refuse_rows(subject: Subject, block: Block, form: Form) -> None:
     """Refuse a file whose first rows, their interval told, show that they were not read as they are meant.
 
-    Args: as for `follow_headers`.
+    Args:
+        subject: The file.
+        block: Its first lines.
+        form: How they were read.
     """
     dataset, first = subject.dataset, block.rows.head(60)
     # Of a file of one series the first lines have told it already.

@@ -15,18 +15,16 @@ from lakehouse.recognise.names import KNOWN, MONEY, NAMES, normal_market, normal
 
 
 def _positional() -> Iterator[Positional]:
-    for entry in KNOWN["positional"]:
+    for entry in KNOWN["layouts"]["positional"]:
         fields = tuple(field.strip("-") for field in entry["fields"].split())
         yield Positional(**{"market": "default", **entry, "fields": fields})
 
 
 def _headed() -> Iterator[Headed]:
-    for entry in KNOWN["headed"]:
-        signatures = [entry["signature"]] if isinstance(entry["signature"], str) else entry["signature"]
-        for signature in signatures:
-            for money in MONEY if "{money}" in signature else ("",):
-                names = frozenset(signature.format(money=money.lower()).split())
-                yield Headed(**{"market": "default", **entry, "signature": names})
+    for entry in KNOWN["layouts"]["headed"]:
+        for money in MONEY if "{money}" in entry["signature"] else ("",):
+            names = frozenset(entry["signature"].format(money=money.lower()).split())
+            yield Headed(**{"market": "default", **entry, "signature": names})
 
 
 CANDLES = Dataset(
@@ -38,7 +36,9 @@ CANDLES = Dataset(
     synonyms={column: tuple(words.split()) for column, words in KNOWN["columns"].items()},
     positional=tuple(_positional()),
     headed=tuple(_headed()),
-    refusals=tuple(Refusal(**{**entry, "patterns": tuple(entry["patterns"])}) for entry in KNOWN["refusals"]),
+    refusals=tuple(
+        Refusal(**{**entry, "patterns": tuple(entry["patterns"])}) for entry in KNOWN["layouts"]["refusals"]
+    ),
     amounts=tuple(KNOWN["header"]["amounts"].split()),
     names=NAMES,
     spelling={"market": normal_market, "symbol": normal_symbol, "interval": normal_interval},

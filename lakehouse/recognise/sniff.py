@@ -53,11 +53,12 @@ def sniff(subject: Subject, head: bytes) -> Form:
         raise FileRefused(why_not(subject, lines, cells))
     form = _with_ragged_end(form, cells.get(form.separator, ()))
     rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
+    numbers = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
     by_hour = declared.date_in_name and declared.time_format
     time_format = f"%Y-%m-%d {declared.time_format}" if by_hour else declared.time_format
     form = replace(
         form,
-        decimal=declared.decimal or decimal_of(_numbers(rows, form, dataset)),
+        decimal=declared.decimal or decimal_of(row[i] for row in rows[:SOME_BARS] for i in numbers),
         time_zone=declared.time_zone or form.time_zone,
         time_format=time_format or _compact_format(form, rows, dataset),
         doubled_hour=declared.doubled_hour,
@@ -92,12 +93,6 @@ def _with_ragged_end(form: Form, rows: Sequence[Sequence[str]]) -> Form:
         if usual == width - 1 and not form.columns[-1] and not split_line(form.header, form.separator)[-1]:
             return replace(form, columns=form.columns[:-1])
     return form
-
-
-def _numbers(rows: Sequence[Sequence[str]], form: Form, dataset: Dataset) -> list[str]:
-    """The words where numbers with decimals are due, of some lines."""
-    places = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
-    return [row[i] for row in rows[:SOME_BARS] for i in places]
 
 
 def _compact_format(form: Form, rows: Sequence[Sequence[str]], dataset: Dataset) -> str:
