@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import polars as pl
@@ -93,25 +93,37 @@ def _in_zone(times: pl.Series, form: Form, beside: Sequence[pl.Series]) -> pl.Se
     return sure.dt.convert_time_zone("UTC")
 
 
-def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Sequence[pl.Series]) -> pl.Series:
-    """Read each word in a format that fits it; no two read one word otherwise.
+def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Sequence[pl.Series]) -> pl.Series | None:
+    """Read each word in a format that fits it, if any does. No two read one word otherwise: their order is free.
 
-    Of two dozen most files need one: that of the first word is tried first, and the others on what is left.
+    Of two dozen most files need one: after the commonest that of the first word comes next, and reads what is left.
     """
-    fit = words.drop_nulls().head(1).to_frame("word")
-    fits = fit.select(_naive(pl.col("word"), f).is_not_null().alias(f) for f in formats).rows()
-    formats = sorted(formats, key=lambda f: not fits[0][formats.index(f)]) if fits else ()
-    local, found = (pl.repeat(None, len(words), dtype=dtype, eager=True) for dtype in (pl.Datetime("us"), UTC))
-    for time_format in formats:
-        rest = words.zip_with(local.is_null() & found.is_null(), words.clear(len(words)))
-        if rest.null_count() == len(rest):
-            break
-        times = rest.to_frame("word").select(_naive(pl.col("word"), time_format)).to_series()
+    found: pl.Series | None = None
+    local: pl.Series | None = None
+    for time_format in _in_turn(words, formats):
+        times = words.to_frame("word").select(_naive(pl.col("word"), time_format)).to_series()
+        if times.null_count() == len(times):
+            continue
         if _OFFSET.search(time_format):
-            found = found.fill_null(times.dt.convert_time_zone("UTC"))
+            found = _either(found, times.dt.convert_time_zone("UTC"))
         else:
-            local = local.fill_null(times)
-    return found.fill_null(_in_zone(local, form, beside)) if local.null_count() < len(local) else found
+            local = _either(local, times)
+        if times.null_count() == words.null_count():
+            break
+        words = words.zip_with(times.is_null(), words.clear(len(words)))
+    return _either(found, local if local is None else _in_zone(local, form, beside))
+
+
+def _in_turn(words: pl.Series, formats: Sequence[str]) -> Iterator[str]:
+    yield from formats[:1]
+    if formats[1:] and words.null_count() < len(words):
+        word = pl.lit(words.drop_nulls()[0])
+        fits = pl.select(_naive(word, f).is_not_null().alias(f) for f in formats).row(0, named=True)
+        yield from sorted(formats[1:], key=lambda f: not fits[f])
+
+
+def _either(first: pl.Series | None, second: pl.Series | None) -> pl.Series | None:
+    return second if first is None else first if second is None else first.fill_null(second)
 
 
 def from_words(word: pl.Expr, form: Form, beside: Sequence[str] = (), *, own_only: bool) -> pl.Expr:
@@ -128,19 +140,18 @@ def from_words(word: pl.Expr, form: Form, beside: Sequence[str] = (), *, own_onl
         words, beside = columns[0], columns[1:]
         if words.str.ends_with("]").any():  # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
             words = words.str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")
-        found = _first_fit(words, [form.time_format] if form.time_format else [], form, beside)
-        if form.time_format and own_only:
-            return found
-        nothing = words.clear(len(words))
-        for dtype in (pl.Int64, pl.Float64):
+        found = _first_fit(words, [form.time_format], form, beside) if form.time_format else None
+        for dtype in () if form.time_format and own_only else (pl.Int64, pl.Float64):
             numbers = words.cast(dtype, strict=False)
             if numbers.null_count() < len(words):
                 # A spreadsheet cuts 1709251200000 to 1.70925E+12.
                 cut = words.str.contains(r"^\d(\.\d{0,5})?[eE]")
                 epoch = pl.when(~pl.col("cut")).then(from_epoch(pl.col("number")))
-                found = found.fill_null(pl.DataFrame({"number": numbers, "cut": cut}).select(epoch).to_series())
-        rest = words.zip_with(found.is_null(), nothing)
-        return found.fill_null(_first_fit(rest, TIME_FORMATS, form, beside))
+                found = _either(found, pl.DataFrame({"number": numbers, "cut": cut}).select(epoch).to_series())
+        if not (form.time_format and own_only):
+            rest = words if found is None else words.zip_with(found.is_null(), words.clear(len(words)))
+            found = _either(found, _first_fit(rest, TIME_FORMATS, form, beside))
+        return pl.repeat(None, len(words), dtype=UTC, eager=True) if found is None else found
 
     return pl.map_batches([word, *map(pl.col, beside)], read, return_dtype=UTC)
 
@@ -161,7 +172,8 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
         interval: How long they are.
         zone: The clock by which days, weeks and months begin.
     """
-    local = times.head(50).drop_nulls().dt.convert_time_zone(zone).dt.replace_time_zone(None).to_list()
+    time = pl.col("time").dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    local = times.head(50).to_frame("time").select(time.drop_nulls()).to_series().to_list()
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:
