@@ -85,7 +85,7 @@ def rules_of(lake: Lake, sources: Sequence[Declared]) -> Callable[[str], str]:
 def program() -> str:
     """A digest of the code and the tables that tell what a file is, and read it."""
     package = Path(__file__).parents[1]
-    code = [path for wing in ("raw", "recognise") for path in sorted((package / wing).glob("*.py"))]
+    code = [path for wing in ("raw", "recognise") for path in sorted((package / wing).glob("*.*"))]
     code += [package / f"{name}.py" for name in ("contracts", "dataset", "intervals")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
 
