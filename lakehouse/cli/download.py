@@ -10,19 +10,20 @@ from cyclopts import Parameter
 
 from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console
 from lakehouse.cli.printing import print_download, print_frame, print_json, print_missing
-from lakehouse.download import FAULTS, StandIn, download_wanted, list_archive
+from lakehouse.download import FAULTS, SOURCES, StandIn, download_wanted, list_archive
 from lakehouse.download import download as bring
 from lakehouse.download import missing as explain
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.progress import Bar
 
-Market = Annotated[str, Parameter(help="spot, um (futures in USDT) or cm (futures in coins).")]
-Kind = Annotated[str, Parameter(help="klines; of futures also mark, index, premium.")]
+From = Annotated[str, Parameter(name="--source", help=f"Which archive: {' or '.join(SOURCES)}.")]
+Market = Annotated[str, Parameter(help="Of Binance spot, um (futures in USDT) or cm (in coins); of Bybit linear.")]
+Kind = Annotated[str, Parameter(help="klines; of Binance's futures also mark, index, premium.")]
 Intervals = Annotated[
     list[str] | None, Parameter(name="--interval", help="1s to 1mo, repeatable. Default: 1h.", negative="")
 ]
-Address = Annotated[str, Parameter(help="Default: LAKEHOUSE_ARCHIVE_URL, else Binance's public archive.")]
+Address = Annotated[str, Parameter(help="Default: LAKEHOUSE_ARCHIVE_URL, else the public one.")]
 
 
 @app.command
@@ -31,7 +32,8 @@ def download(
     interval: Intervals = None,
     first: Annotated[str, Parameter(name="--from", help="First month or day. Default: all.")] = "",
     last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: all.")] = "",
-    market: Market = "spot",
+    source: From = "binance",
+    market: Market = "",
     kind: Kind = "klines",
     list_: Annotated[bool, Parameter(name="--list", negative="", help="Show what the archive has.")] = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Tell files and bytes, fetch nothing.")] = False,
@@ -40,13 +42,13 @@ def download(
     root: Root = "",
     json: Json = False,
 ) -> int:
-    """Bring klines of Binance's public archive into raw/, each file verified; again costs a listing only.
+    """Bring klines of a public archive into raw/, each file verified; again costs a listing only.
 
     Args:
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
     if list_:
-        there = list_archive(symbols, interval or (), market=market, kind=kind, archive=archive)
+        there = list_archive(symbols, interval or (), market=market, kind=kind, source=source, archive=archive)
         if json:
             print_json(series=there)
         elif symbols:
@@ -60,7 +62,7 @@ def download(
     with Bar(desc="download") as bar:
         options = {"archive": archive, "parallel": parallel, "dry_run": dry_run}
         if symbols:
-            span = {"first": first, "last": last, "market": market, "kind": kind}
+            span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
             report = bring(lake, symbols, interval or ["1h"], **span, **options, on_progress=bar.reach)  # type: ignore[arg-type]
         elif interval or first or last:
             raise InputError("no symbol was named; without one, raw/download.toml says what, and it alone")
@@ -80,7 +82,8 @@ def missing(
     interval: Intervals = None,
     first: Annotated[str, Parameter(name="--from", help="First month or day. Default: the archive's.")] = "",
     last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: the archive's.")] = "",
-    market: Market = "spot",
+    source: From = "binance",
+    market: Market = "",
     kind: Kind = "klines",
     archive: Address = "",
     root: Root = "",
@@ -91,7 +94,7 @@ def missing(
     Args:
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
-    span = {"first": first, "last": last, "market": market, "kind": kind}
+    span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
     holes = explain(Lake(root or None), symbols, interval or ["1h"], **span, archive=archive)
     if json:
         print_json(missing=holes)
@@ -108,7 +111,8 @@ def archive(
     interval: Intervals = None,
     first: Annotated[str, Parameter(name="--from", help="First month.")] = "2024-11",
     last: Annotated[str, Parameter(name="--to", help="Last month, which is not complete yet.")] = "2025-02",
-    market: Market = "spot",
+    source: From = "binance",
+    market: Market = "",
     kind: Kind = "klines",
     fault: Annotated[
         list[str] | None, Parameter(help=f"Happens to one file each, repeatable: {', '.join(FAULTS)}.", negative="")
@@ -116,11 +120,12 @@ def archive(
 ) -> int:
     """Serve an archive of synthetic klines on this machine, to try `lakehouse download` without network."""
     with StandIn(port) as there:
-        there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind)
-        zips = sorted(key for key in there.files if key.endswith(".zip"))
+        there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind, source)
+        files = sorted(key for key in there.files if key.endswith((".zip", ".gz")))
         for at, name in enumerate(fault or []):
-            there.fail(zips[at % len(zips)], name)
-        console.print(f"{len(zips):,} synthetic files at {there.url}, until Ctrl-C. In another terminal:")
-        console.print(f"lakehouse download BTCUSDT --archive {there.url}", soft_wrap=True)
+            there.fail(files[at % len(files)], name)
+        console.print(f"{len(files):,} synthetic files at {there.url}, until Ctrl-C. In another terminal:")
+        which = f" --source {source}" * (source != "binance")
+        console.print(f"lakehouse download BTCUSDT{which} --archive {there.url}", soft_wrap=True)
         while True:
             time.sleep(1)

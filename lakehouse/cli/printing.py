@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from lakehouse.bronze import IngestReport
 from lakehouse.contracts import COUNTS
-from lakehouse.download import DownloadReport
+from lakehouse.download import SOURCES, DownloadReport
 from lakehouse.lake import Lake
 from lakehouse.layers import LakeReport, read_mismatches
 from lakehouse.measures import spell, spell_part
@@ -107,7 +107,7 @@ def print_download(console: Console, lake: Lake, report: DownloadReport) -> None
         lake: Whose.
         report: Its account.
     """
-    told = report.files.filter((pl.col("note") != "") & ~pl.col("verdict").is_in(["verified"]))
+    told = report.files.filter(pl.col("note") != "")
     for row in told.iter_rows(named=True):
         console.print(f"[bold]{row['verdict']}[/] {escape(row['path'])}: {escape(row['note'])}", soft_wrap=True)
     for line in (*report.unmet, *report.notes):
@@ -137,10 +137,12 @@ def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:
         return
     there = pl.col("fetch").list.len()
     print_frame(console, holes.with_columns(fetch=pl.when(there > 0).then(there)), "Missing bars, and files to fetch")
-    ways = holes.filter(there > 0).select("symbol", "interval", "market", pl.col("first", "last").dt.date()).rows()
-    for symbol, interval, market, first, last in ways[:FILES_SHOWN]:
-        where = f"--interval {interval}" + f" --market {market}" * (market != "spot")
-        way = f"lakehouse download {symbol} {where} --from {first} --to {last}{options}"
+    ways = holes.filter(there > 0).select("source", "symbol", "interval", "market", "first", "last").rows()
+    for source, symbol, interval, market, first, last in ways[:FILES_SHOWN]:
+        where = f"--interval {interval}" + f" --source {source}" * (source != "binance")
+        where += f" --market {market}" * (market != "spot")
+        days = [(slot + SOURCES[source].ahead).date() for slot in (first, last)]
+        way = f"lakehouse download {symbol} {where} --from {days[0]} --to {days[1]}{options}"
         console.print(escape(way), soft_wrap=True, highlight=False)
     if len(ways) > FILES_SHOWN:
         console.print(f"… and {len(ways) - FILES_SHOWN:,} more; `lakehouse missing --json` has all")

@@ -89,9 +89,15 @@ _MARK = re.compile(
     r"|(?=[a-f]*\d)[0-9a-f]{5,}"
 )
 
-# The tree of Binance's archive, as the exchange's own scripts and `lakehouse download` lay it.
-_TREE = re.compile(r"(?:^|/)(spot|futures/um|futures/cm|option)/(?:monthly|daily)/(\w*[kK]lines)/")
+# The trees of public archives, as the exchanges' own scripts and `lakehouse download` lay them.
+_TREE = re.compile(
+    r"(?:^|/)(?:(spot|futures/um|futures/cm|option)/(?:monthly|daily)/(\w*[kK]lines)"
+    r"|kline_for_metatrader4/\w+?(USDT?)/\d{4})/"
+)
 _BRANCHES = {"spot": "binance", "futures/um": "binance-um", "futures/cm": "binance-cm", "option": "binance-option"}
+_BRANCHES |= {"USDT": "bybit-linear", "USD": "bybit-inverse"}
+_CLOCKS = dict.fromkeys(("USDT", "USD"), "Etc/GMT-3")  # three hours ahead of UTC, all year
+_NOTES = {"USD": "its volume is taken as coins; of contracts that are settled in coins it counts dollars"}
 
 
 def words_of(name: str) -> tuple[str, ...]:
@@ -125,7 +131,7 @@ def tell_market(path: str, words: Sequence[str], layout: str) -> str:
         layout: The market of the file's layout.
 
     Returns:
-        The exchange that the name tells; else the branch of Binance's archive, wherever below raw/ that begins; else
+        The exchange that the name tells; else the branch of a public archive, wherever below raw/ that begins; else
         the exchange that a folder tells; else the first folder; else that of the layout. What the prices are of, as
         far as name and folders have a word for it, is added: `dukascopy-bid`.
     """
@@ -135,7 +141,7 @@ def tell_market(path: str, words: Sequence[str], layout: str) -> str:
     told, deep = exchange_of(words), exchange_of(below)
     tree = _TREE.search(path)
     if tree:
-        market, below = _BRANCHES[tree[1]], [tree[2].lower()]
+        market, below = _BRANCHES[tree[1] or tree[3]], [(tree[2] or "").lower()]
     elif first and not deep:
         market = first
     else:
@@ -147,6 +153,13 @@ def tell_market(path: str, words: Sequence[str], layout: str) -> str:
         if what and what not in market.split("-"):
             market = f"{market}-{what}"
     return market
+
+
+def habits_of(path: str) -> tuple[str, str]:
+    """How files of a public archive are written that do not say it: their time zone, and what is to be noted."""
+    tree = _TREE.search(path)
+    branch = tree[3] or "" if tree else ""
+    return _CLOCKS.get(branch, ""), _NOTES.get(branch, "")
 
 
 def strange_words(words: Sequence[str]) -> frozenset[str]:

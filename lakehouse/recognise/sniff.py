@@ -28,6 +28,7 @@ from lakehouse.raw import (
     with_units,
 )
 from lakehouse.recognise.advice import as_declared, why_not
+from lakehouse.recognise.markets import habits_of
 from lakehouse.recognise.names import COINS, MONEY
 from lakehouse.recognise.sources import Declared, how_to_declare
 
@@ -61,18 +62,19 @@ def sniff(path: str, head: bytes, dataset: Dataset, declared: Declared) -> Form:
         raise FileRefused(why_not(path, lines, cells, dataset, declared))
     form = _with_ragged_end(form, cells.get(form.separator, ()))
     rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
+    clock, note = habits_of(path)
     by_hour = declared.date_in_name and declared.time_format
     time_format = f"%Y-%m-%d {declared.time_format}" if by_hour else declared.time_format
     form = replace(
         form,
         decimal=declared.decimal or decimal_of(_numbers(rows, form, dataset)),
-        time_zone=declared.time_zone or form.time_zone,
+        time_zone=declared.time_zone or clock or form.time_zone,
         time_format=time_format or _compact_format(form, rows, dataset),
         doubled_hour=declared.doubled_hour,
         label=declared.label or form.label,
         scales={**form.scales, **_scales(declared)},
         day=_day_of(path, declared) if declared.date_in_name else "",
-        notes=() if declared.time_zone else form.notes,
+        notes=(note,) if note else () if declared.time_zone else form.notes,
     )
     bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
     form, fault, line = with_units(form, bars, dataset, said=declared.tells_volumes)
