@@ -1,19 +1,23 @@
-"""`lakehouse download`, and `lakehouse archive`, which stands in for the public one on this machine."""
+"""What comes every night: files from a public archive, a stand-in for that one on this machine, and the schedule."""
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console
+from lakehouse.bronze import MAX_CONFLICTS
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, MaxConflicts, Root, app, console, load_flow
+from lakehouse.cli.lakes import open_lake
 from lakehouse.cli.printing import print_download, print_frame, print_json, print_missing
 from lakehouse.download import FAULTS, SOURCES, StandIn, download_wanted, list_archive
 from lakehouse.download import download as bring
 from lakehouse.download import missing as explain
 from lakehouse.errors import InputError
+from lakehouse.intervals import EXPECTED, read_interval, seconds_of
 from lakehouse.lake import Lake
 from lakehouse.progress import Bar
 
@@ -129,3 +133,52 @@ def archive(
         console.print(f"lakehouse download BTCUSDT{which} --archive {there.url}", soft_wrap=True)
         while True:
             time.sleep(1)
+
+
+@app.command
+def serve(
+    *,
+    cron: Annotated[str, Parameter(help="When, as '15 1 * * *': minute, hour, day, month, day of the week.")] = "",
+    every: Annotated[str, Parameter(help="How long from one run to the next, as 6h; instead of --cron.")] = "",
+    timezone: Annotated[str, Parameter(help="Whose clock --cron means, as Europe/Berlin.")] = "UTC",
+    download: Annotated[bool, Parameter(negative="", help="First bring what raw/download.toml names.")] = False,
+    max_rejected: Annotated[float, Parameter(help="As of `lakehouse run`.")] = 1.0,
+    min_completeness: Annotated[float, Parameter(help="As of `lakehouse run`.")] = 0.0,
+    max_conflicts: MaxConflicts = MAX_CONFLICTS,
+    notebook: Annotated[str, Parameter(help="Then execute this one, as report.")] = "",
+    parameter: Annotated[
+        list[str] | None, Parameter(name=["--parameter", "-p"], help="Its name=value,value, repeatable.", negative="")
+    ] = None,
+    notify: Annotated[
+        str, Parameter(help="A webhook that is told of failures; kept by the server.", env_var="LAKEHOUSE_NOTIFY_URL")
+    ] = "",
+    root: Root = "",
+) -> int:
+    """Register the schedule with the Prefect server of PREFECT_API_URL, and run what is due until Ctrl-C.
+
+    For example: lakehouse serve --cron '15 1 * * *' --download --notebook report
+    """
+    lake, words = open_lake(root), {}
+    if every and (not (interval := read_interval(every)) or interval == "1mo"):
+        raise InputError(f"--every is {every}; expected {EXPECTED.replace(', or 1mo', '')}")
+    if notebook:
+        from lakehouse.notebooks import read_grid  # noqa: PLC0415  papermill takes a second to import
+
+        if strange := next((word for word in parameter or [] if "=" not in word), ""):
+            raise InputError(f"-p {strange} tells no value; expected name=value,value")
+        words = read_grid(notebook, {"root": lake.root, **dict(w.partition("=")[::2] for w in parameter or [])})
+    elif parameter:
+        raise InputError("-p is for a notebook; name one with --notebook")
+    limits = {"max_rejected": max_rejected, "min_completeness": min_completeness, "max_conflicts": max_conflicts}
+    timetable = load_flow("Timetable", verbose=True)(
+        lake,
+        cron,
+        dt.timedelta(seconds=seconds_of(interval)) if every else None,
+        timezone,
+        {"download": download, "on_breach": "fail", **limits},
+        notebook,
+        words,
+        notify,
+    )
+    load_flow("serve")(timetable)
+    return DONE
