@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -127,25 +128,21 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def database() -> Iterator[str]:
     if not PROGRAMS:
         pytest.skip("no PostgreSQL here (Debian: apt-get install postgresql)")
-    folder, port = tmp_path_factory.mktemp("postgres"), free_port()
-    as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it will not run as root
-    if as_other:
-        for path in (folder, *folder.parents[:2]):
-            path.chmod(0o755)
-        shutil.chown(folder, "postgres")
-    control = [*as_other, str(PROGRAMS[0] / "pg_ctl"), "-D", str(folder / "db"), "-l", str(folder / "log"), "-w"]
-    subprocess.run(
-        [*as_other, str(PROGRAMS[0] / "initdb"), "-D", str(folder / "db"), "-U", "prefect", "-A", "trust"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
-    yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # pytest's own is closed to others
+        as_other = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it will not run as root
+        if as_other:
+            shutil.chown(folder, "postgres")
+        port, data = free_port(), ["-D", f"{folder}/db"]
+        init = [*as_other, str(PROGRAMS[0] / "initdb"), *data, "-U", "prefect", "-A", "trust"]
+        subprocess.run(init, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        control = [*as_other, str(PROGRAMS[0] / "pg_ctl"), *data, "-l", f"{folder}/log", "-w"]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+        subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        yield f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+        subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL, cwd=folder)
 
 
 @pytest.fixture(scope="module")
