@@ -103,6 +103,16 @@ class Served:
         made = self.ask(f"deployments/{self.deployment()}/create_flow_run", parameters=parameters)
         return str(made["id"])
 
+    def run_alone(self, **parameters: object) -> str:
+        """Begin a run when no other is at work."""
+        while True:
+            run = self.run(**parameters)
+            if (
+                wait(lambda run=run: (s := self.state(run)["type"]) not in ("SCHEDULED", "PENDING") and s)
+                != "CANCELLED"
+            ):  # type: ignore[misc]
+                return run
+
     def state(self, run: str) -> dict[str, Any]:
         return dict(self.ask(f"flow_runs/{run}", "GET")["state"])
 
@@ -167,7 +177,7 @@ def served(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         Path(here.lake.root, "raw/download.toml").write_text(
             '[[download]]\nsymbols = ["BTCUSDT"]\nintervals = ["1h"]\n', encoding="utf-8"
         )
-        here.serve("--every", "15s")
+        here.serve("--every", "30s")
         yield here
         here.end(here.process)
         here.end(here.server)
@@ -185,8 +195,8 @@ def test_a_schedule_runs_for_months(served: Served) -> None:
     with pytest.raises(httpx.HTTPStatusError, match=r"409|422"):
         served.run(rebild=True)
     # A file that does not load: the run fails with its reason, and somebody is told.
-    bad = place(served.lake.root, "BBBUSDT_1h.csv", ["<html>"], header=False)
-    state = served.ended(served.run())
+    bad = place(Path(served.lake.root), "BBBUSDT_1h.csv", ["<html>"], header=False)
+    state = served.ended(served.run_alone())
     assert state["type"] == "FAILED"
     assert "BBBUSDT_1h.csv: HTML" in state["message"]
     wait(lambda: any(b"BBBUSDT_1h.csv: HTML" in told for told in served.told))
@@ -196,7 +206,7 @@ def test_a_schedule_runs_for_months(served: Served) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_a_run_that_is_killed_has_crashed_and_another_one_is_not_begun_beside_it(served: Served) -> None:
-    run = _begin(served)
+    run = served.run_alone(download=True)
     beside = served.run()
     wait(lambda: served.state(beside)["type"] == "CANCELLED")
     for pid in served.at_work():
@@ -217,7 +227,7 @@ def test_a_server_that_restarts_is_found_again(served: Served) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_all_is_killed_then_the_run_has_crashed_and_what_was_missed_is_caught_up_once(served: Served) -> None:
-    run = _begin(served)
+    run = served.run_alone(download=True)
     wait(lambda: any(event["event"] == "prefect.flow-run.heartbeat" for event in _events(served, run)))
     assert served.process
     os.killpg(served.process.pid, signal.SIGKILL)
@@ -230,15 +240,6 @@ def test_all_is_killed_then_the_run_has_crashed_and_what_was_missed_is_caught_up
     assert {state["name"] for state in ends[:-1]} == {"Cancelled"}
     assert wait(lambda: served.of_the_schedule("Completed")[-1]["id"] not in missed[:-1])
     wait(lambda: not served.of_the_schedule("Late", "Pending", "Running"))
-
-
-def _begin(served: Served) -> str:
-    """Begin a run that lasts, when no other is at work."""
-    for _ in range(20):
-        run = served.run(download=True)
-        if wait(lambda: (s := served.state(run))["type"] in ("RUNNING", "CANCELLED") and s)["type"] == "RUNNING":  # noqa: B023
-            return run
-    raise AssertionError("there was always another run")
 
 
 def _events(served: Served, run: str) -> list[dict[str, Any]]:
