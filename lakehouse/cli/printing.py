@@ -107,7 +107,7 @@ def print_download(console: Console, lake: Lake, report: DownloadReport) -> None
         lake: Whose.
         report: Its account.
     """
-    told = report.files.filter((pl.col("note") != "") & ~pl.col("verdict").is_in(["verified"]))
+    told = report.files.filter(pl.col("note") != "")
     for row in told.iter_rows(named=True):
         console.print(f"[bold]{row['verdict']}[/] {escape(row['path'])}: {escape(row['note'])}", soft_wrap=True)
     for line in (*report.unmet, *report.notes):
