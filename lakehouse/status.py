@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,7 +13,7 @@ from deltalake import DeltaTable
 from lakehouse.bronze import MAX_CONFLICTS, contradicted, plan, read_otherwise
 from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
-from lakehouse.errors import InputError
+from lakehouse.errors import InputError, VersionError
 from lakehouse.lake import Lake
 from lakehouse.layers import read_mismatches
 
@@ -72,7 +73,9 @@ def read_status(lake: Lake) -> Status:
     pending = [p.file for p in todo.pending]
     layers = (lake.silver, lake.gaps, lake.mismatches, lake.gold, lake.weekly, lake.monthly)
     bronze = (lake.bronze, lake.quarantine, lake.ledger, lake.conflicts)
-    opened = {t.name: t.open() for t in (*bronze, *layers) if t.exists()}
+    with ThreadPoolExecutor() as pool:  # each waits for a bucket some time
+        found = zip((*bronze, *layers), pool.map(_open, (*bronze, *layers)), strict=True)
+    opened = {table.name: held for table, held in found if held is not None}
     handled = _read(lake.ledger, opened)
     order = ["stated_at", pl.col("status") != "rolled_back", "ingested_at"]
     latest = handled.sort(order).unique("path", keep="last", maintain_order=True)
@@ -167,6 +170,13 @@ def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
     ]
     newest = read_spans(bronze, where).select(*partition, last_close="close").collect()
     return series.join(newest, on=partition, how="left", maintain_order="left")
+
+
+def _open(table: Table) -> DeltaTable | None:
+    try:
+        return table.open()
+    except VersionError:  # there is none yet
+        return None
 
 
 def _read(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:

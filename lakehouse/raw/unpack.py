@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import IO, cast
 
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore
+from obstore.store import LocalStore, ObjectStore
 
 from lakehouse.errors import FileRefused
 from lakehouse.raw.files import (
@@ -24,6 +24,7 @@ from lakehouse.raw.files import (
     FileChanged,
     RawFile,
     data_in,
+    fetch_file,
     first_line,
     hash_file,
     open_file_of,
@@ -57,9 +58,11 @@ def open_text(store: ObjectStore, file: RawFile, block_bytes: int) -> Text:
         FileRefused: It cannot be read, or not be unpacked.
         FileChanged: It is not the file that was listed any more; the end of the pieces tells.
     """
-    small = file.size <= 2 * block_bytes
+    small, fetched = file.size <= 2 * block_bytes, not isinstance(store, LocalStore)
     with _clear_errors(file):
-        if small:
+        if fetched:
+            sha256, stream = fetch_file(store, file)
+        elif small:
             content = read_file(store, file.path)
             sha256, stream = hashlib.sha256(content).hexdigest(), cast("IO[bytes]", io.BytesIO(content))
         else:  # what was hashed is opened, and shown at its end to have stayed so
@@ -67,9 +70,10 @@ def open_text(store: ObjectStore, file: RawFile, block_bytes: int) -> Text:
         text, name = unpack(stream, file.path, block_bytes)
 
     def walk() -> Iterator[bytes]:
-        with _clear_errors(file):
+        with _clear_errors(file), stream:
             yield from cut(text, block_bytes)
-            if stat(store, file.path) != file or not (small or hash_file(store, file.path) == sha256):
+            same = fetched or stat(store, file.path) == file
+            if not (same and (fetched or small or hash_file(store, file.path) == sha256)):
                 raise FileChanged(file.path)
 
     return Text(sha256, name, walk())
@@ -122,7 +126,7 @@ def _unpacked(stream: IO[bytes], path: str) -> tuple[IO[bytes], str]:
             raise zipfile.BadZipFile(str(error)) from error
     match name.lower().rsplit(".", 1)[-1]:
         case "gz":
-            return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)), name
+            return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb")), name
         case "bz2":
             return cast("IO[bytes]", bz2.BZ2File(stream)), name
         case "xz":

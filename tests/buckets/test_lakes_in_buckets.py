@@ -18,10 +18,12 @@ import pytest
 from klines import hours, place
 from obstore.store import from_url
 from polars.testing import assert_frame_equal
+from proxy import Proxy
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver, withdraw
 from lakehouse.errors import LakeError
 from lakehouse.lake import Table
+from lakehouse.raw import files
 
 SECRET = "s3cr3t"
 DONE = 10**6  # seconds after the first bar: all bars are finished by then
@@ -161,6 +163,23 @@ def test_files_of_a_bucket_are_read_in_every_packing(bucket: str, tmp_path: Path
         (name, 10) for name in ("AAA", "BBB", "CCC", "DDD")
     ]
     assert ingest(lake).read == 0
+
+
+def test_a_file_of_a_bucket_is_downloaded_once(
+    bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        place(tmp_path, f"AAA{number}-1h.csv", hours(0, 100))
+    upload(bucket, tmp_path)
+    monkeypatch.setattr(files, "SPOOLED_BYTES", 3_000)  # what is larger is held on the disk
+    with Proxy(seaweed) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        assert ingest(Lake(bucket), batch_bytes=4_000).inserted == 606
+        assert proxy.count()["of a raw file"] == 6 + 1  # and sources.toml, which is not there
+        assert ingest(Lake(bucket)).read == 0
+        again = proxy.count()
+    assert (again["of a raw file"], again["PUT"]) == (1, 0)
+    assert again["GET"] < 40
 
 
 @pytest.mark.slow
