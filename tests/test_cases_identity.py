@@ -416,18 +416,16 @@ def test_what_must_be_mended_by_hand_gives_the_right_table_then(what: str, tmp_p
     assert series_of(lake) == expected
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8"])
-def test_a_text_in_another_encoding_or_with_other_line_ends_is_converted_as_the_message_says(
-    encoding: str, tmp_path: Path
+@pytest.mark.parametrize(("encoding", "end", "words"), [("utf-16", "\n", "as UTF-8"), ("utf-8", "\r", "to line feeds")])
+def test_a_text_is_read_once_it_is_converted_as_the_message_says(
+    encoding: str, end: str, words: str, tmp_path: Path
 ) -> None:
-    text = "\n".join([*bars(3), ""])
-    (path := land(tmp_path, {"QQA_1d.csv": []}).raw and tmp_path / "raw" / "QQA_1d.csv").write_bytes(
-        text.encode(encoding) if encoding == "utf-16" else text.replace("\n", "\r").encode()
-    )
-    (error,) = ingest(Lake(tmp_path)).failed["error"]
-    assert ("save it as UTF-8" if encoding == "utf-16" else "convert them to line feeds") in error
-    path.write_text(text, encoding="utf-8")
-    assert ingest(Lake(tmp_path)).inserted == 3
+    lake = land(tmp_path, {"QQA_1d.csv": bars(3)})
+    path = tmp_path / "raw" / "QQA_1d.csv"
+    path.write_bytes(path.read_text().replace("\n", end).encode(encoding))
+    assert words in ingest(lake).failed["error"].item()
+    land(tmp_path, {"QQA_1d.csv": bars(3)})
+    assert ingest(lake).inserted == 3
 
 
 @pytest.mark.parametrize("first", ["QQA_1d.csv", "QQA_1d_chained.csv", "both"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import polars as pl
@@ -96,7 +96,7 @@ def _in_zone(times: pl.Series, form: Form, beside: Sequence[pl.Series]) -> pl.Se
 def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Sequence[pl.Series]) -> pl.Series | None:
     """Read each word in a format that fits it, if any does. No two read one word otherwise: their order is free.
 
-    Of two dozen most files need one: after the commonest that of the first word comes next, and reads what is left.
+    Of two dozen most files need one: that of the first word comes first, and the others read what is left.
     """
     found: pl.Series | None = None
     local: pl.Series | None = None
@@ -114,12 +114,15 @@ def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Seq
     return _either(found, local if local is None else _in_zone(local, form, beside))
 
 
-def _in_turn(words: pl.Series, formats: Sequence[str]) -> Iterator[str]:
-    yield from formats[:1]
-    if formats[1:] and words.null_count() < len(words):
-        word = pl.lit(words.drop_nulls()[0])
-        fits = pl.select(_naive(word, f).is_not_null().alias(f) for f in formats).row(0, named=True)
-        yield from sorted(formats[1:], key=lambda f: not fits[f])
+def _in_turn(words: pl.Series, formats: Sequence[str]) -> Sequence[str]:
+    """Formats, those that fit the first word before the others."""
+    if not formats[1:] or words.null_count() == len(words):
+        return formats
+    word = pl.lit(words.drop_nulls()[0])
+    if pl.select(_naive(word, formats[0])).item() is not None:  # as mostly, and then the others are not asked
+        return formats
+    fits = pl.select(_naive(word, f).is_not_null().alias(f) for f in formats).row(0, named=True)
+    return sorted(formats, key=lambda f: not fits[f])
 
 
 def _either(first: pl.Series | None, second: pl.Series | None) -> pl.Series | None:

@@ -27,14 +27,9 @@ Paid = tuple[str, float, float, float, float]  # symbol, low, high, volume, quot
 
 
 def proven(bars: Iterable[Paid], scale: float = 1.0) -> bool | None:
-    """Whether quote volume / volume lies between low and high in most bars, and in those of every symbol.
+    """Whether quote volume / (volume × scale) lies between low and high in most bars, and in those of every symbol.
 
-    Args:
-        bars: Some bars; those in which nothing was traded say nothing.
-        scale: What volumes are multiplied by first.
-
-    Returns:
-        None if no bar says anything.
+    Bars in which nothing was traded say nothing; None if no bar says anything.
     """
     fits = defaultdict[str, list[bool]](list)
     for symbol, low, high, volume, quote in bars:

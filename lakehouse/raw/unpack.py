@@ -98,9 +98,6 @@ def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], s
         stream: The file's bytes; seekable.
         path: Its path, whose suffix tells the packing.
         block_bytes: Up to how much text is kept; what is longer is unpacked twice.
-
-    Returns:
-        The text, and the name that it has inside.
     """
     packed, name = _unpacked(stream, path)
     if packed is stream:

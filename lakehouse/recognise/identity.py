@@ -15,7 +15,7 @@ from lakehouse.intervals import CUSTOMARY, MINUTES, SOME, read_interval, seconds
 from lakehouse.raw import split_line, split_member
 from lakehouse.recognise.doubts import column_name
 from lakehouse.recognise.layouts import VAGUE
-from lakehouse.recognise.names import Told, read_name, spell_symbol, strange_words, tell_market
+from lakehouse.recognise.names import Told, may_be_strange, read_name, spell_symbol, strange_words, tell_market
 from lakehouse.recognise.sniff import sniff
 from lakehouse.recognise.sources import UNSAID, Declared, Subject, as_toml, declared_for
 
@@ -125,8 +125,12 @@ def find_strangers(
         return (market, told.symbol, declared.interval or told.interval), words, asked
 
     new = {path: look(path) for path in paths}
+    if not new:
+        return {}
+    if not any(words for _, words, _ in new.values()):  # as it mostly is: then most of the others are not looked at
+        others = (path for path in others if may_be_strange(path.rsplit("/", 1)[-1], dataset.names))
     known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
-    for path in (*others, *new) if new else ():
+    for path in (*others, *new):
         series, words, _ = look(path)
         known[series].setdefault(words, path)
     found = dict[str, str]()

@@ -169,6 +169,16 @@ def strange_words(words: Sequence[str]) -> frozenset[str]:
     return frozenset(w for w in rest if w not in QUALIFIERS and w not in REMARKS and not _MARK.fullmatch(w))
 
 
+def may_be_strange(name: str, patterns: tuple[re.Pattern[str], ...]) -> bool:
+    """Whether the name of a file may have strange words: names that differ by their digits alone are read once."""
+    return _has_strange(re.sub(r"\d", "1", name), patterns)
+
+
+@lru_cache(65536)
+def _has_strange(name: str, patterns: tuple[re.Pattern[str], ...]) -> bool:
+    return bool(strange_words(read_name(name, patterns).words))
+
+
 def normal_market(market: pl.Expr) -> pl.Expr:
     """Write exchanges one way: `Binance` is `binance`. Other markets stay as they are."""
     name = market.str.strip_chars()

@@ -11,7 +11,7 @@ from klines import hours, place
 
 from lakehouse import Lake, ingest, status
 from lakehouse.bronze import seen
-from lakehouse.recognise import CANDLES, markets
+from lakehouse.recognise import CANDLES, names
 from lakehouse.status import read_status
 
 OKX, OTHER = "okx_BTCUSDT_1h.csv", "binance_BTCUSDT_1h.csv"
@@ -49,7 +49,7 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture
 def another_day(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """The lake as a later program finds it, which takes the one exchange for the other."""
-    monkeypatch.setitem(markets.EXCHANGES, "okx", "binance")
+    monkeypatch.setitem(names.EXCHANGES, "okx", "binance")
     monkeypatch.setattr(seen, "program", lambda: "that of another day")
     return lake
 
