@@ -190,18 +190,9 @@ def _write(
     mark: int,
     must_mark: Sequence[bool],
 ) -> Mapping[str, int]:
-    """Commit what differs, a commit each, the layer's own last: what is killed in between is done again.
+    """Commit where parts differ from targets, a commit each, the layer's own last; and count its rows by their fate.
 
-    Args:
-        layer: Which.
-        source: What it was computed from.
-        targets: As they were opened, or left by an earlier call.
-        parts: What was computed.
-        mark: What the targets are to say that they have consumed.
-        must_mark: Which of them say so also if none of their rows differs.
-
-    Returns:
-        How many rows of the last target were inserted, updated and deleted.
+    Each says that it has consumed `mark`, if it has changed or must.
     """
     for number, target in enumerate(targets):
         table = target.table
@@ -219,9 +210,9 @@ def _write(
 def _changes(layer: Layer, target: Snapshot, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> Changes:
     """Find what differs from what a target has where parts reach."""
     key, empty = target.table.key, pl.DataFrame(schema=target.table.schema)
-    rows = pl.concat([empty, *(rows.select(empty.columns) for _, rows in parts)])
     if not parts:
-        return Changes(rows)
+        return Changes(empty)
+    rows = pl.concat([rows.select(empty.columns) for _, rows in parts])
     reached = pl.concat([reached for reached, _ in parts])
     there = target.read(reached).select(empty.columns).collect()
     if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other

@@ -25,10 +25,6 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
 FLOWS = [path for path in TUTORIALS if "lakehouse.flows" in path.read_text(encoding="utf-8")]
-# Each on whatever worker is free; but one of Prefect's servers is enough for all.
-APART = [
-    pytest.param(path, marks=pytest.mark.xdist_group("prefect" if path in FLOWS else path.stem)) for path in TUTORIALS
-]
 FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://", r"\bmkdtemp\b")
 
 RESULTS = {  # what each records, on the example files or a lake of its own
@@ -226,14 +222,7 @@ def test_a_report_on_what_is_not_there_names_what_is(
 
 
 @pytest.mark.usefixtures("api")
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.xdist_group("prefect" if path in FLOWS else path.stem))
-        for path in TUTORIALS
-    ],
-    ids=[path.stem for path in TUTORIALS],
-)
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs_headless_its_solutions_pass_their_checks_and_wrong_answers_do_not(
     path: Path, lake: Path, tmp_path: Path
 ) -> None:
