@@ -88,7 +88,7 @@ def candles(
     panels += [_strength(base, brush, hover, axes[name], width, name) for name in moves]
     panels.append(_strip(overview, brush, width))
     told = _told(bars, step, fine_step)
-    subtitle = [told, f"with {', '.join(name for name, *_ in looks)} of these"] if looks else told
+    subtitle = [f"{told};", f"with {', '.join(name for name, *_ in looks)} of these"] if looks else told
     return alt.vconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=subtitle))
 
 

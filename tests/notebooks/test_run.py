@@ -85,6 +85,31 @@ def test_notebooks_are_committed_bare_and_well_formed(path: Path) -> None:
                 assert not any(re.search(pattern, line.strip()) for pattern in FORBIDDEN), line
 
 
+MONTHS = r"\b(January|February|October|November|December)\b"
+FIGURE = rf"\d{{3}}|\d[.,]\d|\d ?%|\b\d+ (bars|lines|files|days)|[A-Z]{{3,}}USDT|{MONTHS}"
+
+
+def fixed_figures(prose: str) -> list[str]:
+    """The sentences that tell a figure, a symbol or a month which need not be those of what is drawn."""
+    bare = re.sub(r"`[^`]*`|\]\([^)]*\)|from 0 to 100", "", prose)  # code, links, the scale of an indicator
+    sentences = re.split(r"(?<=[.?!])\s+|\n\n", bare)
+    return [told for told in sentences if re.search(FIGURE, told) and "example files" not in told]
+
+
+@pytest.mark.parametrize("name", ["00_quick_tour", "02_explore_bronze", "report"])
+def test_prose_that_stands_by_any_series_has_no_figure_of_one(name: str) -> None:
+    """What these notebooks say of a series, an interval or a lake is worked out in a cell, or said of the examples."""
+    prose = [cell.source for cell in cells(ROOT / "notebooks" / f"{name}.ipynb") if cell.cell_type == "markdown"]
+    assert [told for text in prose for told in fixed_figures(text)] == []
+    for wrong in (
+        "Nine bars of 17 December are missing.",
+        "99.6 % are there.",
+        "BTCUSDT fell.",
+        "*We see 2,199 bars.*",
+    ):
+        assert fixed_figures(wrong) == [wrong]
+
+
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_tutorials_have_a_frame_and_more_prose_than_code(path: Path) -> None:
     prose = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "markdown")
