@@ -114,6 +114,8 @@ class Revision(dy.Schema):
     note = dy.String(nullable=True)  # what was decided and cannot be proved
     contradicts = dy.Float64(nullable=True)  # the part of the bars it shares with another path on which both disagree
     declared = dy.String(nullable=True)  # what sources.toml said of it, as JSON; null if nobody wrote it down
+    read_as = dy.String(nullable=True)  # what the program took it for, as JSON: its layout, columns, clock, scales
+    read_by = dy.String(nullable=True)  # a digest of the rules by which it did; null in an older lake
     withdrawn_version = dy.Int64(nullable=True)  # of bronze, after all that it stated was taken back
     bronze_version = dy.Int64(nullable=True)  # the table's version after the file
     run_id = dy.String()

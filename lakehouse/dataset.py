@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import dataframely as dy
@@ -65,6 +66,12 @@ class Form:
     scales: Mapping[str, float] = field(default_factory=dict, hash=False)  # column → what its numbers are multiplied by
     notes: tuple[str, ...] = ()  # what was assumed, and is to be said
     told: Mapping[str, object] = field(default_factory=dict, hash=False)  # provenance, the same for every row
+
+    def as_text(self) -> str:
+        """How it is read, for the ledger: equal texts mean that lines are understood alike."""
+        apart = {"header", "numbered", "notes", "told"}
+        said = {f.name: value for f in fields(self) if f.name not in apart and (value := getattr(self, f.name))}
+        return json.dumps(said, sort_keys=True, default=dict)
 
 
 @dataclass(frozen=True, slots=True)

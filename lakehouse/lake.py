@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+import re
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cached_property, partial
 from pathlib import Path
 
 import dataframely as dy
+import obstore
 import polars as pl
 from obstore.store import ObjectStore
 
 from lakehouse.contracts import Gap, GoldBar, Mismatch, Quarantined, Revision, SilverCandle
 from lakehouse.dataset import Dataset
-from lakehouse.delta import Changes, Span, Table, commit, guarded, open_store
+from lakehouse.delta import (
+    TAGS,
+    Changes,
+    Span,
+    Table,
+    check_url,
+    commit,
+    guarded,
+    open_store,
+    read_tags,
+    write_tag,
+)
 from lakehouse.errors import InputError, LakeError
 from lakehouse.recognise import CANDLES
 
@@ -24,15 +37,18 @@ class Lake:
     """A root that holds `raw/`, `bronze/`, `silver/` and `gold/`.
 
     Args:
-        root: A folder, or a URL such as `s3://bucket/prefix`. Without one: `LAKEHOUSE_ROOT`, else the nearest
-            folder upwards from here that holds `raw/`.
+        root: A folder, or a URL such as `s3://bucket/prefix`, whose keys stand in the environment. Without one:
+            `LAKEHOUSE_ROOT`, else the nearest folder upwards from here that holds `raw/`.
         dataset: What its bronze table is about.
         retention_days: How long every version of its tables stays readable, ten years if it is never said; it is kept
             in the tables, each when it is next written.
+        raw: The folder or URL of the raw files, if they lie elsewhere than in the root. Without one, and for the lake
+            that `LAKEHOUSE_ROOT` names: `LAKEHOUSE_RAW`.
+        at: A tag: its tables are as they were then, and can only be read. See `Lake.tag`.
 
     Raises:
-        LakeError: There is no such root, or it holds no `raw/`.
-        InputError: The retention is no number of days.
+        LakeError: There is no such root, it holds no `raw/`, a URL holds keys, or a bucket cannot be used.
+        InputError: The retention is no number of days, or there is no such tag.
 
     Example:
         >>> Lake("/data/lake").bronze            # doctest: +SKIP
@@ -40,24 +56,36 @@ class Lake:
     """
 
     def __init__(
-        self, root: str | Path | None = None, dataset: Dataset = CANDLES, retention_days: int | None = None
+        self,
+        root: str | Path | None = None,
+        dataset: Dataset = CANDLES,
+        retention_days: int | None = None,
+        raw: str | Path | None = None,
+        at: str = "",
     ) -> None:
         self.dataset = dataset
+        self.at = at
         self.retention_days = retention_days
         if retention_days is not None and retention_days < 1:
             raise InputError(
                 f"retention_days is {retention_days}; give at least 1, or leave it out to keep what is set"
             )
-        self.root = _resolve(str(root) if root else os.environ.get("LAKEHOUSE_ROOT", ""))
+        default = os.environ.get("LAKEHOUSE_ROOT", "")
+        self.root = _resolve(str(root) if root else default)
         if "://" not in self.root and (odd := sorted(set(self.root) & set("#?%[]\\"))):
             raise LakeError(
                 f"the path {self.root} holds {' '.join(odd)}, which deltalake cannot open; rename the folder"
             )
-        if "://" not in self.root and not Path(self.root, "raw").is_dir():
+        # Not for every lake: a scratch copy must not read the raw files of the lake that it is to leave alone.
+        if not raw and default and self.root == _resolve(default):
+            raw = os.environ.get("LAKEHOUSE_RAW")
+        self.raw_uri = _resolve(str(raw)) if raw else self.uri("raw")
+        if "://" not in self.raw_uri and not Path(self.raw_uri).is_dir():
             raise LakeError(f"no raw/ folder in {self.root}; make it and put CSV files there, or name another root")
+        self._pinned: Mapping[str, int] | None = self.tagged(at) if at else None
 
     def __repr__(self) -> str:
-        return f"Lake({self.root!r})"
+        return f"Lake({self.root!r}, at={self.at!r})" if self.at else f"Lake({self.root!r})"
 
     def uri(self, *parts: str) -> str:
         """The path or URL of something in the lake."""
@@ -66,24 +94,24 @@ class Lake:
     @cached_property
     def raw(self) -> ObjectStore:
         """The store that lists and reads raw/. Ingest only reads from it."""
-        return open_store(self.uri("raw"))
+        return open_store(self.raw_uri)
 
     @property
     def bronze(self) -> Table:
         """The rows that raw/ states; see `contracts.Candle`."""
-        name, schema = f"bronze/{self.dataset.name}", self.dataset.schema
-        uri, on_restore = self.uri(*name.split("/")), partial(_follow_restore, self)
-        return Table(name, uri, schema, self.dataset.key, self.dataset.partition, None, on_restore, self.retention_days)
+        told = self.dataset
+        follow = partial(_follow_restore, self)
+        return self._table(f"bronze/{told.name}", told.schema, told.key, told.partition, on_restore=follow)
 
     @property
     def quarantine(self) -> Table:
         """The lines that were rejected, with their reasons; see `contracts.Quarantined`."""
-        return self._table("bronze/quarantine", Quarantined, ("_file", "_sha256", "_line"))
+        return self._table("bronze/quarantine", _schema(Quarantined), ("_file", "_sha256", "_line"))
 
     @property
     def ledger(self) -> Table:
         """One row for each file revision that was handled; see `contracts.Revision`."""
-        return self._table("bronze/ledger", Revision, ("path", "sha256", "stated_at", "bronze_version"))
+        return self._table("bronze/ledger", _schema(Revision), ("path", "sha256", "stated_at", "bronze_version"))
 
     @property
     def conflicts(self) -> Table:
@@ -94,13 +122,13 @@ class Lake:
         """
         schema = {name: dtype for name, dtype in self.dataset.schema.items() if name != "_ingested_at"}
         schema |= {"_file_won": pl.String(), "_line_won": pl.Int64(), "why": pl.String()}
-        key, uri = (*self.dataset.key, "_file", "_sha256", "_line"), self.uri("bronze", "conflicts")
-        return Table("bronze/conflicts", uri, schema, key, retention_days=self.retention_days)
+        return self._table("bronze/conflicts", schema, (*self.dataset.key, "_file", "_sha256", "_line"))
 
     @property
     def silver(self) -> Table:
         """Bronze's bars on a regular grid; see `contracts.SilverCandle`."""
-        return self._layer("silver/candles", SilverCandle, (*SERIES, "open_time"), self.bronze)
+        key = (*SERIES, "open_time")
+        return self._table("silver/candles", _schema(SilverCandle), key, SERIES, self.bronze)
 
     @property
     def gaps(self) -> Table:
@@ -128,12 +156,71 @@ class Lake:
         return self._layer("gold/monthly", GoldBar, ("market", "symbol", "open_time"), self.gold)
 
     def _layer(self, name: str, contract: type[dy.Schema], key: tuple[str, ...], made_from: Table) -> Table:
-        uri, partition = self.uri(*name.split("/")), tuple(column for column in key if column in SERIES)
-        return Table(name, uri, _schema(contract), key, partition, made_from, retention_days=self.retention_days)
+        # A file for each of a thousand symbols would cost more than the few rows that a night brings to most layers.
+        return self._table(name, _schema(contract), key, made_from=made_from)
 
-    def _table(self, name: str, contract: type[dy.Schema], key: tuple[str, ...]) -> Table:
-        uri, days = self.uri(*name.split("/")), self.retention_days
-        return Table(name, uri, _schema(contract), key, retention_days=days)
+    def _table(
+        self,
+        name: str,
+        schema: Mapping[str, pl.DataType],
+        key: Sequence[str],
+        partition: Sequence[str] = (),
+        made_from: Table | None = None,
+        on_restore: Callable[[Set[int]], object] = lambda live: None,
+    ) -> Table:
+        return Table(
+            *(name, self.uri(*name.split("/")), schema, key, partition, made_from, on_restore, self.retention_days),
+            pinned=None if self._pinned is None else self._pinned.get(name, -1),
+            tagged=partial(_tagged, self.root, name),
+        )
+
+    def tag(self, name: str) -> dict[str, int]:
+        """Give a name to what all tables are now: `Lake(at=name)` reads that, and `vacuum` keeps it.
+
+        Args:
+            name: Letters, digits, `.`, `_` and `-`, a letter first.
+
+        Returns:
+            The versions, by the name of the table.
+
+        Raises:
+            InputError: The name is none, or is taken.
+        """
+        # Last written, first looked at: if a run is writing, a layer lies behind its source, and never before it.
+        bronze = (self.ledger, self.bronze, self.conflicts, self.quarantine)
+        tables = (self.monthly, self.weekly, self.gold, self.mismatches, self.silver, self.gaps, *bronze)
+        versions = {table.name: table.version() for table in tables if table.exists()}
+        write_tag(open_store(self.root), name, versions)
+        return versions
+
+    def tags(self) -> pl.DataFrame:
+        """List the tags.
+
+        Returns:
+            tag, tagged_at (Datetime, UTC), bronze, silver, gold (Int64: the versions of candles and days), sorted by
+            time.
+        """
+        shown = {"bronze": self.bronze.name, "silver": self.silver.name, "gold": self.gold.name}
+        found = read_tags(open_store(self.root)).items()
+        rows = [(tag, at, *(held.get(name) for name in shown.values())) for tag, (at, held) in found]
+        schema = {"tag": pl.String(), "tagged_at": pl.Datetime("us", "UTC"), **dict.fromkeys(shown, pl.Int64())}
+        return pl.DataFrame(rows, schema=schema, orient="row").sort("tagged_at", "tag")
+
+    def tagged(self, name: str) -> dict[str, int]:
+        """The versions that a tag stands for, by the name of the table; an InputError if there is no such tag."""
+        known = read_tags(open_store(self.root))
+        if name not in known:
+            raise InputError(f"no tag '{name}' in {self.root}; there are: {', '.join(known) or 'none'}")
+        return known[name][1]
+
+    def untag(self, name: str) -> None:
+        """Take a tag away; the tables stay as they are. An InputError if there is no such tag."""
+        self.tagged(name)
+        obstore.delete(open_store(self.root), f"{TAGS}/{name}.json")
+
+
+def _tagged(root: str, name: str) -> list[int]:
+    return [held[name] for _, held in read_tags(open_store(root)).values() if name in held]
 
 
 def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
@@ -141,7 +228,8 @@ def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
 
 
 def _resolve(root: str) -> str:
-    if "://" in root:
+    if re.match(r"\w\w+:/", root):  # not C:/
+        check_url(root)
         return root
     if root:
         path = Path(root).expanduser().resolve()

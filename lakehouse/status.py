@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 from deltalake import DeltaTable
 
-from lakehouse.bronze import MAX_CONFLICTS, contradicted, plan
+from lakehouse.bronze import MAX_CONFLICTS, contradicted, plan, read_otherwise
 from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
 from lakehouse.errors import InputError
@@ -30,6 +30,7 @@ class Status:
         failed: path, error: files whose last handling failed and that are still there.
         rolled_back: path, ingested_at (Datetime, UTC): files that a restore of bronze has undone.
         withdrawn: path, ingested_at (Datetime, UTC): files of which all that they stated was taken back.
+        otherwise: path, otherwise: files that this program would read otherwise than the one that took them did.
         contradicting: path, contradicts (the part of the bars shared with another path that differ), note.
         waiting: path, size (Int64), modified_at (Datetime, UTC): what the next run would read.
         mismatches: See `read_mismatches`: the series of which bars do not add up.
@@ -44,6 +45,7 @@ class Status:
     failed: pl.DataFrame
     rolled_back: pl.DataFrame
     withdrawn: pl.DataFrame
+    otherwise: pl.DataFrame
     contradicting: pl.DataFrame
     waiting: pl.DataFrame
     mismatches: pl.DataFrame
@@ -55,7 +57,7 @@ LAYERS = ("silver/candles", "silver/mismatches", "gold/daily", "gold/weekly", "g
 
 
 def read_status(lake: Lake) -> Status:
-    """Look at a lake; nothing is written.
+    """Look at a lake; no table is written.
 
     Args:
         lake: The lake.
@@ -78,6 +80,10 @@ def read_status(lake: Lake) -> Status:
         orient="row",
     )
     undone = latest.filter(pl.col("status") == "rolled_back", ~pl.col("path").is_in([f.path for f in pending]))
+    stand = latest.filter(
+        pl.col("status").is_in(["loaded", "empty"]) & ~pl.col("path").is_in([f.path for f in pending])
+    )
+    otherwise = list(read_otherwise(lake, stand, todo.sources).items())
     runs = (
         handled.group_by("run_id")
         .agg(
@@ -113,6 +119,7 @@ def read_status(lake: Lake) -> Status:
     told = (
         rolled_back,
         withdrawn,
+        pl.DataFrame(otherwise, schema={"path": pl.String, "otherwise": pl.String}, orient="row"),
         contradicting,
         waiting,
         read_mismatches(lake, opened.get(lake.mismatches.name)),

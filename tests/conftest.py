@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import histories
 import pytest
 
-LONGEST = ("notebooks/test_run.py", "test_browser.py", "test_laws.py", "flows/", "test_laws_of_layers.py")
+LONGEST = ("test_browser.py", "flows/", "solutions_pass", "test_laws.py", "test_laws_of", "notebooks/test_run.py")
 # Prefect reads it when the first test module imports it, which is before ours do; a busy machine takes more than 20.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
@@ -39,9 +39,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(os.cpu_count() or 1, 4) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the rooms that take longest: a worker that meets one of them last leaves the others idle."""
+    """Deal tests to workers: a file goes to one, whatever needs Prefect's server to another, so that one is started.
+
+    The rooms that take longest come first: a worker that meets one of them last leaves the others idle.
+    """
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            shares = "prefect_api" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("prefect" if shares else item.path.stem))
     items.sort(key=lambda item: next((at for at, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
 
 

@@ -130,7 +130,9 @@ def test_the_front_door_leaves_prefect_and_altair_alone() -> None:
 def test_every_public_name_has_a_docstring(name: str, thing: object) -> None:
     text = inspect.getdoc(thing) or ""
     assert text, f"{name} has no docstring"
-    if inspect.isfunction(thing) and thing not in COMMANDS:  # whose help stands beside the options
+    door = import_module(f"lakehouse.{name.split('.', maxsplit=1)[0]}")  # what stays within a wing has a sentence
+    at_the_door = name.rsplit(".", maxsplit=1)[-1] in getattr(door, "__all__", dir(door))
+    if inspect.isfunction(thing) and at_the_door and thing not in COMMANDS:  # whose help stands beside the options
         wanted = [p for p in inspect.signature(thing).parameters if p != "cls"]
         if len(wanted) > 2:
             assert "Args:" in text, f"{name} does not explain its arguments"
@@ -155,7 +157,8 @@ def test_the_readme_names_every_file_and_every_command() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_file_has_outgrown_its_room(module: str) -> None:
-    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 300
+    most = {"bronze": 250, "delta": 270}.get(wing_of(module), 300)
+    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= most
 
 
 @pytest.mark.parametrize("module", MODULES)

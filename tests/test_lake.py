@@ -60,9 +60,10 @@ def test_a_root_without_raw_is_a_clear_error(tmp_path: Path, root: str, message:
         Lake(tmp_path / root)
 
 
-def test_tables_lie_below_the_root_also_of_a_url() -> None:
-    lake = Lake("memory://bucket/prefix/")
-    assert lake.bronze.uri == "memory://bucket/prefix/bronze/candles"
+def test_tables_lie_below_the_root(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    lake = Lake(tmp_path)
+    assert lake.bronze.uri == f"{tmp_path.as_posix()}/bronze/candles"
     assert (lake.quarantine.name, lake.ledger.name) == ("bronze/quarantine", "bronze/ledger")
 
 

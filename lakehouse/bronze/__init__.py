@@ -5,7 +5,8 @@ from lakehouse.bronze.batch import Batch, read_batches
 from lakehouse.bronze.conflicts import contradicted
 from lakehouse.bronze.ingest import ingest, prepare, write_batch
 from lakehouse.bronze.plan import Plan, plan, remember
-from lakehouse.bronze.withdraw import withdraw
+from lakehouse.bronze.seen import read_otherwise
+from lakehouse.bronze.standing import withdraw
 
 __all__ = [
     "MAX_CONFLICTS",
@@ -19,6 +20,7 @@ __all__ = [
     "plan",
     "prepare",
     "read_batches",
+    "read_otherwise",
     "remember",
     "report_of",
     "withdraw",

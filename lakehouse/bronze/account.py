@@ -14,6 +14,10 @@ from lakehouse.errors import LakehouseError
 from lakehouse.raw import RawFile
 
 MAX_CONFLICTS = 0.5  # of the bars that two files share: what is more than a correction
+_TOLD = (  # of an account, in the ledger
+    *("sha256", "stated_at", "layout", "market", "interval", "status", "error"),
+    *("contradicts", "declared", "read_as", "read_by"),
+)
 DEFERRED = "deferred"  # in a report only: written to while it was read, so left for the next run
 
 
@@ -34,6 +38,8 @@ class Account:
     status: str = "loaded"
     error: str | None = None
     declared: str | None = None  # what sources.toml says of it
+    read_as: str | None = None  # what the program takes it for
+    read_by: str | None = None  # the rules by which it does
     counts: Counter[str] = field(default_factory=Counter)
     pairs: dict[str, tuple[int, int]] = field(default_factory=dict)  # other path → bars of both, and those that differ
     contradicts: float | None = None
@@ -43,22 +49,15 @@ class Account:
 
     def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
         """The file as a row of the ledger; see `contracts.Revision`."""
-        counted = {name: self.counts[name] for name in (*COUNTS, "skipped")}
-        return {
-            **{"path": self.file.path, "sha256": self.sha256, "size": self.file.size},
-            **{"modified_at": self.file.modified_at, "stated_at": self.stated_at},
-            **{"layout": self.layout, "market": self.market, "interval": self.interval},
-            "symbol": next(iter(self.symbols)) if len(self.symbols) == 1 else None,
-            **{"first_open_time": self.first, "last_open_time": self.last},
-            **counted,
-            **{"status": self.status, "error": self.error, "bronze_version": max(self.versions)},
-            **{
-                "withdrawn_version": None,
-                "note": "; ".join(filter(None, (*self.assumed, self.contradiction))) or None,
-                "contradicts": self.contradicts,
-                "declared": self.declared,
-            },
-            **{"run_id": run_id, "ingested_at": ingested_at},
+        noted = "; ".join(filter(None, (*self.assumed, self.contradiction)))
+        told = {name: getattr(self, name) for name in _TOLD} | {
+            name: self.counts[name] for name in (*COUNTS, "skipped")
+        }
+        return told | {
+            **{"path": self.file.path, "size": self.file.size, "modified_at": self.file.modified_at},
+            **{"symbol": next(iter(self.symbols)) if len(self.symbols) == 1 else None, "note": noted or None},
+            **{"first_open_time": self.first, "last_open_time": self.last, "bronze_version": max(self.versions)},
+            **{"withdrawn_version": None, "run_id": run_id, "ingested_at": ingested_at},
         }
 
 

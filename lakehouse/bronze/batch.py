@@ -9,18 +9,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import polars as pl
-from obstore.exceptions import BaseError
 
 from lakehouse.bronze.account import DEFERRED, Account
-from lakehouse.bronze.plan import SMALL_REST, Pending, Plan, groups
+from lakehouse.bronze.plan import Pending, Plan, hash_if_readable
+from lakehouse.bronze.seen import rules_of
 from lakehouse.bronze.settle import Partition
 from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
-from lakehouse.raw import Block, FileChanged, RawFile, hash_file
+from lakehouse.raw import Block, FileChanged
 from lakehouse.recognise import BLOCK_BYTES, Opened, declared_for, open_file
 
 BATCH_BYTES = 64 * 2**20
+BATCH_FILES = 500
+SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
 @dataclass(slots=True)
@@ -61,12 +63,10 @@ class Batch:
             )
             self.rejected.append(lines)
         if block.rows.height:
-            sign = -1 if opened.backwards else 1
-            rows = block.rows.with_columns(_file_number=pl.lit(number, pl.Int64), _line_order=pl.col("_line") * sign)
-            for key, frame in _by_partition(rows, opened, dataset):
+            for key, frame in by_partition(block.rows, number, opened, dataset):
                 self.statements[key].append(frame)
                 account.symbols.add(dict(zip(dataset.partition, key, strict=True)).get("symbol", ""))
-            first, last = rows[dataset.time].min(), rows[dataset.time].max()
+            first, last = block.rows[dataset.time].min(), block.rows[dataset.time].max()
             account.first = min(filter(None, (account.first, first)))  # type: ignore[type-var, assignment]
             account.last = max(filter(None, (account.last, last)))  # type: ignore[type-var, assignment]
 
@@ -99,13 +99,28 @@ def read_batches(lake: Lake, todo: Plan, batch_bytes: int = BATCH_BYTES) -> Iter
             yield batch
 
 
+def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pending]]:
+    """Cut the pending files into runs up to a byte budget; a larger file is alone, and a small rest joins the last."""
+    batch: list[Pending] = []
+    size, rest = 0, sum(item.file.size for item in pending)
+    for item in pending:
+        full = size + item.file.size > batch_bytes and rest > batch_bytes * SMALL_REST
+        if batch and (full or len(batch) == BATCH_FILES):
+            yield batch
+            batch, size = [], 0
+        batch.append(item)
+        size, rest = size + item.file.size, rest - item.file.size
+    if batch:
+        yield batch
+
+
 def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
-    number, most = 0, batch_bytes * (1 + SMALL_REST)
+    number, most, rules = 0, batch_bytes * (1 + SMALL_REST), rules_of(lake, todo.sources)
     for group in groups(todo.pending, batch_bytes):
         batch, held = Batch(), 0
         for item, opening in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
             declared = declared_for(item.file.path, todo.sources).as_text(item.file.path)
-            account = Account(item.file, item.stated_at, number, declared=declared)
+            account = Account(item.file, item.stated_at, number, declared=declared, read_by=rules(item.file.path))
             number += 1
             try:
                 opened = opening.result()
@@ -121,7 +136,7 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             except FileRefused as error:
                 batch.forget(account)
                 account.status, account.error = "failed", str(error)
-                account.sha256 = account.sha256 or item.sha256 or _hash_if_readable(lake, item.file)
+                account.sha256 = account.sha256 or item.sha256 or hash_if_readable(lake, item.file)
             except FileChanged:
                 batch.forget(account)
                 account.status, account.error = DEFERRED, "written to while it was read; the next run takes it"
@@ -148,22 +163,20 @@ def _open(
             yield before
 
 
-def _hash_if_readable(lake: Lake, file: RawFile) -> str:
-    try:
-        return "" if file.problem else hash_file(lake.raw, file.path)
-    except (OSError, BaseError):
-        return ""
-
-
 def _identify(account: Account, opened: Opened) -> None:
     form = opened.form
     account.sha256 = opened.sha256
     account.layout, account.market, account.interval = form.layout or None, form.market or None, form.interval or None
     account.symbols = {form.symbol} - {""}
-    account.assumed = form.notes
+    account.assumed, account.read_as = form.notes, form.as_text()
 
 
-def _by_partition(rows: pl.DataFrame, opened: Opened, dataset: Dataset) -> Iterator[tuple[Partition, pl.DataFrame]]:
+def by_partition(
+    rows: pl.DataFrame, number: int, opened: Opened, dataset: Dataset
+) -> Iterator[tuple[Partition, pl.DataFrame]]:
+    """Cut a block's statements up as `settle` wants them, with their file's number and the order of its lines."""
+    sign = -1 if opened.backwards else 1
+    rows = rows.with_columns(_file_number=pl.lit(number, pl.Int64), _line_order=pl.col("_line") * sign)
     of_file = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}
     key = tuple(of_file.get(name, "") for name in dataset.partition)
     if all(key):  # one partition, as most files have: no need to look at the rows

@@ -6,12 +6,13 @@ killed between the two, the next one finds the same and writes nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import polars as pl
+from deltalake import DeltaTable
 
 from lakehouse.bronze.account import MAX_CONFLICTS, Account
-from lakehouse.bronze.settle import WHERE, Settled
+from lakehouse.bronze.settle import WHERE, Settled, differs, ranks
 from lakehouse.dataset import Dataset
 from lakehouse.delta import Changes, Span, commit, read_spans
 from lakehouse.lake import Lake
@@ -21,24 +22,38 @@ MANY = 30  # bars on which two files differ that are more than a correction, how
 SHARES = "that it shares with {} are others there"
 
 
-def keep_conflicts(
+def write_settled(
+    lake: Lake,
+    base: DeltaTable,
+    settled: Settled,
+    rank: Callable[[str], int],
+    notes: Mapping[str, str | int],
+    taken_back: Collection[str] = (),
+    spans: Sequence[Span] = (),
+    *,
+    agreed: str = "",
+    even_empty: bool = False,
+) -> int:
+    """Write what has been settled on a version of the candles: conflicts, then candles; returns their new version.
+
+    The statements of paths that are `taken_back`, in `spans`, count for nothing any more. `agreed` names for the
+    candles' log the files that agreed with rows, which show nothing of it.
+    """
+    _keep_conflicts(lake, settled, rank, {**notes, "bronze": base.version()}, taken_back, spans)
+    guards = [lake.bronze.guard(*partition) for partition in settled.touched]
+    notes = {**notes, "agreed": agreed} if agreed else notes
+    changes, even_empty = settled.changes(lake.dataset), even_empty or bool(agreed)
+    return commit(base, lake.dataset.key, changes, guards=guards, notes=notes, even_empty=even_empty)
+
+
+def _keep_conflicts(
     lake: Lake,
     settled: Settled,
     rank: Callable[[str], int],
-    notes: dict[str, str | int],
-    taken_back: Collection[str] = (),
-    spans: Sequence[Span] = (),
+    notes: Mapping[str, str | int],
+    taken_back: Collection[str],
+    spans: Sequence[Span],
 ) -> None:
-    """Bring bronze/conflicts up to what a batch is about to do to the candles.
-
-    Args:
-        lake: The lake.
-        settled: What becomes of the batch.
-        rank: What sources.toml prefers: the rank of a path.
-        notes: For the commit.
-        taken_back: Paths whose statements count for nothing any more.
-        spans: Where those lie.
-    """
     table, dataset = lake.conflicts, lake.dataset
     if not settled.contested and not (spans and table.exists()):
         return
@@ -59,8 +74,7 @@ def keep_conflicts(
     said = pl.concat([kept, new.sort("_modified_at", "_file", "_line", descending=True)], how="diagonal")
     said = said.select(*key, *columns).unique([*key, *dataset.values], keep="first", maintain_order=True)
     both = said.join(stands, on=key, maintain_order="left")
-    differs = pl.any_horizontal(pl.col(n).ne_missing(pl.col(f"{n}_won")) for n in dataset.values)
-    judged = both.filter(differs).with_columns(why=_why(both, rank))
+    judged = both.filter(differs(dataset)).with_columns(why=_why(both, rank))
     untouched = kept.join(stands, on=key, how="anti")
     wanted = pl.concat([untouched, judged.select(table.schema.keys())])
     wanted = wanted.filter(pl.col(time).rank("dense").over(*partition, month) <= KEPT)
@@ -74,10 +88,7 @@ def keep_conflicts(
 
 def _why(both: pl.DataFrame, rank: Callable[[str], int]) -> pl.Expr:
     """Why a statement stands, of those that `both` holds against each other."""
-    ranks = {path: rank(path) for name in ("_file", "_file_won") for path in both[name].unique()}
-    file, won = (
-        pl.col(name).replace_strict(ranks, default=0, return_dtype=pl.Int64) for name in ("_file", "_file_won")
-    )
+    file, won = (ranks(both, name, rank) for name in ("_file", "_file_won"))
     at, at_won = pl.col("_modified_at"), pl.col("_modified_at_won")
     own = pl.col("_file") == pl.col("_file_won")
     return (
@@ -99,15 +110,9 @@ def judge_pairs(
 ) -> None:
     """Note at each file where another path says other things of the same bars.
 
-    A new revision of a path, and a correction of a few bars, are no contradiction. Two files that differ on most of the
-    bars which they share, and not on a few, are most likely two things under one name.
-
-    Args:
-        accounts: The files of the batch, by number.
-        settled: What became of their statements.
-        dataset: Whose.
-        rank: What sources.toml prefers; where it does, the user has decided.
-        known_bars: How many bars a path of the ledger states.
+    A new revision of a path, and a correction of a few bars, are no contradiction; nor is what sources.toml has ranked,
+    for there the user has decided. Two files that differ on most of the bars which they share, and not on a few, are
+    most likely two things under one name. `known_bars` tells how many bars a path of the ledger states.
     """
     examples = pl.concat(settled.contested) if settled.contested else pl.DataFrame()
     by_path = {account.file.path: account for account in accounts.values()}

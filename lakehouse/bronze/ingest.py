@@ -18,11 +18,10 @@ from deltalake import DeltaTable
 
 from lakehouse.bronze.account import DEFERRED, Account, IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import BATCH_BYTES, Batch, read_batches
-from lakehouse.bronze.conflicts import judge_pairs, keep_conflicts
-from lakehouse.bronze.late import confirmed_by_newer
+from lakehouse.bronze.conflicts import judge_pairs, write_settled
 from lakehouse.bronze.plan import Plan, plan, remember
 from lakehouse.bronze.settle import Settled, settle
-from lakehouse.bronze.withdraw import TO_BE_STATED_ANEW, WITHDRAWALS, begin, finish, rerank
+from lakehouse.bronze.standing import TO_BE_STATED_ANEW, WITHDRAWALS, confirmed_by_newer, take_back
 from lakehouse.delta import Changes, Span, commit, guarded, live_versions, read_spans, writing
 from lakehouse.lake import Lake
 
@@ -85,13 +84,7 @@ def prepare(lake: Lake, again: str, run_id: str) -> Plan:
     """
     todo = plan(lake, again)
     if todo.taken_back or todo.unfinished or todo.reranked:
-        with writing(lake.root):
-            if todo.taken_back:
-                begin(lake, dict.fromkeys(todo.taken_back, TO_BE_STATED_ANEW), run_id)
-            if todo.taken_back or todo.unfinished:
-                finish(lake, todo.sources, run_id)
-            if todo.reranked:
-                rerank(lake, todo.reranked, todo.sources, run_id)
+        take_back(lake, dict.fromkeys(todo.taken_back, TO_BE_STATED_ANEW), todo, run_id)
     return todo
 
 
@@ -165,19 +158,10 @@ def _write_statements(lake: Lake, batch: Batch, run_id: str, todo: Plan) -> tupl
     base = table.open_or_create()
     if not statements:
         return Settled(), base
-    settled = settle(
-        base, statements, lake.dataset, lambda rows: confirmed_by_newer(lake, rows, base, todo.rank), todo.rank
-    )
-    empty = pl.DataFrame(schema=table.schema)
-    guards = [table.guard(*partition) for partition in statements]
-    notes: dict[str, str | int] = {"run": run_id, "files": len(batch.accounts)}
-    if settled.confirming:
-        confirming = [batch.accounts[number] for number in sorted(settled.confirming)]
-        notes["agreed"] = json.dumps([(a.file.path, a.sha256, a.stated_at.isoformat()) for a in confirming])
-    inserted, updated = (pl.concat([empty, *frames]) for frames in (settled.inserted, settled.updated))
-    changes = Changes(inserted, updated, spans=settled.spans)
-    keep_conflicts(lake, settled, todo.rank, {"run": run_id, "files": len(batch.accounts), "bronze": base.version()})
-    commit(base, table.key, changes, guards=guards, notes=notes, even_empty=bool(settled.confirming))
+    settled = settle(base, statements, lake.dataset, lambda rows: confirmed_by_newer(lake, rows, base, todo), todo.rank)
+    confirming = [batch.accounts[number] for number in sorted(settled.confirming)]
+    agreed = json.dumps([(a.file.path, a.sha256, a.stated_at.isoformat()) for a in confirming]) if confirming else ""
+    write_settled(lake, base, settled, todo.rank, {"run": run_id, "files": len(batch.accounts)}, agreed=agreed)
     return settled, base
 
 

@@ -15,7 +15,7 @@ import polars as pl
 from deltalake import DeltaTable
 
 from lakehouse.dataset import Dataset
-from lakehouse.delta import Span, file_stats, read_spans
+from lakehouse.delta import Changes, Span, file_stats, read_spans
 
 Partition = tuple[str, ...]
 MAX_SPANS = 64  # of one partition; more are joined with their neighbours
@@ -31,6 +31,7 @@ class Settled:
         updated: Rows with known keys and new values.
         deleted: Rows that were taken back, and that no other statement replaces.
         spans: Where the updated and deleted rows lie.
+        touched: The partitions in which it lies.
         confirming: Files of which a newer statement agreed with a row, by number. That writes nothing, yet an older
             statement that comes before the ledger knows of it must not miss it: so it is committed, without a row.
         counts: What became of each statement: (file number, outcome) → rows.
@@ -45,22 +46,54 @@ class Settled:
     deleted: list[pl.DataFrame] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    touched: list[Partition] = field(default_factory=list)
     confirming: set[int] = field(default_factory=set)
     pairs: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     contested: list[pl.DataFrame] = field(default_factory=list)
     standing: list[pl.DataFrame] = field(default_factory=list)
 
+    def changes(self, dataset: Dataset) -> Changes:
+        """What is to be written to the table."""
+        frames = self.inserted, self.updated, self.deleted
+        inserted, updated, deleted = (pl.concat([pl.DataFrame(schema=dataset.schema), *some]) for some in frames)
+        return Changes(inserted, updated, deleted, self.spans)
+
     def count(self, outcome: str, statements: pl.DataFrame) -> None:
-        """Add statements of one outcome."""
+        """Enter statements of one outcome."""
         for rows, number in statements["_file_number"].rle().struct.unnest().iter_rows():
             self.counts[number, outcome] += rows
+
+    def take(self, judged: pl.DataFrame, dataset: Dataset, gone: pl.DataFrame | None) -> list[pl.DataFrame]:
+        """Take in statements that were held against rows of the table; returns those that replace some."""
+        self.confirming |= set(judged.filter(~pl.col("_same"), _outcome="unchanged")["_file_number"].unique())
+        self.meet(judged.filter(pl.col("_file_won").is_not_null()), dataset)
+        updated = list[pl.DataFrame]()
+        for (outcome,), frame in judged.partition_by("_outcome", as_dict=True).items():
+            self.count(str(outcome), frame)
+            rows = frame.select(dataset.schema.keys())
+            if outcome == "updated":
+                updated.append(rows)
+            elif outcome == "inserted":
+                if gone is not None:  # what comes in the place of a row that was taken back updates it
+                    updated.append(rows.join(gone, on=dataset.key, how="semi"))
+                    rows = rows.join(gone, on=dataset.key, how="anti", maintain_order="left")
+                self.inserted.append(rows)
+        self.updated += updated
+        return updated
+
+    def judge(self, losers: pl.DataFrame, standing: pl.DataFrame, dataset: Dataset) -> None:
+        """Tell those of a batch that lost and agreed with what stands from those that said something else."""
+        near = standing.filter(pl.col(dataset.time).is_in(losers[dataset.time].implode()))  # joining all takes its time
+        both = losers.join(near, on=dataset.key, how="left", maintain_order="left")
+        both = both.with_columns(_differs=differs(dataset), _lost=pl.lit(True))
+        self.count("overruled", both.filter("_differs"))
+        self.count("superseded", both.filter(~pl.col("_differs")))
+        self.meet(both, dataset)
 
     def meet(self, both: pl.DataFrame, dataset: Dataset) -> None:
         """Count how often files agree, and keep what they say where they do not.
 
-        Args:
-            both: Statements and, with `_won`, what they are held against; `_differs`; and `_lost`, whether they lost.
-            dataset: Whose.
+        `both` has statements and, with `_won`, what they are held against; `_differs`; and `_lost`, whether they lost.
         """
         counts = both.group_by("_file", "_file_won").agg(pl.len(), pl.col("_differs").sum())
         for path, other, bars, differ in counts.filter(pl.col("_file") != pl.col("_file_won")).iter_rows():
@@ -83,47 +116,43 @@ def settle(
     rank: Callable[[str], int] = lambda path: 0,
     taken_back: Mapping[Partition, pl.DataFrame] = MappingProxyType({}),
 ) -> Settled:
-    """Decide what each statement does to the table. Nothing is written.
+    """Decide what each statement does to the table, and give the account of all. Nothing is written.
 
-    Args:
-        base: The opened table.
-        statements: By partition, the table's columns and `_file_number` (Int64, newer files have a higher one) and
-            `_line_order` (Int64, the newer of a file's lines higher).
-        dataset: Whose key, time and values.
-        confirmed_by_newer: Given rows that would change the table, returns the keys of those that a newer file, already
-            loaded, states too: their row shows an older statement only because the newer one agreed with it.
-        rank: What sources.toml prefers: the rank of a path.
-        taken_back: By partition, rows of the table that count for nothing any more.
-
-    Returns:
-        The rows to write and the account of all statements.
+    `statements` has by partition the table's columns and `_file_number` (Int64, newer files have a higher one) and
+    `_line_order` (Int64, the newer of a file's lines higher); `taken_back`, rows of the table that count for nothing
+    any more. `confirmed_by_newer` is given rows that would change the table, and returns the keys of those that a newer
+    file, already loaded, states too: their row shows an older statement only because the newer one agreed with it.
     """
-    settled = Settled()
-    stats = file_stats(base, dataset.partition)
-    for partition in sorted({*statements, *taken_back}):
-        where = dict(zip(dataset.partition, partition, strict=True))
-        gone = taken_back.get(partition)
-        frames = [frame for frame in statements.get(partition, []) if frame.height]
-        if not frames:
-            _delete(gone, where, dataset, settled)
-            continue
-        winners, losers = _newest(frames, dataset)
+    settled = Settled(touched=sorted({*statements, *taken_back}))
+    stats, time = file_stats(base, dataset.partition), dataset.time
+    for partition in settled.touched:
+        where, gone = dict(zip(dataset.partition, partition, strict=True)), taken_back.get(partition)
         here = stats.filter([pl.col(name) == value for name, value in where.items()])
-        spans = _overlaps(here, winners[dataset.time], where, dataset.time)
-        if spans:
-            before = read_spans(base, spans).select(*dataset.key, *dataset.values, *WHERE).collect()
+        replaced = list[pl.DataFrame]()
+        if frames := [frame for frame in statements.get(partition, []) if frame.height]:
+            winners, losers = _newest(frames, dataset)
+            if spans := _overlaps(here, winners[time], where, time):
+                before = read_spans(base, spans).select(*dataset.key, *dataset.values, *WHERE).collect()
+                if gone is not None:
+                    before = before.join(gone, on=dataset.key, how="anti")
+                judged = _compare(winners, before, dataset, rank, confirmed_by_newer)
+                replaced = settled.take(judged, dataset, gone)
+                standing = _standing(judged, dataset)
+            else:  # as in a first load: there is nothing to be held against
+                settled.count("inserted", winners)
+                settled.inserted.append(winners.select(dataset.schema.keys()))
+                standing = _as_won(winners, dataset)
+            if losers.height:
+                settled.judge(losers, standing, dataset)
             if gone is not None:
-                before = before.join(gone, on=dataset.key, how="anti")
-            standing = _compare(winners, before, spans, dataset, settled, confirmed_by_newer, rank, gone)
-        else:
-            settled.count("inserted", winners)
-            settled.inserted.append(winners.select(dataset.schema.keys()))
-            standing = winners
-        if losers.height:
-            _judge(losers, standing, dataset, settled)
-        if gone is not None:
-            settled.standing.append(_as_won(standing, dataset))
-            _delete(gone.join(winners, on=dataset.key, how="anti"), where, dataset, settled)
+                settled.standing.append(standing)
+                gone = gone.join(winners, on=dataset.key, how="anti")
+        if gone is not None and gone.height:  # what was taken back, and nobody else states, goes
+            settled.deleted.append(gone)
+            replaced.append(gone)
+        if replaced:  # a MERGE opens the files in which something changes, and no other
+            times = pl.concat([rows[time] for rows in replaced]).sort()
+            settled.spans += _overlaps(here, times, where, time)
     return settled
 
 
@@ -135,35 +164,18 @@ def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset) -> tuple[pl.DataFr
     if rest == [time] and (rows[time].diff(null_behavior="drop") > dt.timedelta(0)).all():
         return rows, rows.clear()
     rows = rows.sort(*rest, "_file_number", "_line_order")
-    lost = pl.all_horizontal(pl.col(name) == pl.col(name).shift(-1) for name in rest).fill_null(False)
-    rows = rows.with_columns(_lost=lost)
-    return rows.filter(~pl.col("_lost")).drop("_lost").sort(time), rows.filter("_lost").drop("_lost")
-
-
-def _judge(losers: pl.DataFrame, standing: pl.DataFrame, dataset: Dataset, settled: Settled) -> None:
-    """Tell those of a batch that lost and agreed with what stands from those that said something else."""
-    near = standing.filter(pl.col(dataset.time).is_in(losers[dataset.time].implode()))  # to join all takes its time
-    both = losers.join(_as_won(near, dataset), on=dataset.key, how="left", maintain_order="left")
-    both = both.with_columns(_differs=_differs(dataset, "_won"), _lost=pl.lit(True))
-    settled.count("overruled", both.filter("_differs"))
-    settled.count("superseded", both.filter(~pl.col("_differs")))
-    settled.meet(both, dataset)
+    last = pl.struct(rest).rle_id()
+    last = (last != last.shift(-1)).fill_null(True)
+    return rows.filter(last).sort(time), rows.filter(~last)
 
 
 def _as_won(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
     return rows.select(*dataset.key, pl.col(*dataset.values, *WHERE).name.suffix("_won"))
 
 
-def _differs(dataset: Dataset, suffix: str) -> pl.Expr:
-    return pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}{suffix}")) for name in dataset.values)
-
-
-def _delete(rows: pl.DataFrame | None, where: Mapping[str, str], dataset: Dataset, settled: Settled) -> None:
-    """What was taken back, and nobody else states, goes."""
-    if rows is not None and rows.height:
-        settled.deleted.append(rows)
-        times = rows[dataset.time]
-        settled.spans.append(Span(where, dataset.time, times.min(), times.max()))
+def differs(dataset: Dataset) -> pl.Expr:
+    """Whether values are other ones than those with `_won`."""
+    return pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_won")) for name in dataset.values)
 
 
 def _overlaps(stats: pl.DataFrame, times: pl.Series, where: Mapping[str, str], time: str) -> list[Span]:
@@ -184,29 +196,26 @@ def _overlaps(stats: pl.DataFrame, times: pl.Series, where: Mapping[str, str], t
 
 def _compare(
     winners: pl.DataFrame,
-    old: pl.DataFrame,
-    spans: Sequence[Span],
+    before: pl.DataFrame,
     dataset: Dataset,
-    settled: Settled,
-    confirmed_by_newer: Callable[[pl.DataFrame], pl.DataFrame],
     rank: Callable[[str], int],
-    gone: pl.DataFrame | None,
+    confirmed_by_newer: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> pl.DataFrame:
-    """Hold statements against the rows that the table has in the same places; returns what stands in them then."""
-    both = winners.join(_as_won(old, dataset), on=dataset.key, how="left", maintain_order="left")
-    both = both.with_columns(_differs=_differs(dataset, "_won"), **_ranks(both, rank))
-    same_file = (pl.col("_file") == pl.col("_file_won")) & (pl.col("_modified_at") == pl.col("_modified_at_won"))
-    same_line = pl.col("_line") == pl.col("_line_won")
+    """Hold statements against the rows that the table has in the same places, and tell the outcome of each."""
+    both = winners.join(_as_won(before, dataset), on=dataset.key, how="left", maintain_order="left")
+    its_rank, rank_won = ranks(both, "_file", rank), ranks(both, "_file_won", rank)
+    at, at_won = pl.col("_modified_at"), pl.col("_modified_at_won")
+    same_file = (pl.col("_file") == pl.col("_file_won")) & (at == at_won)
     sign = pl.col("_line_order").sign()  # -1 in a file that runs backwards
     newer = (
-        pl.when(same_file)
-        .then(pl.col("_line") * sign >= pl.col("_line_won") * sign)
-        .when(pl.col("_rank") != pl.col("_rank_won"))
-        .then(pl.col("_rank") > pl.col("_rank_won"))
-        .when(pl.col("_modified_at") == pl.col("_modified_at_won"))
-        .then(pl.col("_file") > pl.col("_file_won"))
-        .otherwise(pl.col("_modified_at") > pl.col("_modified_at_won"))
-    )
+        pl.when(same_file).then(pl.col("_line") * sign >= pl.col("_line_won") * sign)
+        .when(its_rank != rank_won).then(its_rank > rank_won)
+        .when(at == at_won).then(pl.col("_file") > pl.col("_file_won"))
+        .otherwise(at > at_won)
+    )  # fmt: skip
+    # A newer statement that agrees leaves the row as it is, and so the row names another one of its values (law 9: a
+    # statement that stands, not always the winner). To follow the winner would rewrite the Parquet files of a month
+    # whenever that month is downloaded once more with not a value changed, and make a version of it (laws 2 to 4).
     outcome = (
         pl.when(pl.col("_file_won").is_null()).then(pl.lit("inserted"))
         .when(~newer, "_differs").then(pl.lit("overruled"))
@@ -214,44 +223,26 @@ def _compare(
         .when("_differs").then(pl.lit("updated"))
         .otherwise(pl.lit("unchanged"))
     )  # fmt: skip
-    judged = both.with_columns(_outcome=outcome)
-    changes = judged.filter(pl.col("_outcome") == "updated")
-    if changes.height:
+    judged = both.with_columns(_differs=differs(dataset)).with_columns(
+        _outcome=outcome, _same=same_file & (pl.col("_line") == pl.col("_line_won"))
+    )
+    if (changes := judged.filter(pl.col("_outcome") == "updated")).height:
         late = confirmed_by_newer(changes).select(dataset.key).unique().with_columns(_late=pl.lit("overruled"))
         judged = judged.join(late, on=dataset.key, how="left", maintain_order="left")
         judged = judged.with_columns(_outcome=pl.coalesce("_late", "_outcome"))
-    judged = judged.with_columns(_lost=pl.col("_outcome") == "overruled")
-    settled.confirming |= set(judged.filter(~(same_file & same_line), _outcome="unchanged")["_file_number"].unique())
-    settled.meet(judged.filter(pl.col("_file_won").is_not_null()), dataset)
-    for (name,), frame in judged.partition_by("_outcome", as_dict=True).items():
-        settled.count(str(name), frame)
-        rows = frame.select(dataset.schema.keys())
-        updated = rows if name == "updated" else rows.clear()
-        if name == "inserted":
-            if gone is not None:  # what comes in the place of a row that was taken back updates it
-                updated = rows.join(gone, on=dataset.key, how="semi", maintain_order="left")
-                rows = rows.join(gone, on=dataset.key, how="anti", maintain_order="left")
-            settled.inserted.append(rows)
-        if updated.height:
-            settled.updated.append(updated)
-            settled.spans += _narrowed(spans, updated[dataset.time])
-    stays = pl.col("_outcome").is_in(["overruled", "superseded", "unchanged"])
-    final = [pl.when(stays).then(f"{name}_won").otherwise(name).alias(name) for name in (*dataset.values, *WHERE)]
-    return judged.select(*dataset.key, *final)
+    return judged.with_columns(_lost=pl.col("_outcome") == "overruled")
 
 
-def _ranks(both: pl.DataFrame, rank: Callable[[str], int]) -> dict[str, pl.Expr]:
-    paths = pl.concat([both["_file"].unique(), both["_file_won"].unique()]).drop_nulls().unique()
-    ranks = {path: rank(path) for path in paths}
-    if not any(ranks.values()):  # nobody prefers anything: no column to compute
-        return {"_rank": pl.lit(0), "_rank_won": pl.lit(0)}
-    told = {
-        name: pl.col(name).replace_strict(ranks, default=0, return_dtype=pl.Int64) for name in ("_file", "_file_won")
-    }
-    return {"_rank": told["_file"], "_rank_won": told["_file_won"]}
+def _standing(judged: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+    """What stands where statements were judged, with `_won`."""
+    stays, names = pl.col("_outcome").is_in(["overruled", "superseded", "unchanged"]), [*dataset.values, *WHERE]
+    won = [pl.when(stays).then(f"{name}_won").otherwise(name).alias(f"{name}_won") for name in names]
+    return judged.select(*dataset.key, *won)
 
 
-def _narrowed(spans: Sequence[Span], times: pl.Series) -> list[Span]:
-    """Shrink spans to what really changes, so that a MERGE opens no other file."""
-    inside = [(span, times.filter(times.is_between(span.low, span.high))) for span in spans]
-    return [Span(s.partition, s.column, hit.min(), hit.max()) for s, hit in inside if hit.len()]
+def ranks(frame: pl.DataFrame, name: str, rank: Callable[[str], int]) -> pl.Expr:
+    """The ranks of the paths in a column of a frame, of which `rank` tells what sources.toml prefers."""
+    known = {path: rank(path) for path in frame[name].drop_nulls().unique()}
+    if not any(known.values()):  # nobody prefers anything: no column to compute
+        return pl.lit(0)
+    return pl.col(name).replace_strict(known, default=0, return_dtype=pl.Int64)

@@ -6,8 +6,8 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.theme import CLOCK, FALL, RISE, amounts, counted, moments, nothing, spoken
-from lakehouse.measures import MONTH, resample, spacing
+from lakehouse.charts.theme import CLOCK, FALL, RISE, amounts, moments, nothing, spoken
+from lakehouse.measures import MONTH, counted, resample, spacing
 
 MAX_BARS = 2400  # that a chart holds for its finest zoom
 BAR_PIXELS = 2.5  # narrower candles cannot be told apart

@@ -5,7 +5,8 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from lakehouse.charts.theme import CHANGES, CLOCK, FALL, RISE, counted, moments, nothing
+from lakehouse.charts.theme import CHANGES, CLOCK, FALL, RISE, moments, nothing
+from lakehouse.measures import counted
 
 KINDS = list(CHANGES)
 DAY = 86400

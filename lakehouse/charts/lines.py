@@ -6,7 +6,8 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, amounts, counted, nothing
+from lakehouse.charts.theme import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, amounts, nothing
+from lakehouse.measures import counted
 
 FATES = {"inserted": BLUE, "updated": ORANGE, "unchanged": GREEN, "superseded": GREY, "overruled": PURPLE}
 FATES |= {"rejected": VERMILION}

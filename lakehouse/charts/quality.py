@@ -7,7 +7,8 @@ import polars as pl
 from altair.typing import ChartType
 
 from lakehouse.charts.series import CLASSES, class_of
-from lakehouse.charts.theme import CLOCK, PURPLE, counted, nothing
+from lakehouse.charts.theme import CLOCK, PURPLE, nothing
+from lakehouse.measures import counted
 
 UNITS = {"1d": "day", "1w": "week", "1mo": "month"}
 MAX_CELLS = 400  # a symbol; beyond it a cell is a week, then a month

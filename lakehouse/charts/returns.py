@@ -8,8 +8,8 @@ import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.theme import FALL, GREY, RISE, amounts, counted, nothing
-from lakehouse.measures import spacing, spell_part
+from lakehouse.charts.theme import FALL, GREY, RISE, amounts, nothing
+from lakehouse.measures import counted, spacing, spell_part
 
 HALF = 40  # bins to either side of the one about zero
 DEVIATIONS = 6

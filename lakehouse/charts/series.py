@@ -13,12 +13,11 @@ from lakehouse.charts.theme import (
     SKY,
     VERMILION,
     YELLOW,
-    counted,
     nothing,
     spoken,
 )
 from lakehouse.measures import completeness as complete
-from lakehouse.measures import count_slots, spacing, spell_part
+from lakehouse.measures import count_slots, counted, spacing, spell_part
 
 DAY = 86400
 CLASSES = {

@@ -20,9 +20,9 @@ from lakehouse.charts.theme import (
     VERMILION,
     YELLOW,
     amounts,
-    counted,
     nothing,
 )
+from lakehouse.measures import counted
 
 MAX_COMMITS = 80  # that are drawn one by one
 MAX_FILES, MAX_SERIES, MAX_LANES = 4000, 40, 8

@@ -8,6 +8,8 @@ import altair as alt
 import polars as pl
 from altair.theme import ThemeConfig
 
+from lakehouse.measures import counted
+
 # Okabe and Ito's palette: told apart by colour-blind people, and in print. https://jfly.uni-koeln.de/color/
 BLUE, SKY, GREEN = "#0072B2", "#56B4E9", "#009E73"
 ORANGE, VERMILION, PURPLE, YELLOW, GREY = "#E69F00", "#D55E00", "#CC79A7", "#F0E442", "#999999"
@@ -106,11 +108,6 @@ def spoken(seconds: int) -> str:
     units = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31104000}
     unit = max((unit for unit, size in units.items() if seconds % size == 0), key=units.__getitem__)
     return counted(seconds // units[unit], unit)
-
-
-def counted(number: int, thing: str) -> str:
-    """Say how many: `1 bar`, `2,000 bars`."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def amounts(ticks: int, *, whole: bool = True) -> alt.Axis:

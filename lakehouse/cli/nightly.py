@@ -7,18 +7,21 @@ import time
 from pathlib import Path
 from typing import Annotated
 
+import polars as pl
 from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
 
 from lakehouse.bronze import MAX_CONFLICTS
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, MaxConflicts, Root, app, console, load_flow
-from lakehouse.cli.lakes import open_lake
-from lakehouse.cli.printing import print_download, print_frame, print_json, print_missing
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, load_flow, open_lake
+from lakehouse.cli.printing import FILES_SHOWN, print_download, print_frame, print_json
+from lakehouse.cli.run import MaxConflicts
 from lakehouse.download import FAULTS, SOURCES, StandIn, download_wanted, list_archive
 from lakehouse.download import download as bring
 from lakehouse.download import missing as explain
 from lakehouse.errors import InputError
 from lakehouse.intervals import EXPECTED, read_interval, seconds_of
-from lakehouse.lake import Lake
+from lakehouse.measures import counted
 from lakehouse.progress import Bar
 
 From = Annotated[str, Parameter(name="--source", help=f"Which archive: {' or '.join(SOURCES)}.")]
@@ -48,6 +51,8 @@ def download(
 ) -> int:
     """Bring klines of a public archive into raw/, each file verified; again costs a listing only.
 
+    For example: lakehouse download BTCUSDT ETHUSDT --interval 1h --from 2024-01
+
     Args:
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
@@ -62,15 +67,14 @@ def download(
         return DONE
     if root and Path(root).is_dir() and not dry_run:  # an empty folder that is named becomes a lake
         Path(root, "raw").mkdir(exist_ok=True)
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     with Bar(desc="download") as bar:
         options = {"archive": archive, "parallel": parallel, "dry_run": dry_run}
         if symbols:
             span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
             report = bring(lake, symbols, interval or ["1h"], **span, **options, on_progress=bar.reach)  # type: ignore[arg-type]
-        elif interval or first or last:
-            raise InputError("no symbol was named; without one, raw/download.toml says what, and it alone")
         else:
+            _refuse_options(interval, first, last, source, market, kind)
             report = download_wanted(lake, **options, on_progress=bar.reach)  # type: ignore[arg-type]
     if json:
         told = {name: getattr(report, name) for name in ("files", "untouched", "notes", "unmet", "seconds")}
@@ -95,11 +99,15 @@ def missing(
 ) -> int:
     """Say why bars are missing: not fetched, never published, delisted, an outage; and how to fetch what is there.
 
+    For example: lakehouse missing BTCUSDT --interval 1h
+
     Args:
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
     span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
-    holes = explain(Lake(root or None), symbols, interval or ["1h"], **span, archive=archive)
+    if not symbols:
+        _refuse_options(interval, first, last, source, market, kind)
+    holes = explain(open_lake(root, quiet=json), symbols, interval or ["1h"], **span, archive=archive)
     if json:
         print_json(missing=holes)
     else:
@@ -122,13 +130,16 @@ def archive(
         list[str] | None, Parameter(help=f"Happens to one file each, repeatable: {', '.join(FAULTS)}.", negative="")
     ] = None,
 ) -> int:
-    """Serve an archive of synthetic klines on this machine, to try `lakehouse download` without network."""
+    """Serve an archive of synthetic klines on this machine, to try `lakehouse download` without network.
+
+    For example: lakehouse archive --fault flip
+    """
     with StandIn(port) as there:
         there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind, source)
         files = sorted(key for key in there.files if key.endswith((".zip", ".gz")))
         for at, name in enumerate(fault or []):
             there.fail(files[at % len(files)], name)
-        console.print(f"{len(files):,} synthetic files at {there.url}, until Ctrl-C. In another terminal:")
+        console.print(f"{counted(len(files), 'synthetic file')} at {there.url}, until Ctrl-C. In another terminal:")
         which = f" --source {source}" * (source != "binance")
         console.print(f"lakehouse download BTCUSDT{which} --archive {there.url}", soft_wrap=True)
         while True:
@@ -182,3 +193,33 @@ def serve(
     )
     load_flow("serve")(timetable)
     return DONE
+
+
+def _refuse_options(interval: list[str] | None, first: str, last: str, source: str, market: str, kind: str) -> None:
+    """See that nothing was asked for that raw/download.toml alone says."""
+    if interval or first or last or (source, market, kind) != ("binance", "", "klines"):
+        raise InputError("no symbol was named; without one, raw/download.toml says what, and it alone")
+
+
+def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:
+    """Show why bars are missing, and the commands that fetch what can be fetched.
+
+    Args:
+        console: Where.
+        holes: See `download.missing`.
+        options: What these commands need beside symbol, interval, days and market.
+    """
+    if holes.is_empty():
+        console.print("Nothing is missing of what the archive has.")
+        return
+    there = pl.col("fetch").list.len()
+    print_frame(console, holes.with_columns(fetch=pl.when(there > 0).then(there)), "Missing bars, and files to fetch")
+    ways = holes.filter(there > 0).select("source", "symbol", "interval", "market", "first", "last").rows()
+    for source, symbol, interval, market, first, last in ways[:FILES_SHOWN]:
+        where = f"--interval {interval}" + f" --source {source}" * (source != "binance")
+        where += f" --market {market}" * (market != "spot")
+        days = [(slot + SOURCES[source].ahead).date() for slot in (first, last)]
+        way = f"lakehouse download {symbol} {where} --from {days[0]} --to {days[1]}{options}"
+        console.print(escape(way), soft_wrap=True, highlight=False)
+    if len(ways) > FILES_SHOWN:
+        console.print(f"… and {len(ways) - FILES_SHOWN:,} more; `lakehouse missing --json` has all")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,11 +14,11 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, execute, load_flow
-from lakehouse.cli.lakes import open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, load_flow, open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.errors import BatchFailed, InputError, LakeError
 from lakehouse.lake import Lake
+from lakehouse.measures import counted
 from lakehouse.reports import list_runs, remove_runs
 
 LAB = [  # JupyterLab on this machine only, with a kernel at once and without a call home
@@ -29,6 +30,43 @@ LAB = [  # JupyterLab on this machine only, with a kernel at once and without a 
 ]
 
 
+Output = Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")]
+
+
+def execute(
+    name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None, *, quiet: bool = False
+) -> tuple[Path, dict[str, str | int | float | bool]]:
+    """Execute a notebook, and say where its page is.
+
+    Args:
+        name: The notebook's.
+        parameters: By name.
+        output: Where the executed copy goes; else a folder of its own in `runs/`.
+        quiet: Whether something else than a person reads what is printed.
+
+    Returns:
+        Its page, and what it recorded.
+    """
+    from lakehouse.notebooks import read_results, run_notebook  # noqa: PLC0415  papermill takes a second to import
+
+    with console.status(f"executing {name}"):
+        executed = run_notebook(name, parameters, output)
+    page = executed.with_suffix(".html")
+    if not quiet:
+        say_page(page)
+    return page, read_results(executed)
+
+
+def say_page(page: Path, more: str = "") -> None:
+    """Say where a page lies.
+
+    Args:
+        page: The page.
+        more: What else there is to say of it.
+    """
+    console.print(f"Page:   {escape(page.resolve().as_uri() + more)}", soft_wrap=True)
+
+
 @app.command
 def notebook(
     name: str,
@@ -37,9 +75,12 @@ def notebook(
         list[str] | None, Parameter(name=["--parameter", "-p"], help="name=value, repeatable.", negative="")
     ] = None,
     root: Root = "",
-    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
+    output: Output = None,
+    json: Json = False,
 ) -> int:
     """Execute a notebook headless, and make an HTML page of it that opens without network.
+
+    For example: lakehouse notebook 04_silver -p symbol=ETHUSDT
 
     Args:
         name: A path, or the name of a notebook in notebooks/, for example 00_quick_tour.
@@ -50,7 +91,7 @@ def notebook(
         raise InputError(f"-p {strange} tells no value; expected name=value")
     words = {"root": Lake(root).root} if root else {}
     words |= dict(word.partition("=")[::2] for word in parameter or [])
-    return execute(name, read_parameters(name, words), output)
+    return _execute_and_tell(name, read_parameters(name, words), output, json)
 
 
 @app.command
@@ -62,14 +103,16 @@ def report(
     end: Annotated[str, Parameter(help="Last day, included. Default: all.")] = "",
     market: Annotated[str, Parameter(help="Default: the market with most bars of it.")] = "",
     root: Root = "",
-    output: Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")] = None,
+    output: Output = None,
+    json: Json = False,
 ) -> int:
     """Write the report on one series: a page with charts that opens without network.
 
     For example: lakehouse report --symbol ETHUSDT --interval 1h --start 2025-01-01
     """
     series = {"symbol": symbol, "interval": interval, "market": market}
-    return execute("report", {**series, "start": start, "end": end, "root": open_lake(root).root}, output)
+    about = {**series, "start": start, "end": end, "root": open_lake(root, quiet=json).root}
+    return _execute_and_tell("report", about, output, json)
 
 
 @app.command
@@ -77,6 +120,8 @@ def lab(
     *options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: str = "00_quick_tour", root: Root = ""
 ) -> int:
     """Open JupyterLab on a notebook, on this machine only; nothing is asked of a network.
+
+    For example: lakehouse lab --name 03_time_travel --port=8890
 
     Args:
         options: Passed on to JupyterLab, for example --port=8890, --no-browser or --allow-root.
@@ -135,7 +180,7 @@ def runs(
         console, found.select("made_at", "title", mb=pl.col("bytes") / 1e6).with_columns(pl.col("mb").round(1)), "Pages"
     )
     if gone:
-        console.print(f"{len(gone):,} runs removed, {found.height:,} pages left")
+        console.print(f"{counted(len(gone), 'run')} removed, {counted(found.height, 'page')} left")
     elif found.is_empty():
         console.print("No page in runs/ here; `lakehouse report` makes one")
     return DONE
@@ -184,6 +229,19 @@ def batch(
     for page in runs["page"].drop_nulls().to_list()[:1] if "page" in runs.columns else []:
         console.print(f"Pages:  {escape(page.rpartition('/')[0])}", soft_wrap=True)
     return code
+
+
+def _execute_and_tell(
+    name: str, parameters: Mapping[str, str | int | float | bool], output: Path | None, json: bool
+) -> int:
+    page, results = execute(name, parameters, output, quiet=True)
+    if json:
+        print_json(notebook=name, page=page.resolve().as_uri(), results=results)
+        return DONE
+    found = ", ".join(f"{key} {value}" for key, value in results.items())
+    console.print(f"[bold]{name}[/]: {escape(found)}" if found else f"[bold]{name}[/] has run")
+    say_page(page)
+    return DONE
 
 
 def _rooted(path: Path, root: str) -> list[str]:

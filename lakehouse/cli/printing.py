@@ -14,17 +14,17 @@ from rich.table import Table as RichTable
 
 from lakehouse.bronze import IngestReport
 from lakehouse.contracts import COUNTS
-from lakehouse.download import SOURCES, DownloadReport
+from lakehouse.download import DownloadReport
 from lakehouse.lake import Lake
 from lakehouse.layers import LakeReport, read_mismatches
-from lakehouse.measures import spell, spell_part
+from lakehouse.measures import counted, spell, spell_part
 from lakehouse.status import Status
 
 FILES_SHOWN = 20
 SHORT = 5  # rows of a table, where several share a screen
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
-FOLDED = {"path", "error", "reason", "note", "market", "series", "values", "stated_by", "operation"}
+FOLDED = {"path", "error", "reason", "note", "otherwise", "market", "series", "values", "stated_by", "operation"}
 FOLDED |= {"loses to", "says", "by", "stands", "counts", "worst"}
 
 
@@ -52,13 +52,13 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         console.print(f"Not read, for they are no CSV files: {escape(', '.join(report.unread[:5]))}{more}")
     if report.files.is_empty() and not report.untouched:
         console.print(
-            f"{escape(lake.uri('raw'))} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
-            f"or try `lakehouse sample {escape(lake.uri('raw'))}`; then `lakehouse run`.",
+            f"{escape(lake.raw_uri)} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
+            f"or try `lakehouse sample {escape(lake.raw_uri)}`; then `lakehouse run`.",
             soft_wrap=True,
         )
         return
     if report.files.is_empty():
-        console.print(f"Nothing new in {escape(lake.uri('raw'))}: {report.untouched:,} files looked at.")
+        console.print(f"Nothing new in {escape(lake.raw_uri)}: {counted(report.untouched, 'file')} looked at.")
         return
     taken = report.files.filter(pl.col("error").is_null()).with_row_index()
     odd = pl.any_horizontal(pl.col("rejected", "updated") > 0) | (pl.col("status") != "loaded")
@@ -70,7 +70,7 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
     if taken.height > shown.height:
         console.print(f"… and {taken.height - shown.height:,} more; `lakehouse ingest --json` and the ledger have all")
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
-    console.print(f"[bold]{report.read:,} lines read[/] = {' + '.join(parts) or '0'}, in {report.seconds:.1f} s")
+    console.print(f"[bold]{counted(report.read, 'line')} read[/] = {' + '.join(parts) or 0}, in {report.seconds:.1f} s")
     print_failures(console, report)
 
 
@@ -94,7 +94,7 @@ def print_refresh(console: Console, lake: Lake, done: LakeReport) -> None:
             f"{row['market']} {row['symbol']} {row['interval']}",
             f"{row['counts']}; the worst: {row['worst']}",
         )
-        console.print(f"[bold yellow]do not add up[/]: {row['bars']:,} bars of {escape(f'{series}: {told}')}")
+        console.print(f"[bold yellow]do not add up[/]: {counted(row['bars'], 'bar')} of {escape(f'{series}: {told}')}")
     for breach in done.breaches:
         console.print(f"[bold red]not good enough[/]: {escape(breach)}")
 
@@ -119,33 +119,9 @@ def print_download(console: Console, lake: Lake, report: DownloadReport) -> None
     if report.files.is_empty() and not report.unmet:
         console.print("Nothing new in the archive.")
     if report.untouched:
-        console.print(f"{report.untouched:,} files in {escape(lake.uri('raw'))} are as the archive lists them.")
+        console.print(f"{counted(report.untouched, 'file')} in {escape(lake.raw_uri)}: as the archive lists.")
     if report.failed.height:
         console.print("What is not in raw/ now is tried again at the next download.")
-
-
-def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:
-    """Show why bars are missing, and the commands that fetch what can be fetched.
-
-    Args:
-        console: Where.
-        holes: See `download.missing`.
-        options: What these commands need beside symbol, interval, days and market.
-    """
-    if holes.is_empty():
-        console.print("Nothing is missing of what the archive has.")
-        return
-    there = pl.col("fetch").list.len()
-    print_frame(console, holes.with_columns(fetch=pl.when(there > 0).then(there)), "Missing bars, and files to fetch")
-    ways = holes.filter(there > 0).select("source", "symbol", "interval", "market", "first", "last").rows()
-    for source, symbol, interval, market, first, last in ways[:FILES_SHOWN]:
-        where = f"--interval {interval}" + f" --source {source}" * (source != "binance")
-        where += f" --market {market}" * (market != "spot")
-        days = [(slot + SOURCES[source].ahead).date() for slot in (first, last)]
-        way = f"lakehouse download {symbol} {where} --from {days[0]} --to {days[1]}{options}"
-        console.print(escape(way), soft_wrap=True, highlight=False)
-    if len(ways) > FILES_SHOWN:
-        console.print(f"… and {len(ways) - FILES_SHOWN:,} more; `lakehouse missing --json` has all")
 
 
 def print_failures(console: Console, report: IngestReport) -> None:
@@ -175,30 +151,33 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
     """
     shown = 10**9 if whole else SHORT
     bars, turned = (
-        status.tables.filter(table=f"bronze/{name}")["rows"].sum() or 0 for name in ("candles", "quarantine")
+        int(status.tables.filter(table=f"bronze/{name}")["rows"].sum()) for name in ("candles", "quarantine")
     )
     wrong = [
         (
             status.failed.height,
-            "did not load, and are tried at every run",
+            "did not load; tried again at every run",
             "move them away, mend them, or `ignore = true`",
         ),
-        (status.rolled_back.height, "are rolled back by a restore", "`lakehouse again PATTERN` takes them back in"),
-        (status.contradicting.height, "contradict others", "`lakehouse conflicts` shows the bars"),
+        (status.rolled_back.height, "rolled back by a restore", "`lakehouse again PATTERN` takes them back in"),
+        (status.otherwise.height, "read otherwise by now", "`lakehouse again PATTERN` redoes them"),
+        (status.contradicting.height, "in contradiction with others", "`lakehouse conflicts` shows the bars"),
     ]
     behind = status.layers.filter(pl.col("consumed").ne_missing(pl.col("latest")))["table"].to_list()
-    console.print(f"{status.series.height:,} series, {bars:,} bars; {turned:,} lines were turned away")
+    console.print(f"{status.series.height:,} series, {counted(bars, 'bar')}; {counted(turned, 'line')} turned away")
     for count, what, then in wrong:
         if count:
-            console.print(f"[bold red]{count:,} files {what}[/]: {then}")
+            console.print(f"[bold red]{counted(count, 'file')} {what}[/]: {then}")
     if status.waiting.height:
         size = int(status.waiting["size"].sum()) / 1e6
-        console.print(f"[bold]{status.waiting.height:,} files wait[/], {size:,.1f} MB: `lakehouse run` takes them in")
+        console.print(
+            f"[bold]{counted(status.waiting.height, 'file')} waiting[/], {size:,.1f} MB; `lakehouse run` takes it in"
+        )
     if bars and status.layers.is_empty():
         behind = ["silver and gold"]
     if behind:
-        console.print(f"[bold]{', '.join(behind)} lie behind[/]: `lakehouse run` brings them up")
-    if not (behind or status.waiting.height or status.failed.height or status.rolled_back.height):
+        console.print(f"[bold]behind: {', '.join(behind)}[/]; `lakehouse run` brings it up")
+    if not (behind or status.waiting.height or any(count for count, *_ in wrong[:3])):
         console.print("[bold green]Nothing is wrong, and nothing waits.[/]")
     print_frame(console, _nonzero(status.runs.drop("run_id")).head(shown), "Last runs")
     titles = {
@@ -206,6 +185,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         "waiting": "Waiting in raw/ for the next run",
         "rolled_back": "Rolled back, until they change or `lakehouse again PATTERN`",
         "withdrawn": "Withdrawn, until they change or `lakehouse again PATTERN`",
+        "otherwise": "Read otherwise by now than when they were taken; `lakehouse again PATTERN` redoes them",
         "contradicting": "Files that contradict others; `lakehouse conflicts` shows the bars",
         "series": "Series in bronze",
         "mismatches": "Bars that do not add up, in the table `silver/mismatches`",
@@ -245,9 +225,10 @@ def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
     """
     if frame.is_empty():
         return
-    table = RichTable(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
+    if title:  # not the table's own: a narrow table would fold it
+        console.print(f"[bold]{escape(title)}[/]")
+    apart = 1 if console.width >= WIDE else 0
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, apart, 0, 0), show_edge=False)
     for name, dtype in frame.schema.items():
         table.add_column(
             name.replace("_", " "),
@@ -258,6 +239,19 @@ def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
     for row in frame.iter_rows():
         table.add_row(*(escape(spell(value)) for value in row))
     console.print(table)
+    console.print()
+
+
+def tell_rest(console: Console, there: int, limit: int) -> None:
+    """Say how much is not shown.
+
+    Args:
+        console: Where.
+        there: How many rows there are.
+        limit: How many are shown.
+    """
+    if there > limit:
+        console.print(f"… and {there - limit:,} more; --limit {there} or --json shows all")
 
 
 def _nonzero(frame: pl.DataFrame) -> pl.DataFrame:

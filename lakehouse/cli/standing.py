@@ -1,7 +1,8 @@
-"""`lakehouse conflicts` and `lakehouse withdraw`: what files say against each other, and how to take it back."""
+"""What was turned away, what files say against each other, and how to take it back: `quarantine conflicts withdraw`."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Annotated
 
 import polars as pl
@@ -9,12 +10,55 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from lakehouse.bronze import withdraw as take_back
-from lakehouse.cli.commands import DONE, Json, Root, app, console
+from lakehouse.cli.commands import DONE, At, Json, Limit, Root, app, console, open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.lake import Lake
+from lakehouse.measures import counted
 
 SHOWN = 50
 VALUES = ("open", "high", "low", "close", "volume")
+
+
+@app.command
+def quarantine(
+    *,
+    file: Annotated[str, Parameter(help="Pattern of paths below raw/.")] = "",
+    reason: Annotated[str, Parameter(help="A part of the reason.")] = "",
+    history: Annotated[bool, Parameter(negative="", help="Also of revisions that were replaced since.")] = False,
+    limit: Limit = 20,
+    at: At = "",
+    root: Root = "",
+    json: Json = False,
+) -> int:
+    """Show the lines that were turned away and still are, by reason, by file, and as they stand there.
+
+    For example: lakehouse quarantine --file '2024/*' --reason high. Mend the file, run again, look again.
+    """
+    lake = open_lake(root, quiet=json, at=at)
+    lines = _rejected(lake, history)
+    if file:
+        lines = lines.filter(pl.col("_file").map_elements(lambda path: fnmatchcase(path, file), pl.Boolean))
+    if reason:
+        lines = lines.filter(pl.col("reasons").list.join("; ").str.contains(reason, literal=True))
+    if json:
+        print_json(root=lake.root, lines=lines)
+        return DONE
+    if lines.is_empty():
+        console.print("No such line is in quarantine.")
+        return DONE
+    by_reason = (
+        lines.explode("reasons").group_by(reason="reasons").agg(lines=pl.len(), files=pl.col("_file").n_unique())
+    )
+    by_file = lines.group_by(path="_file").agg(lines=pl.len(), first=pl.col("_line").min(), last=pl.col("_line").max())
+    print_frame(console, by_reason.sort("lines", "reason", descending=[True, False]).head(limit), "By reason")
+    print_frame(console, by_file.sort("lines", "path", descending=[True, False]).head(limit), "By file")
+    console.print(f"[bold]Lines ({lines.height:,})[/]")
+    for row in lines.head(limit).iter_rows(named=True):
+        console.print(f"{escape(row['_file'])}:{row['_line']}  [dim]{escape('; '.join(row['reasons']))}[/]")
+        console.print(f"    {escape(row['raw'][:400])}", soft_wrap=True)
+    if lines.height > limit:
+        console.print(f"… and {lines.height - limit:,} more; --limit {lines.height} or --json shows all")
+    return DONE
 
 
 @app.command
@@ -22,11 +66,15 @@ def conflicts(
     *,
     symbol: Annotated[str, Parameter(help="Default: all.")] = "",
     limit: Annotated[int, Parameter(help="Bars to show, the latest first.")] = SHOWN,
+    at: At = "",
     root: Root = "",
     json: Json = False,
 ) -> int:
-    """Show what files say of bars otherwise than the table does, line against line, and why its values stand."""
-    lake = Lake(root or None)
+    """Show what files say of bars otherwise than the table does, line against line, and why its values stand.
+
+    For example: lakehouse conflicts --symbol BTCUSDT
+    """
+    lake = open_lake(root, quiet=json, at=at)
     rows = lake.conflicts.scan() if lake.conflicts.exists() else pl.LazyFrame(schema=lake.conflicts.schema)
     found = rows.filter(pl.col("symbol") == symbol) if symbol else rows
     shown = found.sort("open_time", "_file", descending=[True, False]).head(limit).collect()
@@ -63,20 +111,33 @@ def conflicts(
 def withdraw(pattern: str, *, root: Root = "", json: Json = False) -> int:
     """Take back all that some files stated; bars that other files state too go back to those.
 
+    For example: lakehouse withdraw 'vendor/*'
+
     Args:
         pattern: Paths below raw/, for example '2024/*'; also of files that are gone from there.
     """
-    lake = Lake(root or None)
+    lake = open_lake(root, quiet=json)
     report = take_back(lake, pattern)
     if json:
         print_json(files=report.files, run_id=report.run_id, seconds=report.seconds)
         return DONE
     print_frame(console, report.files.select("path", "market", "symbol", "interval", "read"), "Withdrawn")
+    taken = counted(report.files.height, "file revision")
     console.print(
-        f"{report.files.height:,} file revision(s) taken back from {escape(lake.uri('bronze'))}. They come back when "
-        "they change, when raw/sources.toml says something else of them, or with `lakehouse ingest --again PATTERN`."
+        f"{taken} taken back from {escape(lake.uri('bronze'))}. They come back when they "
+        "change, when raw/sources.toml says something else of them, or with `lakehouse ingest --again PATTERN`."
     )
     return DONE
+
+
+def _rejected(lake: Lake, history: bool) -> pl.DataFrame:
+    if not lake.quarantine.exists():
+        return pl.DataFrame(schema=lake.quarantine.schema)
+    lines = lake.quarantine.scan()
+    if not history:
+        latest = lake.ledger.scan().sort("stated_at", "ingested_at").unique("path", keep="last")
+        lines = lines.join(latest, left_on=["_file", "_sha256"], right_on=["path", "sha256"], how="semi")
+    return lines.sort("_file", "_line").collect()
 
 
 def _word(name: str) -> pl.Expr:

@@ -1,8 +1,7 @@
-"""What tables hold, shown and taken along: `quarantine`, `export`, `clone`."""
+"""What tables hold, asked and taken along, and their care: `sql export care clone`."""
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
@@ -10,56 +9,77 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console
-from lakehouse.cli.lakes import TableName, agreed, named_table, open_lake
-from lakehouse.cli.printing import print_frame, print_json
+from lakehouse.cli.commands import (
+    DONE,
+    INCOMPLETE,
+    TABLES,
+    At,
+    Json,
+    Limit,
+    Root,
+    TableName,
+    agreed,
+    app,
+    console,
+    named_table,
+    open_lake,
+)
+from lakehouse.cli.printing import print_frame, print_json, tell_rest
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.layers import clone as clone_lake
+from lakehouse.measures import counted
 from lakehouse.reports import choose_series, read_days
 
 EXPORTS = (".csv", ".parquet")
+ENGINES = "duckdb==1.5.5 duckdb-extension-delta==1.5.5"  # DuckDB 2.0 has no such extension
 
 
 @app.command
-def quarantine(
-    *,
-    file: Annotated[str, Parameter(help="Pattern of paths below raw/.")] = "",
-    reason: Annotated[str, Parameter(help="A part of the reason.")] = "",
-    history: Annotated[bool, Parameter(negative="", help="Also of revisions that were replaced since.")] = False,
-    limit: Annotated[int, Parameter(help="Lines that are shown; --json has all.")] = 20,
-    root: Root = "",
-    json: Json = False,
-) -> int:
-    """Show the lines that were turned away and still are, by reason, by file, and as they stand there.
+def sql(query: str, *, limit: Limit = 50, at: At = "", root: Root = "", json: Json = False) -> int:
+    """Ask the lake's tables with DuckDB: bronze, quarantine, ledger, conflicts, silver, gaps, gold, weekly, monthly.
 
-    For example: lakehouse quarantine --file '2024/*' --reason high. Mend the file, run again, look again.
+    For example: lakehouse sql "select symbol, count(*) as bars, max(close) as top from bronze group by symbol"
+
+    Args:
+        query: SQL as DuckDB has it. It sees the tables as they are when it begins, and times in UTC.
     """
-    lake = open_lake(root, quiet=json)
-    lines = _rejected(lake, history)
-    if file:
-        lines = lines.filter(pl.col("_file").map_elements(lambda path: fnmatchcase(path, file), pl.Boolean))
-    if reason:
-        lines = lines.filter(pl.col("reasons").list.join("; ").str.contains(reason, literal=True))
+    lake = open_lake(root, quiet=json, at=at)
+    found = _ask(lake, query)
     if json:
-        print_json(root=lake.root, lines=lines)
+        print_json(root=lake.root, rows=found)
         return DONE
-    if lines.is_empty():
-        console.print("No such line is in quarantine.")
-        return DONE
-    by_reason = (
-        lines.explode("reasons").group_by(reason="reasons").agg(lines=pl.len(), files=pl.col("_file").n_unique())
-    )
-    by_file = lines.group_by(path="_file").agg(lines=pl.len(), first=pl.col("_line").min(), last=pl.col("_line").max())
-    print_frame(console, by_reason.sort("lines", "reason", descending=[True, False]).head(limit), "By reason")
-    print_frame(console, by_file.sort("lines", "path", descending=[True, False]).head(limit), "By file")
-    console.print(f"[bold]Lines ({lines.height:,})[/]")
-    for row in lines.head(limit).iter_rows(named=True):
-        console.print(f"{escape(row['_file'])}:{row['_line']}  [dim]{escape('; '.join(row['reasons']))}[/]")
-        console.print(f"    {escape(row['raw'][:400])}", soft_wrap=True)
-    if lines.height > limit:
-        console.print(f"… and {lines.height - limit:,} more; --limit {lines.height} or --json shows all")
+    print_frame(console, found.head(limit), "")
+    if found.is_empty():
+        console.print("No row.")
+    tell_rest(console, found.height, limit)
     return DONE
+
+
+def _ask(lake: Lake, query: str) -> pl.DataFrame:
+    try:
+        import duckdb  # noqa: PLC0415  not everybody has it
+        import duckdb_extension_delta  # noqa: PLC0415
+    except ImportError as error:
+        raise InputError(f"`lakehouse sql` needs DuckDB: uv sync --extra engines, or pip install {ENGINES}") from error
+    if "://" in lake.root:
+        raise InputError(f"{lake.root} is no folder of this machine; `lakehouse sql` asks only such lakes")
+    (extension,) = Path(duckdb_extension_delta.__file__).parent.rglob("delta.duckdb_extension")
+    with duckdb.connect() as engine:
+        try:
+            engine.execute(f"LOAD {_quoted(str(extension))}; SET TimeZone = 'UTC'")
+            for name in TABLES:
+                if (table := named_table(lake, name)).exists():
+                    scan = f"delta_scan({_quoted(table.uri)}, version = {table.version()})"
+                    engine.execute(f"CREATE VIEW {name} AS SELECT * FROM {scan}")
+            answer = engine.sql(query)
+            return pl.DataFrame(answer.to_arrow_table()) if answer else pl.DataFrame()
+        except duckdb.Error as error:
+            raise InputError(f"DuckDB says: {error}") from error
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("'", "''") + "'"
 
 
 @app.command
@@ -75,7 +95,9 @@ def export(
     version: Annotated[int, Parameter(help="Of the table; negative ones count from the end.")] = -1,
     provenance: Annotated[bool, Parameter(negative="", help="With the columns that say who stated a row.")] = False,
     overwrite: Annotated[bool, Parameter(negative="", help="Replace what is there.")] = False,
+    at: At = "",
     root: Root = "",
+    json: Json = False,
 ) -> int:
     """Write rows of a table to a CSV or Parquet file, sorted by key.
 
@@ -84,7 +106,7 @@ def export(
     Args:
         dest: A name that ends in .csv or .parquet.
     """
-    lake = open_lake(root)
+    lake = open_lake(root, quiet=json, at=at)
     one = named_table(lake, table)
     _check_dest(lake, dest, overwrite)
     first, last = read_days(start, end)
@@ -108,7 +130,11 @@ def export(
     else:
         found.write_parquet(part)
     part.replace(dest)
-    told = f"{found.height:,} rows of {one.name} v{one.at(version).version()}"
+    if json:
+        stands = {"table": one.name, "version": one.at(version).version(), "rows": found.height}
+        print_json(root=lake.root, file=str(dest), bytes=dest.stat().st_size, **stands)
+        return DONE
+    told = f"{counted(found.height, 'row')} of {one.name} v{one.at(version).version()}"
     console.print(f"{told} in {escape(str(dest))}, {dest.stat().st_size / 1e3:,.0f} kB", soft_wrap=True)
     return DONE
 
@@ -121,29 +147,39 @@ def care(
     keep: Annotated[list[int] | None, Parameter(help="A version to keep readable, repeatable.", negative="")] = None,
     yes: Annotated[bool, Parameter(negative="", help="Do not ask before files are removed.")] = False,
     root: Root = "",
+    json: Json = False,
 ) -> int:
     """Join a table's small files; with --vacuum also remove old ones, after which older versions cannot be read.
 
+    Versions that a tag names stay readable.
+
     For example: lakehouse care --table silver; lakehouse care --vacuum --keep -2
     """
-    one = named_table(open_lake(root), table)
-    fewer = one.optimize()
-    console.print(f"{one.name}: {fewer:,} files fewer, {one.files().height:,} now")
+    one = named_table(open_lake(root, quiet=json), table)
+    fewer, there, gone = one.optimize(), one.files().height, list[str]()
+    if not json:
+        console.print(f"{one.name}: {counted(fewer, 'file')} fewer, {there:,} now")
     if not vacuum:
+        if json:
+            print_json(table=one.name, fewer=fewer, files=there, removed=gone)
         return DONE
     goes = one.vacuum(keep or (), dry_run=True)
     if (
         goes
         and not yes
-        and not agreed(f"{len(goes):,} files would be removed; versions that need them are lost. Go on?")
+        and not agreed(f"{counted(len(goes), 'file')} would be removed; versions that need them are lost. Go on?")
     ):
         return INCOMPLETE
-    console.print(f"{one.name}: {len(one.vacuum(keep or ())):,} files removed")
+    gone = one.vacuum(keep or ())
+    if json:
+        print_json(table=one.name, fewer=fewer, files=there, removed=gone)
+    else:
+        console.print(f"{one.name}: {counted(len(gone), 'file')} removed")
     return DONE
 
 
 @app.command
-def clone(dest: Path, *, root: Root = "") -> int:
+def clone(dest: Path, *, root: Root = "", json: Json = False) -> int:
     """Make a lake to try things on: all tables with their history, Parquet files linked and not copied, a copy of raw/.
 
     For example: lakehouse clone /tmp/trial && lakehouse restore 3 --root /tmp/trial
@@ -151,19 +187,12 @@ def clone(dest: Path, *, root: Root = "") -> int:
     Args:
         dest: A folder that is not there yet.
     """
-    made = clone_lake(open_lake(root), dest)
+    made = clone_lake(open_lake(root, quiet=json), dest)
+    if json:
+        print_json(root=made.root)
+        return DONE
     console.print(f"Cloned: {escape(made.root)}; throw it away by removing the folder", soft_wrap=True)
     return DONE
-
-
-def _rejected(lake: Lake, history: bool) -> pl.DataFrame:
-    if not lake.quarantine.exists():
-        return pl.DataFrame(schema=lake.quarantine.schema)
-    lines = lake.quarantine.scan()
-    if not history:
-        latest = lake.ledger.scan().sort("stated_at", "ingested_at").unique("path", keep="last")
-        lines = lines.join(latest, left_on=["_file", "_sha256"], right_on=["path", "sha256"], how="semi")
-    return lines.sort("_file", "_line").collect()
 
 
 def _check_dest(lake: Lake, dest: Path, overwrite: bool) -> None:
@@ -171,7 +200,7 @@ def _check_dest(lake: Lake, dest: Path, overwrite: bool) -> None:
         raise InputError(f"{dest} ends in '{dest.suffix}'; expected {' or '.join(EXPORTS)}")
     if not dest.parent.is_dir():
         raise InputError(f"no folder {dest.parent}; make it first")
-    if "://" not in lake.root and dest.resolve().is_relative_to(Path(lake.root, "raw").resolve()):
+    if "://" not in lake.raw_uri and dest.resolve().is_relative_to(Path(lake.raw_uri).resolve()):
         raise InputError(f"{dest} lies in raw/, from where it would be read as a new statement; name another folder")
     if dest.exists() and not overwrite:
         raise InputError(f"{dest} is there; say --overwrite, or name another file")

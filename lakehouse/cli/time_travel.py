@@ -1,4 +1,4 @@
-"""What happened to a table, what changed, and the way back: `versions`, `diff`, `restore`, `again`, `plan`."""
+"""What happened to a table, what changed, and the way back: `versions diff restore again plan tag`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,21 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from lakehouse.bronze import ingest
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console
-from lakehouse.cli.lakes import TableName, agreed, named_table, open_lake
-from lakehouse.cli.printing import print_frame, print_json, print_report, print_versions
+from lakehouse.cli.commands import (
+    DONE,
+    INCOMPLETE,
+    At,
+    Json,
+    Limit,
+    Root,
+    TableName,
+    agreed,
+    app,
+    console,
+    named_table,
+    open_lake,
+)
+from lakehouse.cli.printing import print_frame, print_json, print_report, print_versions, tell_rest
 from lakehouse.delta import Table
 from lakehouse.errors import InputError
 from lakehouse.layers import rehearse
@@ -19,24 +31,25 @@ from lakehouse.measures import spell
 from lakehouse.progress import Bar
 from lakehouse.status import versions_since
 
-Limit = Annotated[int, Parameter(help="Rows that are shown; --json has all.")]
 Symbol = Annotated[str, Parameter(help="Only of this symbol; the same for --interval and --market.")]
 Only = Annotated[str, Parameter(show=False)]
 
 
 @app.command
-def versions(*, table: TableName = "bronze", limit: Limit = 20, root: Root = "", json: Json = False) -> int:
+def versions(
+    *, table: TableName = "bronze", limit: Limit = 20, at: At = "", root: Root = "", json: Json = False
+) -> int:
     """Show what each commit did to a table, the latest first.
 
     For example: lakehouse versions --table silver
     """
-    lake = open_lake(root, quiet=json)
+    lake = open_lake(root, quiet=json, at=at)
     found = named_table(lake, table).versions()
     if json:
         print_json(root=lake.root, table=named_table(lake, table).name, versions=found)
     else:
         print_versions(console, found.head(limit), f"Versions of {named_table(lake, table).name} ({found.height:,})")
-        _tell_rest(found.height, limit)
+        tell_rest(console, found.height, limit)
     return DONE
 
 
@@ -45,12 +58,13 @@ def diff(
     before: int | None = None,
     after: int = -1,
     *,
-    since: Annotated[str, Parameter(help="A day, a time, or how long ago: 2024-12-01, 24h, 7d.")] = "",
+    since: Annotated[str, Parameter(help="A day, a time, or how long ago, or a tag: 2024-12-01, 24h, 7d.")] = "",
     table: TableName = "bronze",
     symbol: Symbol = "",
     interval: Only = "",
     market: Only = "",
     limit: Limit = 20,
+    at: At = "",
     root: Root = "",
     json: Json = False,
 ) -> int:
@@ -63,9 +77,11 @@ def diff(
         before: A version; negative ones count from the end.
         after: The other one.
     """
-    lake = open_lake(root, quiet=json)
+    lake = open_lake(root, quiet=json, at=at)
     one = named_table(lake, table)
-    if before is None:
+    if before is None and since in lake.tags()["tag"]:
+        before = lake.tagged(since).get(one.name, 0)
+    elif before is None:
         before, after = versions_since(one, since)
     elif since:
         raise InputError("give two versions or --since, not both")
@@ -158,6 +174,37 @@ def plan(*, limit: Limit = 20, root: Root = "", json: Json = False) -> int:
     return DONE if report.complete else INCOMPLETE
 
 
+@app.command
+def tag(
+    name: str = "",
+    *,
+    remove: Annotated[bool, Parameter(negative="", help="Take the tag away; the tables stay as they are.")] = False,
+    root: Root = "",
+    json: Json = False,
+) -> int:
+    """Give a name to what all tables are now: --at NAME reads that, and `care --vacuum` keeps it. No name: list them.
+
+    For example: lakehouse tag before-the-fix && lakehouse run && lakehouse diff --since before-the-fix
+
+    Args:
+        name: Letters, digits, '.', '_' and '-', a letter first.
+    """
+    lake = open_lake(root, quiet=json)
+    if name and remove:
+        lake.untag(name)
+    elif name:
+        lake.tag(name)
+    elif remove:
+        raise InputError("--remove needs the name of a tag")
+    if json:
+        print_json(root=lake.root, tags=lake.tags(), versions=lake.tagged(name) if name and not remove else {})
+        return DONE
+    print_frame(console, lake.tags(), "Tags, and the versions of candles and days that they stand for")
+    if lake.tags().is_empty():
+        console.print("No tag in this lake.")
+    return DONE
+
+
 def _print_changes(table: Table, changes: pl.DataFrame, title: str, limit: int) -> None:
     """Show changed rows, a line for each column that is another."""
     if changes.is_empty():
@@ -182,7 +229,7 @@ def _print_changes(table: Table, changes: pl.DataFrame, title: str, limit: int) 
     empty = ["stated_by"] if (shown["stated_by"] == "").all() else []
     shown = shown.drop(*(name for name, value in alike.items() if isinstance(value, str)), *empty)
     print_frame(console, shown, f"{title}: {kinds}" + (f" ({about})" if about else ""))
-    _tell_rest(changes.height, limit)
+    tell_rest(console, changes.height, limit)
 
 
 def _values(row: dict[str, object], columns: list[str]) -> str:
@@ -200,8 +247,3 @@ def _origin(row: dict[str, object], columns: list[str]) -> str:
     if f"_file_{side}" not in columns or not row[f"_file_{side}"]:
         return ""
     return f"{row[f'_file_{side}']}:{row[f'_line_{side}']}"
-
-
-def _tell_rest(there: int, limit: int) -> None:
-    if there > limit:
-        console.print(f"… and {there - limit:,} more; --limit {there} or --json shows all")

@@ -3,16 +3,18 @@
 from lakehouse.delta.commits import Changes, commit, guarded
 from lakehouse.delta.diff import diff_versions
 from lakehouse.delta.failures import writing
-from lakehouse.delta.history import agreements, live_versions
+from lakehouse.delta.history import TAGS, agreements, live_versions, read_tags, write_tag
 from lakehouse.delta.spans import Span, file_stats, read_files, read_spans
-from lakehouse.delta.stores import open_store
+from lakehouse.delta.stores import check_url, open_store
 from lakehouse.delta.table import Table
 
 __all__ = [
+    "TAGS",
     "Changes",
     "Span",
     "Table",
     "agreements",
+    "check_url",
     "commit",
     "diff_versions",
     "file_stats",
@@ -21,5 +23,7 @@ __all__ = [
     "open_store",
     "read_files",
     "read_spans",
+    "read_tags",
+    "write_tag",
     "writing",
 ]

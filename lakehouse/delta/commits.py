@@ -20,18 +20,26 @@ ATTEMPTS = 12  # against other writers; the pauses between them add up to about 
 FILE_BYTES = 8 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 150,000 bars
 # Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
 # rise evenly pack into next to nothing.
+_WORDS = (
+    "_file",
+    "_sha256",
+    "_modified_at",
+    "_ingested_at",
+    "run_id",
+    "layout",
+    "status",
+    "path",
+    "declared",
+    "read_as",
+    "read_by",
+)
+_RISING = ("open_time", "close_time", "_line", "trades")
 WRITER = WriterProperties(
     compression="SNAPPY",
     default_column_properties=ColumnProperties(dictionary_enabled=False),
     column_properties={
-        **{
-            name: ColumnProperties(dictionary_enabled=True)
-            for name in ("_file", "_sha256", "_modified_at", "_ingested_at", "run_id", "layout", "status", "path")
-        },
-        **{
-            name: ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")
-            for name in ("open_time", "close_time", "_line", "trades")
-        },
+        **dict.fromkeys(_WORDS, ColumnProperties(dictionary_enabled=True)),
+        **dict.fromkeys(_RISING, ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")),
     },
 )
 
@@ -103,12 +111,7 @@ def commit(
 
 def _append(base: DeltaTable, rows: pl.DataFrame, properties: CommitProperties) -> None:
     write_deltalake(
-        base,
-        rows,
-        mode="append",
-        target_file_size=FILE_BYTES,
-        writer_properties=WRITER,
-        commit_properties=properties,
+        base, rows, mode="append", target_file_size=FILE_BYTES, writer_properties=WRITER, commit_properties=properties
     )
 
 
@@ -154,14 +157,7 @@ def commit_properties(
     notes: Mapping[str, str | int],
     consumed: Mapping[str, int] = MappingProxyType({}),
 ) -> CommitProperties:
-    """What a commit carries beside its rows.
-
-    Args:
-        base: The opened version on which it was decided.
-        guards: Ids of what must not have been written since.
-        notes: For `Table.versions`.
-        consumed: Ids of what the rows were made from → its version.
-    """
+    """What a commit carries beside its rows; see `commit`."""
     # Any number would do for a guard: delta-rs compares none, but refuses one of two commits that carry the same id.
     # Of `consumed` the number is what the next refresh reads.
     versions = {**dict.fromkeys(guards, base.version() + 1), **consumed}

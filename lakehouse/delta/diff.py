@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
 from deltalake import DeltaTable
@@ -21,6 +21,7 @@ def diff_versions(
     *,
     tolerance: float = 0.0,
     provenance: bool = False,
+    but: Iterable[str] = (),
 ) -> pl.LazyFrame:
     """Compare two opened versions of a table by key.
 
@@ -35,6 +36,7 @@ def diff_versions(
         partition: The columns that the table is partitioned by.
         tolerance: By how much of their size two numbers may differ and still count as the same.
         provenance: Whether a row has changed if it is stated in another place, with equal values.
+        but: Files that only the one after has, and that are not to be read.
 
     Returns:
         The key, `change` (inserted, updated or deleted), and `<column>_before` and `<column>_after` of every other
@@ -43,7 +45,9 @@ def diff_versions(
     # Not the change feed, which vacuum breaks, and in which a restore is whole files deleted and inserted.
     old, new = file_stats(before, partition), file_stats(after, partition)
     gone = read_files(before, old.join(new, on="path", how="anti"), schema, partition)
-    come = read_files(after, new.join(old, on="path", how="anti"), schema, partition)
+    come = read_files(
+        after, new.join(old, on="path", how="anti").filter(~pl.col("path").is_in([*but])), schema, partition
+    )
     others = [name for name in schema if name not in key]
     values = [name for name in others if provenance or not name.startswith("_")]
     # A row that was merely rewritten with its file is on both sides, and drops out below.

@@ -43,15 +43,8 @@ def writing(where: str) -> Iterator[None]:
 
 
 def refuse_file(where: str) -> None:
-    """See that no file stands where a table's folder, or the one around it, must be: each library says that otherwise.
-
-    Args:
-        where: The table's path; a bucket has no folders.
-
-    Raises:
-        LakeError: One does.
-    """
-    path = Path(where)
+    """See that no file stands where a table's folder, or the one around it, must be: libraries say that otherwise."""
+    path = Path(where)  # a bucket has no folders
     if "://" not in where and (files := [place for place in (path.parent, path) if place.is_file()]):
         raise LakeError(f"{files[0]} is a file, and must be a folder of tables; move it away, then run again")
 

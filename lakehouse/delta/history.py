@@ -1,14 +1,19 @@
-"""What happened to a Delta table, told by its log."""
+"""What happened to a Delta table, told by its log; and the names that people give to versions of several tables."""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+from collections.abc import Mapping
 
+import obstore
 import polars as pl
 from deltalake import DeltaTable
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import ObjectStore
 
-from lakehouse.errors import VersionError
+from lakehouse.errors import InputError, VersionError
 
 SCHEMA: dict[str, pl.DataType] = {
     "version": pl.Int64(),
@@ -19,18 +24,13 @@ SCHEMA: dict[str, pl.DataType] = {
 }
 AGREED = "lakehouse.agreed"
 AGREEMENT = {"path": pl.String(), "sha256": pl.String(), "stated_at": pl.Datetime("us", "UTC")}
+TAGS = "tags"  # a folder of the lake, a file a tag
+TAG = re.compile(r"[A-Za-z][\w.-]*")  # a day and `7d` begin with a digit: a name is told from these
 LOOK_BACK = 100  # commits that others may make while a writer is between candles and ledger
 
 
 def read_versions(table: DeltaTable) -> pl.DataFrame:
-    """List the versions of a table, the latest first.
-
-    Args:
-        table: The opened table.
-
-    Returns:
-        See `Table.versions`.
-    """
+    """List the versions of a table, the latest first; see `Table.versions`."""
     rows = [
         {
             "version": commit["version"],
@@ -44,19 +44,9 @@ def read_versions(table: DeltaTable) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=SCHEMA)
 
 
-def version_at(name: str, table: DeltaTable, as_of: dt.datetime) -> int:
-    """Find the version that was current at a time.
-
-    Args:
-        name: Of the table, for messages.
-        table: The opened table.
-        as_of: The time; UTC unless it has a zone.
-
-    Raises:
-        VersionError: The table is younger.
-    """
+def version_at(name: str, versions: pl.DataFrame, as_of: dt.datetime) -> int:
+    """Find the version that was current at a time, UTC unless it has a zone; a VersionError if there was none yet."""
     moment = as_of if as_of.tzinfo else as_of.replace(tzinfo=dt.UTC)
-    versions = read_versions(table)
     # deltalake itself opens version 0 for a time before it, without a word.
     past = versions.filter(pl.col("at") <= moment)
     if past.is_empty():
@@ -69,14 +59,10 @@ def version_at(name: str, table: DeltaTable, as_of: dt.datetime) -> int:
 def agreements(table: DeltaTable) -> pl.DataFrame:
     """Find the raw files that have agreed with rows of the table, which show nothing of it.
 
-    Args:
-        table: The opened table.
-
     Returns:
         path, sha256 (String), stated_at (Datetime, UTC): what `commit` was given as the note `agreed`, in the latest
         `LOOK_BACK` commits, as far as no restore has undone them.
     """
-    # A commit that a restore has undone agrees with nothing any more.
     live = live_versions(table, table.version(), max(0, table.version() + 1 - LOOK_BACK))
     notes = [c[AGREED] for c in table.history(LOOK_BACK) if c["version"] in live and AGREED in c]
     rows = [(path, sha, dt.datetime.fromisoformat(at)) for note in notes for path, sha, at in json.loads(note)]
@@ -101,4 +87,38 @@ def live_versions(table: DeltaTable, version: int, since: int = 0) -> set[int]:
     while version >= since:
         found.add(version)
         version = restored.get(version, version - 1)
+    return found
+
+
+def write_tag(store: ObjectStore, name: str, versions: Mapping[str, int]) -> None:
+    """Keep versions of tables under a name.
+
+    Args:
+        store: Of the lake.
+        name: Begins with a letter.
+        versions: By the name of the table.
+
+    Raises:
+        InputError: The name is none, or is taken.
+    """
+    if not TAG.fullmatch(name):
+        raise InputError(f"'{name}' cannot be the name of a tag; letters, digits, '.', '_' and '-', a letter first")
+    text = json.dumps({"at": dt.datetime.now(dt.UTC).isoformat(), "versions": versions})
+    try:
+        obstore.put(store, f"{TAGS}/{name}.json", text.encode(), mode="create")  # who was first keeps the name
+    except AlreadyExistsError as error:
+        raise InputError(f"there is a tag '{name}' already; take another name, or remove it first") from error
+
+
+def read_tags(store: ObjectStore) -> dict[str, tuple[dt.datetime, dict[str, int]]]:
+    """Read the tags of a lake: name → when it was made, and the versions by the name of the table.
+
+    Args:
+        store: Of the lake.
+    """
+    paths = sorted(str(found["path"]) for chunk in obstore.list(store, prefix=TAGS) for found in chunk)
+    found = {}
+    for path in (path for path in paths if path.endswith(".json")):
+        told = json.loads(bytes(obstore.get(store, path).bytes()))
+        found[path.rpartition("/")[2].removesuffix(".json")] = (dt.datetime.fromisoformat(told["at"]), told["versions"])
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable
@@ -72,7 +73,10 @@ def read_files(
     """
     if files.is_empty():
         return pl.LazyFrame(schema=schema)
-    paths = [f"{table.table_uri.rstrip('/')}/{path}" for path in files["path"]]
+    root = table.table_uri.rstrip("/")
+    # The log's paths are encoded. Polars decodes those of a folder and takes those of a bucket as they are.
+    decode = unquote if "://" in root and not root.startswith("file:") else str
+    paths = [f"{root}/{decode(path)}" for path in files["path"]]
     if not partition:
         return pl.scan_parquet(paths, glob=False).select(schema.keys())
     parts = files.select(*(pl.col(name).cast(pl.String) for name in partition)).unique()

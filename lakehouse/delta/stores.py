@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import obstore
 import polars as pl
@@ -16,20 +20,72 @@ from obstore.store import LocalStore, ObjectStore, from_url
 from lakehouse.delta.spans import file_stats
 from lakehouse.errors import LakeError, VersionError
 
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
+ANSWER_SECONDS = 4  # a service that has not answered by then, twice, is not there
+KEYS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AZURE_… or GOOGLE_… for the others) to keys that may use it"
+ADVICE = {  # the service's own codes
+    "NoSuchBucket": "make the bucket, or name another",
+    "ContainerNotFound": "make the container, or name another",
+    **dict.fromkeys(("InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "AuthenticationFailed"), KEYS),
+}
+
 
 def open_store(uri: str) -> ObjectStore:
-    """Open what lies below a path or a URL.
-
-    Args:
-        uri: A folder, or a URL such as `s3://bucket/prefix`; its keys come from the environment.
-
-    Raises:
-        LakeError: It cannot be opened.
-    """
+    """Open a folder, or a URL such as `s3://bucket/prefix`, whose keys come from the environment."""
     try:
         return from_url(uri) if "://" in uri else LocalStore(uri)
     except (BaseError, ValueError) as error:
-        raise LakeError(f"{uri} cannot be opened: {error}") from error
+        raise LakeError(f"{uri} cannot be opened: {str(error).partition('\n')[0]}") from error
+
+
+def check_url(url: str) -> None:
+    """Make sure that a URL can be shown to anybody, and that what it names answers within seconds.
+
+    Args:
+        url: The URL of a bucket or of a folder in one.
+
+    Raises:
+        LakeError: It is of no kind that we read, or holds keys; or nothing answers, or the service turns us away. No
+            key is repeated.
+    """
+    named = urlsplit(url)
+    container = named.scheme in {"abfs", "abfss"} and named.netloc.count("@") == 1 and ":" not in named.netloc
+    if (not container and set(named.netloc) & set("@:")) or named.query or named.fragment or "?" in url:
+        raise LakeError(
+            "the URL of a lake must not hold keys, a port or options, since it is shown and kept wherever the lake is: "
+            f"write {named.scheme}://bucket/prefix, and give the rest in the environment "
+            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL, AZURE_STORAGE_SAS_KEY, …)"
+        )
+    if named.scheme not in SCHEMES or not named.netloc or not url.startswith(f"{named.scheme}://"):
+        raise LakeError(
+            f"{url} names no bucket; a folder is expected, or a URL such as s3://bucket/prefix, gs:// or az://"
+        )
+    _probe(url, os.environ.get("AWS_ENDPOINT_URL", ""))
+
+
+@cache  # a lake is opened many times in a run
+def _probe(url: str, endpoint: str) -> None:
+    """Ask once with short limits. Neither deltalake nor Polars has any: before a silent server they wait minutes."""
+    http = any(name.endswith("ALLOW_HTTP") and value.lower() in {"1", "true"} for name, value in os.environ.items())
+    wait = dt.timedelta(seconds=ANSWER_SECONDS)
+    pause = {"init_backoff": dt.timedelta(seconds=0.1), "max_backoff": dt.timedelta(seconds=1), "base": 2}
+    options: dict[str, Any] = {
+        "retry_config": {"max_retries": 1, "retry_timeout": wait, "backoff": pause},
+        "client_options": {"timeout": wait, "connect_timeout": wait, "allow_http": http},
+    }
+    try:
+        obstore.list_with_delimiter(from_url(url, **options))
+    except (BaseError, ValueError) as error:
+        told = str(error)
+        if code := re.search(r"<Code>(\w+)</Code>", told):
+            said = f"{code[1]}; {ADVICE.get(code[1], KEYS)}"
+        elif status := re.search(r"status code: (\d+ [\w ]+)", told):
+            said = f"the service answers {status[1]}; {KEYS}"
+        elif asked := re.search(r"(https?://[^/\s]+)", told):
+            said = f"nothing answers at {asked[1]}; look whether the service runs, or set AWS_ENDPOINT_URL to another"
+        else:
+            said = told.partition("\n")[0]
+        raise LakeError(f"{url} cannot be opened: {said}") from None
 
 
 class OpenedTable(DeltaTable):
@@ -48,16 +104,9 @@ class OpenedTable(DeltaTable):
 
 
 def open_version(name: str, uri: str, latest: DeltaTable, version: int) -> DeltaTable:
-    """Open a version of a table, and make sure that it can be read.
+    """Open a version of a table; a VersionError if there is none, or vacuum has removed its files.
 
-    Args:
-        name: Of the table, for messages.
-        uri: Where it lies.
-        latest: Its latest version.
-        version: Negative ones count from the end, -1 is the latest.
-
-    Raises:
-        VersionError: There is no such version, or vacuum has removed its files.
+    Negative ones count from the end, -1 is the latest.
     """
     wanted = version if version >= 0 else latest.version() + 1 + version
     if not 0 <= wanted <= latest.version():

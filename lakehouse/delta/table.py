@@ -17,22 +17,27 @@ from lakehouse.delta.history import live_versions, read_versions, version_at
 from lakehouse.delta.spans import file_stats
 from lakehouse.delta.stores import OpenedTable, open_version, read_columns, widen
 from lakehouse.delta.upkeep import compact, configuration, remove_unused, tidy
-from lakehouse.errors import VersionError
+from lakehouse.errors import InputError, VersionError
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """A Delta table of a lake.
 
+    A version that it does not have, or of which vacuum has removed files, is a VersionError. What writes raises a
+    ConflictError if other writers won at every attempt, and a LakeError if the table cannot be written.
+
     Attributes:
         name: For messages, for example `bronze/candles`.
         uri: Where it lies, a path or a URL.
         schema: Its columns and dtypes.
         key: The columns that name a row.
-        partition: The columns that it is partitioned by.
+        partition: The columns that it is partitioned by when it is made; a table of an older lake stays as it is.
         made_from: The table of which this one is a layer.
         on_restore: Told before and after a restore which versions' commits the table holds then.
         retention_days: How long every version stays readable; None leaves that as the table has it.
+        pinned: The one version that is the latest for this reader, -1 if there was no table then; it can only be read.
+        tagged: Tells the versions that stay readable whatever is removed.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Table:
     made_from: Table | None = None
     on_restore: Callable[[Set[int]], object] = lambda live: None
     retention_days: int | None = None
+    pinned: int | None = None
+    tagged: Callable[[], Sequence[int]] = tuple
 
     def __repr__(self) -> str:
         return f"Table({self.name!r}, {self.uri!r})"
@@ -50,7 +57,7 @@ class Table:
     def exists(self) -> bool:
         """Whether anything was ever written to it; a LakeError if a file stands where its folder must be."""
         refuse_file(self.uri)
-        return DeltaTable.is_deltatable(self.uri)
+        return self.pinned != -1 and DeltaTable.is_deltatable(self.uri)
 
     def open(self) -> DeltaTable:
         """Open the latest version as deltalake's own object.
@@ -59,6 +66,12 @@ class Table:
             VersionError: There is no table yet.
             LakeError: A file stands where its folder must be.
         """
+        if self.pinned == -1:
+            raise VersionError(f"table '{self.name}' did not exist yet when the tag was made")
+        latest = self._open_latest()
+        return latest if self.pinned is None else open_version(self.name, self.uri, latest, self.pinned)
+
+    def _open_latest(self) -> DeltaTable:
         refuse_file(self.uri)
         try:
             return OpenedTable(self.uri)
@@ -66,7 +79,8 @@ class Table:
             raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
 
     def open_or_create(self) -> DeltaTable:
-        """Open the latest version; an empty table is made if there is none."""
+        """Open the latest version to write to it; an empty table is made if there is none."""
+        self._refuse_if_pinned()
         try:
             return widen(self.open(), self.schema)
         except VersionError:
@@ -96,13 +110,12 @@ class Table:
 
         Returns:
             The table's columns, in the contract's order; rows in no order.
-
-        Raises:
-            VersionError: The table has no such version.
         """
         if version is not None and as_of is not None:
             raise VersionError(f"table '{self.name}': give a version or a time, not both")
-        wanted = version_at(self.name, self.open(), as_of) if as_of is not None else -1 if version is None else version
+        wanted = (
+            version_at(self.name, self.versions(), as_of) if as_of is not None else -1 if version is None else version
+        )
         return self.read(self.at(wanted))
 
     def diff(self, before: int, after: int, *, tolerance: float = ROUNDING) -> pl.DataFrame:
@@ -118,14 +131,11 @@ class Table:
             other column, the file and line that stated each among them; sorted by key. A row whose provenance alone
             differs has not changed.
 
-        Raises:
-            VersionError: The table has no such version, or vacuum has removed its files.
-
         Example:
             >>> Lake().bronze.diff(-2, -1).filter(change="updated")            # doctest: +SKIP
         """
         old, new = self.at(before), self.at(after)
-        changes = diff_versions(old, new, self.schema, self.key, self.partition, tolerance=tolerance)
+        changes = diff_versions(old, new, self.schema, self.key, _partition(new), tolerance=tolerance)
         try:
             return changes.collect()
         except FileNotFoundError as error:
@@ -161,7 +171,8 @@ class Table:
             version (Int64), at (Datetime, UTC), operation, inserted, updated, deleted (Int64, rows),
             files (Int64, raw files that the commit took rows from), run (which run wrote it).
         """
-        return read_versions(self.open())
+        past = read_versions(self._open_latest())  # deltalake numbers the history of an older version wrongly (1.6.6)
+        return past if self.pinned is None else past.filter(pl.col("version") <= self.pinned)
 
     def files(self) -> pl.DataFrame:
         """The Parquet files of the latest version.
@@ -170,7 +181,8 @@ class Table:
             path, size_bytes (Int64), num_records (Int64), partition columns, and min/max of each column
             (`min.open_time`, …), from the Delta log alone.
         """
-        return file_stats(self.open(), self.partition)
+        opened = self.open()
+        return file_stats(opened, _partition(opened))
 
     def restore(self, version: int) -> int:
         """Go back: make an earlier version the latest again. That is a new version, nothing is lost.
@@ -183,12 +195,8 @@ class Table:
 
         Returns:
             The new version; the latest itself if that was asked for.
-
-        Raises:
-            VersionError: The table has no such version, or vacuum has removed its files.
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
+        self._refuse_if_pinned()
         wanted = self.at(version).version()
         with writing(self.uri):
             return guarded(lambda: self._restore(wanted))
@@ -197,15 +205,13 @@ class Table:
         base = self.open()
         if version == base.version():
             return version
-        target = self.at(version)
-        changes = diff_versions(base, target, self.schema, self.key, self.partition).group_by("change").len().collect()
+        target, partition = self.at(version), _partition(base)
+        changes = diff_versions(base, target, self.schema, self.key, partition).group_by("change").len().collect()
         notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
         live = live_versions(base, version)
         self.on_restore(live)
-        parts = pl.concat(
-            [file_stats(base, self.partition), file_stats(target, self.partition)], how="diagonal_relaxed"
-        )
-        guards = [self.guard(*map(str, part)) for part in parts.select(self.partition).unique().iter_rows()]
+        parts = pl.concat([file_stats(base, partition), file_stats(target, partition)], how="diagonal_relaxed")
+        guards = [self.guard(*map(str, part)) for part in parts.select(partition).unique().iter_rows()]
         consumed = {self.consumes(self.made_from.open()): -1} if self.made_from else {}  # a restore leaves it as it was
         properties = commit_properties(base, guards or [self.guard()], notes, consumed)
         base.restore(version, commit_properties=properties)
@@ -217,13 +223,10 @@ class Table:
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
-
-        Raises:
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
+        self._refuse_if_pinned()
         with writing(self.uri):
-            return guarded(lambda: compact(self.open(), self.key, self.partition))
+            return guarded(lambda: compact(opened := self.open(), self.key, _partition(opened)))
 
     def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
         """Look after the table by the writer that has just committed; see `upkeep.tidy`.
@@ -232,10 +235,11 @@ class Table:
             committed: The version that was written.
             touched: Rows whose partition columns tell where.
         """
-        tidy(committed, self.key, self.partition, touched.select(self.partition), self.retention_days)
+        partition, days = _partition(committed), self.retention_days
+        tidy(committed, self.key, partition, touched.select(partition), days, self.tagged)
 
     def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
-        """Remove the files that the latest version does not need. Older versions cannot be read then.
+        """Remove the files that neither the latest version needs nor a tag. Other versions cannot be read then.
 
         Args:
             keep_versions: Older versions that are to stay readable; negative ones count from the end.
@@ -243,12 +247,18 @@ class Table:
 
         Returns:
             The files, relative to the table.
-
-        Raises:
-            VersionError: The table has no such version.
-            ConflictError: Other writers won at every attempt.
-            LakeError: The table cannot be written.
         """
-        kept = [self.at(version).version() for version in keep_versions]
+        self._refuse_if_pinned()
+        kept = [*(self.at(version).version() for version in keep_versions), *self.tagged()]
         with writing(self.uri):
             return guarded(lambda: remove_unused(self.open(), kept, dry_run=dry_run))
+
+    def _refuse_if_pinned(self) -> None:
+        if self.pinned is not None:
+            raise InputError(
+                f"table '{self.name}' is read as a tag has it, and cannot be changed so; open the lake itself"
+            )
+
+
+def _partition(opened: DeltaTable) -> list[str]:
+    return opened.metadata().partition_columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,11 +31,7 @@ AT_A_TIME = 8 * FILE_BYTES  # of what is joined, in memory
 
 
 def configuration(retention_days: int | None = None) -> Mapping[str, str | None]:
-    """The properties of a new table.
-
-    Args:
-        retention_days: How long every version stays readable.
-    """
+    """The properties of a new table, every version of which stays readable for so many days."""
     return {
         "delta.enableChangeDataFeed": "true",
         "delta.checkpointInterval": str(CHECKPOINT_EVERY),
@@ -49,6 +45,7 @@ def tidy(
     partition: Sequence[str],
     touched: pl.DataFrame,
     retention_days: int | None = None,
+    tagged: Callable[[], Sequence[int]] = tuple,
 ) -> None:
     """Look after a table by the writer that has just committed: join small files, and remove what is out of date.
 
@@ -56,19 +53,15 @@ def tidy(
     about its size, eight times as large each time, so a row is rewritten a few times in its life, however long it
     lasts. Versions that retention promises stay readable; another writer's commit goes before.
 
-    Args:
-        table: The version just committed; afterwards what has become of it.
-        key: The columns that name a row.
-        partition: The columns that it is partitioned by.
-        touched: The partitions that were written.
-        retention_days: How long every version stays readable; None leaves that as the table has it.
+    `table` is the version just committed, and afterwards what has become of it; `touched` are the partitions that were
+    written; without `retention_days` that is left as the table has it; the versions that `tagged` tells stay too.
     """
     with suppress(CommitFailedError):  # the other writer tidies up in its turn
         _set_properties(table, retention_days)
         if (crowd := _crowded(file_stats(table, partition), partition, touched)).height:
             _join(table, key, partition, crowd)
         if table.version() % CLEAN_EVERY < 2:  # two, for some commits are followed by one of upkeep
-            _remove_outdated(table)
+            _remove_outdated(table, tagged)
 
 
 def _set_properties(table: DeltaTable, retention_days: int | None) -> None:
@@ -98,31 +91,18 @@ def _crowded(files: pl.DataFrame, partition: Sequence[str], touched: pl.DataFram
 def _join(table: DeltaTable, key: Sequence[str], partition: Sequence[str], files: pl.DataFrame) -> None:
     """Write some files of a version anew as fewer ones, sorted by key; no row changes.
 
-    They are written by deltalake into a table of their own, whose log then holds what ours is to say of them.
-
-    Args:
-        table: The version that lists the files; afterwards the one that was committed.
-        key: The columns that name a row.
-        partition: The columns that the table is partitioned by.
-        files: Some rows of `file_stats`.
-
-    Raises:
-        CommitFailedError: Another writer has rewritten one of the files.
+    They are written by deltalake into a table of their own, whose log then holds what ours is to say of them. `files`
+    are rows of `file_stats`; a CommitFailedError tells that another writer has rewritten one of them.
     """
     schema = pl.scan_delta(table).collect_schema()
     order = [*partition, *(name for name in key if name not in partition)]
     files = files.sort(*partition, f"min.{order[len(partition)]}")
-    store = open_store(table.table_uri)
+    store, parts = open_store(table.table_uri), list(partition)
     with TemporaryDirectory() as scratch:
         for _, some in files.group_by(pl.col("size_bytes").cum_sum() // AT_A_TIME, maintain_order=True):
             rows = read_files(table, some, schema, partition).sort(order).collect()
             write_deltalake(
-                scratch,
-                rows,
-                mode="append",
-                partition_by=list(partition),
-                target_file_size=FILE_BYTES,
-                writer_properties=WRITER,
+                scratch, rows, mode="append", partition_by=parts, target_file_size=FILE_BYTES, writer_properties=WRITER
             )
         log = "".join(path.read_text("utf-8") + "\n" for path in Path(scratch, "_delta_log").glob("*.json"))
         adds = [action["add"] for action in map(json.loads, log.split("\n")[:-1]) if "add" in action]
@@ -150,21 +130,12 @@ def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[Mapping[str,
     metrics = {"numFilesAdded": len(adds), "numFilesRemoved": len(gone)}
     info = {"timestamp": now, "operation": "OPTIMIZE", "operationParameters": {}, "operationMetrics": metrics}
     known = {"dataChange": False, "deletionTimestamp": now, "extendedFileMetadata": True}
-    actions = [
-        {"commitInfo": info},
-        *(
-            {
-                "remove": {
-                    "path": path,
-                    "size": size,
-                    "partitionValues": dict(zip(partition, values, strict=True)),
-                    **known,
-                }
-            }
-            for path, size, *values in files.iter_rows()
-        ),
-        *({"add": {**add, "dataChange": False}} for add in adds),
+    removed = [
+        {"path": path, "size": size, "partitionValues": dict(zip(partition, values, strict=True)), **known}
+        for path, size, *values in files.iter_rows()
     ]
+    actions = [{"commitInfo": info}, *({"remove": file} for file in removed)]
+    actions += [{"add": {**add, "dataChange": False}} for add in adds]
     entry = "\n".join(map(json.dumps, actions)).encode()
     store = open_store(table.table_uri)
     while gone <= set(file_stats(table)["path"]):
@@ -178,27 +149,27 @@ def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[Mapping[str,
     raise CommitFailedError("another writer has rewritten files that were to be joined")
 
 
-def _remove_outdated(table: DeltaTable) -> None:
+def _remove_outdated(table: DeltaTable, tagged: Callable[[], Sequence[int]] = tuple) -> None:
     """Remove files of versions that are older than retention promises; the log is cut at its checkpoints by itself."""
     days = int(str(table.metadata().configuration[PERIODS[1]]).split()[1])
     born = dt.datetime.fromtimestamp((table.metadata().created_time or 0) / 1000, dt.UTC)
-    if dt.datetime.now(dt.UTC) - born > dt.timedelta(days=days) and table.vacuum(full=True, dry_run=True):
-        table.vacuum(full=True, dry_run=False)  # full: the log forgets a removed file when its time has come
+    if dt.datetime.now(dt.UTC) - born > dt.timedelta(days=days):
+        kept = _readable(table, tagged())
+        if table.vacuum(full=True, dry_run=True, keep_versions=kept):
+            # full: the log forgets a removed file when its time has come
+            table.vacuum(full=True, dry_run=False, keep_versions=kept)
+
+
+def _readable(table: DeltaTable, versions: Sequence[int]) -> list[int]:
+    """Those to which the log still reaches back; deltalake stops at the others."""
+    return sorted(set(versions) & {commit["version"] for commit in table.history()}) if versions else []
 
 
 def compact(table: DeltaTable, key: Sequence[str], partition: Sequence[str]) -> int:
     """Join small files of a partition to files of about `FILE_BYTES`; no row changes.
 
-    Args:
-        table: The latest version; afterwards the one that was committed.
-        key: The columns that name a row.
-        partition: The columns that it is partitioned by.
-
-    Returns:
-        How many files fewer there are. None, and no new version, if there was nothing to join.
-
-    Raises:
-        CommitFailedError: Another writer has rewritten one of the files.
+    `table` is the latest version, and afterwards the one that was committed. Returns how many files fewer there are;
+    without anything to join there is no new version.
     """
     files = file_stats(table, partition)
     small = files.filter(pl.col("size_bytes") < FILE_BYTES // 2).filter(pl.len().over(partition or pl.lit(0)) > 1)
@@ -208,19 +179,12 @@ def compact(table: DeltaTable, key: Sequence[str], partition: Sequence[str]) -> 
 
 
 def remove_unused(table: DeltaTable, keep_versions: Sequence[int], *, dry_run: bool) -> list[str]:
-    """Remove the files that neither the latest version nor one of the named needs.
+    """Remove the files that neither the latest version nor one of the named needs, and tell which; or only tell.
 
     Files that were never committed are left alone: another writer may be about to.
-
-    Args:
-        table: The latest version.
-        keep_versions: Versions that stay readable.
-        dry_run: Only tell.
-
-    Returns:
-        The files, relative to the table.
     """
-    options = {"retention_hours": 0, "enforce_retention_duration": False, "keep_versions": list(keep_versions)}
+    kept = _readable(table, keep_versions)
+    options = {"retention_hours": 0, "enforce_retention_duration": False, "keep_versions": kept}
     found = sorted(set(table.vacuum(**options, dry_run=True)))  # type: ignore[arg-type]
     if found and not dry_run:
         table.vacuum(**options, dry_run=False)  # type: ignore[arg-type]

@@ -137,9 +137,9 @@ def download_wanted(
 
 def raw_folder(lake: Lake) -> Path:
     """The folder raw/ of a lake."""
-    if "://" in lake.root:
-        raise InputError(f"download writes into a folder, and {lake.uri('raw')} is none; download beside it and copy")
-    return Path(lake.uri("raw"))
+    if "://" in lake.raw_uri:
+        raise InputError(f"download writes into a folder, and {lake.raw_uri} is none; download beside it and copy")
+    return Path(lake.raw_uri)
 
 
 def _download(

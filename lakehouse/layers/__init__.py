@@ -4,7 +4,7 @@ from lakehouse.layers.gold import refresh_gold
 from lakehouse.layers.mismatches import read_mismatches
 from lakehouse.layers.quality import LakeReport, RefreshFailed, find_breaches, read_quality
 from lakehouse.layers.refresh import RefreshReport
-from lakehouse.layers.rehearsal import clone, rehearse
+from lakehouse.layers.rehearsal import clone, rehearsal, rehearse
 from lakehouse.layers.silver import refresh_silver
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "read_quality",
     "refresh_gold",
     "refresh_silver",
+    "rehearsal",
     "rehearse",
 ]

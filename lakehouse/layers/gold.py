@@ -148,7 +148,7 @@ def _periods(every: str) -> Compute:
 def _by_period(
     source: Snapshot, stretches: pl.DataFrame, every: str, make: Callable[[pl.DataFrame], pl.DataFrame]
 ) -> Computed:
-    """Make whole periods anew, all that stretches touch. They lie further apart than a month, so none is met twice."""
+    """Make whole periods anew, all that stretches touch; those of a batch lie further apart than a month."""
     whole = stretches.with_columns(pl.col("begin", "end").dt.truncate(every))
     end = pl.col("end").dt.offset_by(every) - pl.duration(microseconds=1)
     return whole, (make(source.read(whole.with_columns(end=end)).collect()),)

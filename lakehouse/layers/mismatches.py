@@ -108,7 +108,7 @@ def _held(source: Snapshot, there: pl.DataFrame, interval: str, bars: pl.DataFra
 
 def _fold(source: Snapshot, bars: pl.DataFrame, interval: str, finer: str) -> pl.DataFrame:
     """Fold the finer bars that lie in the slots of some bars; a slot that lacks one is left out."""
-    slots, slot = join_near(bars.select(*SERIES, "open_time"), SERIES, "open_time", STEP), pl.col("_slot")
+    slots, slot = join_near(bars.select(*SERIES, begin="open_time", end="open_time"), SERIES, STEP), pl.col("_slot")
     end = pl.col("end").dt.offset_by(interval) - pl.duration(microseconds=1)
     known = {
         name: pl.when(pl.col(name).null_count() == 0).then(in_order(pl.col(name).cast(pl.Float64))) for name in AMOUNTS

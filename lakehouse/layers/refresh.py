@@ -9,15 +9,16 @@ series are read and computed together, as frames: a query costs more than the hu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from lakehouse.delta import Changes, Span, Table, commit, guarded, writing
 from lakehouse.errors import VersionError
-from lakehouse.layers.stretches import Snapshot, batches, changed_since, join_near
+from lakehouse.layers.stretches import MOST, Snapshot, batches, changed_since, join_near
 
 Computed = tuple[pl.DataFrame, Sequence[pl.DataFrame]]
 Compute = Callable[[Snapshot, pl.DataFrame], Computed]
@@ -25,6 +26,8 @@ Compute = Callable[[Snapshot, pl.DataFrame], Computed]
 FATES = ("inserted", "updated", "deleted")
 # One part is read while another is computed; each more would hold another million rows.
 WORKERS = 2
+PENDING_ROWS = 750_000  # that are computed; more of them are committed before the rest is
+UNFINISHED = -2  # is said to have been consumed until all of a first time is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ class Layer:
         time: The source's time column.
         apart: How far apart changes of a series may be to be computed together; an expression of `by`.
         compute: Given the opened source and stretches of changes: the stretches in which the targets may differ, and
-            their rows there, each once.
+            their rows there. Where two stretches of a series reach into each other, both may have the same rows.
     """
 
     targets: Sequence[Table]
@@ -119,28 +122,34 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
     if not why and versions[-1] == latest:
         return RefreshReport(name, base.version(), latest, 0, 0, 0, "", time.perf_counter() - began)
     stretches, why = (None, why) if why else _stretches_since(layer, source, versions[-1])
-    pending = _changes(layer, source, targets, _everything(source, targets) if stretches is None else stretches)
-    # A commit each, the layer's own mark last: what is killed in between is done again.
-    for target, version, changes in zip(targets, versions, pending, strict=True):
-        # The last target is marked at each version, the others when they change: those have missed nothing since.
-        must_mark = version is None or version < 0 or (target is targets[-1] and version != latest)
-        consumed = {target.table.consumes(source.opened): latest}
-        touched = _touched(target.table, changes)
-        guards = [target.table.guard(*part) for part in touched.iter_rows()]
-        commit(target.opened, target.table.key, changes, guards=guards, consumed=consumed, even_empty=must_mark)
-        if touched.height:
-            target.table.tidy(target.opened, touched)
+    stretches = _everything(source, targets) if stretches is None else stretches
+    counts, parts = Counter[str](), list[Computed]()
+    with ThreadPoolExecutor(WORKERS, "refresh") as pool:
+        for part in _in_turn(pool, lambda some: layer.compute(source, some), batches(stretches, source)):
+            if sum(rows.height for _, frames in parts for rows in frames) >= PENDING_ROWS:
+                # Whoever is killed after this has consumed nothing: all is computed anew, and only the rest written.
+                marks = [UNFINISHED if version is None else version for version in versions]
+                counts += _write(layer, source, targets, parts, marks, [False] * len(targets))
+                parts.clear()
+            parts.append(part)
+    # The last target is marked at each version, the others when they change: those have missed nothing since.
+    must_mark = [version is None or version < 0 for version in versions]
+    must_mark[-1] |= versions[-1] != latest
+    counts += _write(layer, source, targets, parts, [latest] * len(targets), must_mark)
     seconds = time.perf_counter() - began
-    return RefreshReport(name, base.version(), latest, **pending[-1].counts, rebuilt=why, seconds=seconds)
+    done = {fate: counts[fate] for fate in FATES}
+    return RefreshReport(name, base.version(), latest, **done, rebuilt=why, seconds=seconds)
 
 
 def _consumed(target: Snapshot, source: Snapshot) -> int | None:
-    """The version of the source that a table was last made from; -1 after a restore, None the first time."""
+    """The version of the source that a table was last made from; None the first time, else negative: why it is not."""
     return target.opened.transaction_version(target.table.consumes(source.opened))
 
 
 def _reason_to_rebuild(versions: Sequence[int | None]) -> str:
     """Why everything has to be computed; empty if each target is as the layer left it."""
+    if UNFINISHED in versions:
+        return "the first time was broken off"
     if None in versions:
         return "it is the first time"
     return "the table was restored" if any(version < 0 for version in versions if version is not None) else ""
@@ -162,16 +171,6 @@ def _everything(source: Snapshot, targets: Iterable[Snapshot]) -> pl.DataFrame:
     return ends.group_by(source.by).agg(pl.col("begin").min(), pl.col("end").max()).sort(source.by)
 
 
-def _changes(layer: Layer, source: Snapshot, targets: Sequence[Snapshot], stretches: pl.DataFrame) -> list[Changes]:
-    """Compute stretches, and find what differs from what the targets have there."""
-    found: list[list[Changes]] = [[Changes(pl.DataFrame(schema=target.table.schema))] for target in targets]
-    with ThreadPoolExecutor(WORKERS, "refresh") as pool:
-        for done in _in_turn(pool, lambda part: _compute(layer, source, targets, part), batches(stretches, source)):
-            for all_of, one in zip(found, done, strict=True):
-                all_of.append(one)
-    return [_combined(layer, target, parts) for target, parts in zip(targets, found, strict=True)]
-
-
 def _in_turn[A, B](pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
     """Map in threads, a few ahead of the caller, so that memory stays bounded."""
     waiting = []
@@ -183,16 +182,52 @@ def _in_turn[A, B](pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iter
         yield future.result()
 
 
-def _compute(layer: Layer, source: Snapshot, targets: Sequence[Snapshot], stretches: pl.DataFrame) -> list[Changes]:
-    reached, frames = layer.compute(source, stretches)
-    done = []
-    for target, rows in zip(targets, frames, strict=True):
-        key, columns = target.table.key, list(target.table.schema)
-        there = target.read(reached).select(columns).collect()
-        if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other
-            there = there.unique(key, keep="any", maintain_order=True)
-        done.append(_difference(there, rows.select(columns), key))
-    return done
+def _write(
+    layer: Layer,
+    source: Snapshot,
+    targets: Sequence[Snapshot],
+    parts: Sequence[Computed],
+    marks: Sequence[int],
+    must_mark: Sequence[bool],
+) -> Mapping[str, int]:
+    """Commit what differs, a commit each, the layer's own last: what is killed in between is done again.
+
+    Args:
+        layer: Which.
+        source: What it was computed from.
+        targets: As they were opened, or left by an earlier call.
+        parts: What was computed.
+        marks: What each target is to say that it has consumed.
+        must_mark: Whether each says so, too, if none of its rows differs.
+
+    Returns:
+        How many rows of the last target were inserted, updated and deleted.
+    """
+    for number, target in enumerate(targets):
+        table = target.table
+        # What it has now is asked here, and not where parts are computed: two may reach over the cut between them.
+        changes = _changes(layer, replace(target), [(reached, frames[number]) for reached, frames in parts])
+        touched = _touched(target, changes)
+        guards = [table.guard(*part) for part in touched.iter_rows()]
+        consumed = {table.consumes(source.opened): marks[number]}
+        commit(target.opened, table.key, changes, guards=guards, consumed=consumed, even_empty=must_mark[number])
+        if touched.height:
+            table.tidy(target.opened, touched)
+    return changes.counts
+
+
+def _changes(layer: Layer, target: Snapshot, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> Changes:
+    """Find what differs from what a target has where parts reach."""
+    key, empty = target.table.key, pl.DataFrame(schema=target.table.schema)
+    rows = pl.concat([empty, *(rows.select(empty.columns) for _, rows in parts)])
+    if not parts:
+        return Changes(rows)
+    reached = pl.concat([reached for reached, _ in parts])
+    there = target.read(reached).select(empty.columns).collect()
+    if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other
+        rows, there = (frame.unique(key, keep="any", maintain_order=True) for frame in (rows, there))
+    changes = _difference(there, rows, key)
+    return replace(changes, spans=_spans(layer, target, changes))
 
 
 def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Changes:
@@ -207,33 +242,23 @@ def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Cha
     return Changes(inserted.select(new.columns), updated.select(new.columns), old.join(new, on=key, how="anti"))
 
 
-def _combined(layer: Layer, target: Snapshot, parts: Sequence[Changes]) -> Changes:
-    """All changes of a table; of stretches that reach into each other and fell into two batches, each row once."""
-    frames = []
-    for fate in FATES:
-        some = [frame for part in parts if (frame := getattr(part, fate)) is not None and frame.height]
-        rows = pl.concat([parts[0].inserted, *some])
-        frames.append(rows.unique(target.table.key, keep="any", maintain_order=True) if len(some) > 1 else rows)
-    inserted, updated, deleted = frames
-    moved = pl.concat([updated, deleted]).select(*target.table.key)
-    series = target.table.partition or layer.by
-    # Inserted rows need no span: a MERGE opens files for rows that it must find.
-    near = join_near(moved, series, target.time, layer.apart)
-    spans = [
+def _spans(layer: Layer, target: Snapshot, changes: Changes) -> list[Span]:
+    """Where a MERGE must find rows. Inserted ones need no span."""
+    moved = [frame for frame in (changes.updated, changes.deleted) if frame is not None]
+    series, time = target.partition or list(layer.by), pl.col(target.time)
+    rows = pl.concat([frame.select(*target.table.key) for frame in moved]).with_columns(begin=time, end=time)
+    near = join_near(rows, series, layer.apart)
+    if near.height > MOST:  # a literal for each of a thousand series costs a MERGE a minute
+        series, near = [], join_near(rows.with_columns(_all=pl.lit("")), ["_all"], pl.duration(days=31))
+    return [
         Span({name: row[name] for name in series}, target.time, row["begin"], row["end"])
         for row in near.iter_rows(named=True)
     ]
-    return Changes(inserted, updated, deleted, spans)
 
 
-def _touched(table: Table, changes: Changes) -> pl.DataFrame:
-    """The partitions that changes lie in."""
-    frames = (changes.inserted, changes.updated, changes.deleted)
-    parts = [frame.select(table.partition).unique() for frame in frames if frame is not None and frame.height]
-    if not table.partition:
-        return pl.DataFrame(height=min(1, len(parts)))
-    return (
-        pl.concat([pl.DataFrame(schema=dict.fromkeys(table.partition, pl.String)), *parts])
-        .unique()
-        .sort(table.partition)
-    )
+def _touched(target: Snapshot, changes: Changes) -> pl.DataFrame:
+    """The partitions that changes lie in; of a table without any, one row if there are changes."""
+    frames = [frame for frame in (changes.inserted, changes.updated, changes.deleted) if frame is not None]
+    if not target.partition:
+        return pl.DataFrame(height=int(any(frame.height for frame in frames)))
+    return pl.concat([frame.select(target.partition) for frame in frames]).unique().sort(target.partition)

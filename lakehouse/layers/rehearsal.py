@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,7 @@ from lakehouse.bronze import IngestReport, ingest
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
-LAYERS = ("bronze", "silver", "gold")
+LAYERS = ("bronze", "silver", "gold", "tags")
 
 
 def clone(lake: Lake, dest: str | Path) -> Lake:
@@ -32,12 +33,29 @@ def clone(lake: Lake, dest: str | Path) -> Lake:
     Raises:
         InputError: Something is there, or the lake lies in no folder.
     """
-    source, target = _local(lake), Path(dest)
+    source, raw, target = _local(lake.root), _local(lake.raw_uri), Path(dest)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is there already; name a folder that is not")
-    shutil.copytree(source / "raw", target / "raw")
+    shutil.copytree(raw, target / "raw")
     _link_tables(source, target)
     return Lake(target, lake.dataset)
+
+
+@contextmanager
+def rehearsal(lake: Lake) -> Iterator[Lake]:
+    """Give a clone that is thrown away: whatever is done to it, the lake stays as it is.
+
+    Args:
+        lake: A lake in a folder.
+
+    Raises:
+        InputError: The lake lies in no folder.
+    """
+    source = _local(lake.root)
+    with tempfile.TemporaryDirectory(prefix="lakehouse-plan-") as folder:
+        target = Path(folder)
+        _link_tables(source, target)
+        yield Lake(target, lake.dataset, raw=lake.raw_uri)
 
 
 def rehearse(
@@ -55,22 +73,17 @@ def rehearse(
     Raises:
         InputError: The lake lies in no folder.
     """
-    source = _local(lake)
-    with tempfile.TemporaryDirectory(prefix="lakehouse-plan-") as folder:
-        target = Path(folder)
-        (target / "raw").symlink_to(source / "raw", target_is_directory=True)
-        _link_tables(source, target)
-        trial = Lake(target, lake.dataset)
+    with rehearsal(lake) as trial:
         before = max(0, trial.bronze.version())
         report = ingest(trial, on_progress=on_progress)
         changes = trial.bronze.diff(before, -1) if trial.bronze.exists() else pl.DataFrame()
     return report, changes
 
 
-def _local(lake: Lake) -> Path:
-    if "://" in lake.root:
-        raise InputError(f"{lake.root} is no folder of this machine; only such a lake can be cloned")
-    return Path(lake.root)
+def _local(place: str) -> Path:
+    if "://" in place:
+        raise InputError(f"{place} is no folder of this machine; only such a lake can be cloned")
+    return Path(place)
 
 
 def _link_tables(source: Path, target: Path) -> None:

@@ -171,9 +171,7 @@ def _reach(bars: pl.DataFrame) -> pl.DataFrame:
 def _inside(rows: pl.DataFrame, reached: pl.DataFrame, time: str) -> pl.DataFrame:
     """What lies where a stretch has its say. Two of one series may both have it, and then say the same."""
     kept = rows.join(reached.select("_n", "begin", "end"), on="_n", maintain_order="left")
-    kept = kept.filter(pl.col(time).is_between(pl.col("begin"), pl.col("end")))
-    once = not reached.select(SERIES).is_duplicated().any()
-    return kept if once else kept.unique([*SERIES, time], keep="any", maintain_order=True)
+    return kept.filter(pl.col(time).is_between(pl.col("begin"), pl.col("end")))
 
 
 def _read_around(source: Snapshot, stretches: pl.DataFrame) -> pl.DataFrame:

@@ -3,7 +3,7 @@
 from lakehouse.measures.grid import MONTH, completeness, count_missing, count_slots, find_gaps, spacing
 from lakehouse.measures.indicators import bollinger, moving_average, resample, rsi
 from lakehouse.measures.prices import change, draw_down, fall, last_close
-from lakehouse.measures.words import spell, spell_change, spell_part
+from lakehouse.measures.words import counted, spell, spell_change, spell_part
 
 __all__ = [
     "MONTH",
@@ -12,6 +12,7 @@ __all__ = [
     "completeness",
     "count_missing",
     "count_slots",
+    "counted",
     "draw_down",
     "fall",
     "find_gaps",

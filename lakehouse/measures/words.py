@@ -36,3 +36,8 @@ def spell_part(part: float | None) -> str:
 def spell_change(part: float | None) -> str:
     """Say how far something moved: `+8.28 %`, `−0.50 %`."""
     return "–" if part is None or math.isnan(part) else f"{100 * part:+,.2f} %".replace("-", "−")
+
+
+def counted(number: int, thing: str) -> str:
+    """Say how many: `1 bar`, `2,000 bars`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

@@ -9,6 +9,8 @@ import html
 import json
 import os
 import re
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import nbformat
 import vl_convert
 from jinja2 import DictLoader
 from nbconvert import HTMLExporter
+from platformdirs import user_cache_path
 
 from lakehouse.charts import theme
 from lakehouse.notebooks.look import PAGE, POLICY, TEMPLATE, write_script, write_style
@@ -88,8 +91,7 @@ def write_page(executed: Path) -> Path:
     _link_to_pages(book, executed.parent)
     exporter = _exporter(hide)
     body, _ = exporter.from_notebook_node(book)
-    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE) if specs else ""
-    script += write_script()
+    script = (_library() if specs else "") + write_script()
     page = executed.with_suffix(".html")
     text = PAGE.format(
         policy=POLICY.format(hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
@@ -111,6 +113,21 @@ def clean(markup: object) -> str:
     """
     text = str(bleach.clean(re.sub(r"(?s)<style\b.*?</style>", "", str(markup)), tags=SHAPES, attributes=KEPT))
     return NUMBER.sub('<td class="number">', text)
+
+
+def _library() -> str:
+    """What draws charts, in one piece; kept beside other caches, for to bundle it takes longer than most notebooks."""
+    kept = user_cache_path("lakehouse") / f"vega-lite-{VEGA_LITE}-{version('vl-convert-python')}.js"
+    with suppress(OSError):
+        if text := kept.read_text(encoding="utf-8"):
+            return text
+    text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    with suppress(OSError):  # where nothing can be kept it is bundled each time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(text, encoding="utf-8")
+        part.replace(kept)
+    return text
 
 
 def _exporter(hide: bool) -> Any:

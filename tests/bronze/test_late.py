@@ -9,8 +9,8 @@ from klines import bar, hours, place
 
 from lakehouse import Lake, ingest
 from lakehouse.bronze.batch import read_batches
-from lakehouse.bronze.late import confirmed_by_newer
-from lakehouse.bronze.plan import plan
+from lakehouse.bronze.plan import Plan, plan
+from lakehouse.bronze.standing import confirmed_by_newer
 
 LATE = "AAAUSDT_1h_m.csv"
 
@@ -22,7 +22,7 @@ def waiting(lake: Lake) -> pl.DataFrame:
 
 
 def lost(lake: Lake, rows: pl.DataFrame) -> list[int]:
-    found = confirmed_by_newer(lake, rows, lake.bronze.open_or_create())
+    found = confirmed_by_newer(lake, rows, lake.bronze.open_or_create(), Plan((), 0))
     assert found.columns == list(lake.dataset.key)
     return sorted(found["open_time"].dt.hour())
 

@@ -11,7 +11,8 @@ import pytest
 from klines import START, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.bronze.plan import LARGE, groups, plan
+from lakehouse.bronze.batch import groups
+from lakehouse.bronze.plan import LARGE, plan
 from lakehouse.status import read_status
 
 
@@ -54,7 +55,7 @@ def test_a_large_file_that_was_refused_is_not_read_again_until_something_changes
     os.utime(path, (1e9, 1e9))
     place(tmp_path, "BBBUSDT_1h.csv", hours(0, 3))
     lake = Lake(tmp_path)
-    first = ingest(lake).failed.drop("run_id", "ingested_at", "declared")
+    first = ingest(lake).failed.drop("run_id", "ingested_at", "declared", "read_by")
     assert first["error"].str.starts_with("cannot be unpacked").to_list() == [True]
     versions = lake.ledger.version()
 
@@ -64,12 +65,11 @@ def test_a_large_file_that_was_refused_is_not_read_again_until_something_changes
             for where, name in (
                 ("recognise.opened", "read_file"),
                 ("bronze.plan", "hash_file"),
-                ("bronze.batch", "hash_file"),
             ):
                 read = getattr(module := import_module(f"lakehouse.{where}"), name)
                 patch.setattr(module, name, lambda store, path, read=read: opened.append(path) or read(store, path))
             failed = ingest(Lake(tmp_path), again=again).failed.drop(
-                "run_id", "ingested_at", "declared", "bronze_version"
+                "run_id", "ingested_at", "declared", "read_by", "bronze_version"
             )
         assert failed.drop("modified_at", "stated_at").equals(first.drop("modified_at", "stated_at", "bronze_version"))
         return sorted(set(opened))
@@ -81,7 +81,7 @@ def test_a_large_file_that_was_refused_is_not_read_again_until_something_changes
     assert (reads(), reads()) == ([path.name], [])
     os.utime(path, (1e9 + 5, 1e9 + 5))
     assert (reads(), reads()) == ([path.name], [])
-    monkeypatch.setattr(import_module("lakehouse.bronze.plan"), "_code", lambda: "that of another day")
+    monkeypatch.setattr(import_module("lakehouse.bronze.seen"), "program", lambda: "that of another day")
     assert (reads(), reads()) == ([path.name], [])
 
 

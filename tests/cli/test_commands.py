@@ -112,8 +112,8 @@ def test_status_fits_a_screen_and_says_first_what_is_wrong_and_what_waits(
     assert (code, lines[0], len(lines) <= 50) == (0, f"Lake:   {tmp_path}", True)
     assert max(map(len, lines)) <= 80
     head = " ".join(lines[:8])
-    assert "1 files did not load" in head
-    assert "1 files wait" in head
+    assert "1 file did not load" in head
+    assert "1 file waiting" in head
     assert "… and 25 more; `lakehouse status --all` shows them" in text
     (tmp_path / "raw" / "BBB.csv").unlink()
     call(capsys, "ingest", "--root", tmp_path)
@@ -144,7 +144,7 @@ def test_where_nothing_is_new_no_orchestrator_is_started_and_the_same_report_is_
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
-    monkeypatch.setattr("lakehouse.cli.commands.load_flow", lambda *_: pytest.fail("a flow was started"))
+    monkeypatch.setattr("lakehouse.cli.run.load_flow", lambda *_: pytest.fail("a flow was started"))
     (tmp_path / "raw").mkdir()
     code, text = call(capsys, "run")
     assert (code, "holds no file of bars. Put CSV files there" in text) == (0, True)
@@ -155,15 +155,16 @@ def test_where_nothing_is_new_no_orchestrator_is_started_and_the_same_report_is_
     refresh_gold(lake)
     made = []
 
-    def execute(name: str, about: dict[str, object], *_: object, **__: object) -> None:
+    def execute(name: str, about: dict[str, object], *_: object, **__: object) -> tuple[Path, dict[str, object]]:
         run = tmp_path / "runs" / "20240101T000000-report"
         run.mkdir(parents=True)
         results = {"application/vnd.lakehouse.results+json": {"version": lake.bronze.version()}}
         book = {"metadata": {"papermill": {"parameters": about}}, "cells": [{"outputs": [{"data": results}]}]}
         (run / "report.ipynb").write_text(json.dumps(book))
         made.append((run / "report.html").write_text("<title>a report</title>"))
+        return run / "report.html", {}
 
-    monkeypatch.setattr("lakehouse.cli.commands.execute", execute)
+    monkeypatch.setattr("lakehouse.cli.run.execute", execute)
     code, text = call(capsys, "run")
     assert (code, "Nothing new in" in text, len(made)) == (0, True, 1)
     code, text = call(capsys, "run")
@@ -241,7 +242,7 @@ def test_what_is_withdrawn_is_named_and_what_does_not_stand_is_an_error(
     place(tmp_path, "A_BTCUSDT_1h.csv", hours(0, 4))
     call(capsys, "ingest", "--root", tmp_path)
     code, text = call(capsys, "withdraw", "A*", "--root", tmp_path)
-    assert (code, "1 file revision(s) taken back" in " ".join(text.split())) == (0, True)
+    assert (code, "1 file revision taken back" in " ".join(text.split())) == (0, True)
     assert "Withdrawn" in call(capsys, "status", "--root", tmp_path)[1]
     code, text = call(capsys, "withdraw", "A*", "--root", tmp_path)
     assert (code, "no file that stands in the ledger is like 'A*'" in text) == (2, True)

@@ -51,7 +51,7 @@ def test_a_report_gives_the_sums_and_only_the_counts_that_are_not_zero(tmp_path:
 def test_a_run_with_nothing_new_is_one_line(tmp_path: Path) -> None:
     place(tmp_path, "AAAUSDT_1h.csv", hours(0, 3))
     ingested(tmp_path)
-    assert ingested(tmp_path) == f"Nothing new in {tmp_path}/raw: 1 files looked at.\n"
+    assert ingested(tmp_path) == f"Nothing new in {tmp_path}/raw: 1 file looked at.\n"
 
 
 def test_a_file_that_failed_is_named_whole_with_its_reason_and_what_to_do(tmp_path: Path) -> None:
@@ -100,9 +100,9 @@ def test_status_shows_what_there_is_and_no_empty_table(tmp_path: Path) -> None:
     lake = Lake(tmp_path)
     ingest(lake)
     text = shown(lambda console: print_status(console, read_status(lake), whole=True))
-    assert text.startswith("1 series, 4 bars; 1 lines were turned away\nsilver and gold lie behind")
+    assert text.startswith("1 series, 4 bars; 1 line turned away\nbehind: silver and gold; ")
     for title in ("Tables", "Series in bronze", "Last runs", "Quarantine by reason"):
-        assert f"\n{title} " in text
+        assert f"\n{title}\n" in text
     for title in ("Waiting in raw/", "Rolled back", "Failed, and tried"):
         assert title not in text
     assert "updated" not in text  # a count that is zero in every run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import polars as pl
@@ -166,7 +167,7 @@ def test_what_is_done_to_a_clone_is_not_done_to_the_lake(call: Call, tmp_path: P
 def test_care_joins_files_and_removes_old_ones_when_told_to(call: Call) -> None:
     assert "files fewer" in call("care")
     assert "nobody is there to be asked" in call("care", "--vacuum", code=2)
-    assert "files removed" in call("care", "--vacuum", "--yes")
+    assert "1 file removed" in call("care", "--vacuum", "--yes")
     assert "vacuum" in call("diff", 1, 2, code=2)
 
 
@@ -205,9 +206,84 @@ def test_the_readme_s_table_of_commands_has_each_of_them_and_no_other() -> None:
         assert told <= known | {"--port"}, (command, told - known)  # JupyterLab's own
 
 
-def test_each_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for name in app:
-        if not name.startswith("-"):
-            with pytest.raises(SystemExit):
-                main([name, "--help"])
-            assert f"lakehouse {name}" in capsys.readouterr().out
+@pytest.mark.parametrize("name", [name for name in app if not name.startswith("-")])
+def test_the_help_of_each_command_has_an_example_and_whatever_has_data_gives_it_to_machines(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert (stop.value.code or 0, f"For example: lakehouse {name}" in text) == (0, True)
+    servers = {"lab", "archive"}  # they last until Ctrl-C
+    assert ("--json" in text) == (name not in servers)
+
+
+def test_a_tag_names_what_the_tables_are_and_commands_read_it(call: Call) -> None:
+    place(call.root, "m/AAAUSDT_1h_more.csv", hours(5, 6, close=12.0), at=30)
+    assert "No tag in this lake" in call("tag")
+    assert "before-more" in call("tag", "before-more")
+    call("ingest")
+    assert "v2 to v3: 2 inserted" in call("diff", "--since", "before-more")
+    text = call("versions", "--at", "before-more")
+    assert text.startswith(f"Lake: {call.root}, as it was at the tag before-more Versions of bronze/candles (3)")
+    assert call.json("status", "--at", "before-more")["series"][0]["rows"] == 5
+    assert call.json("status")["series"][0]["rows"] == 7
+    assert "no tag 'befor' in" in call("versions", "--at", "befor", code=2)
+    assert "there is a tag 'before-more' already" in call("tag", "before-more", code=2)
+    call("care", "--vacuum", "--yes")
+    assert call.json("status", "--at", "before-more")["series"][0]["rows"] == 5
+    assert "No tag" in call("tag", "before-more", "--remove")
+    assert "--remove needs the name" in call("tag", "--remove", code=2)
+
+
+def test_sql_asks_the_tables_as_they_are_or_as_a_tag_has_them(call: Call, tmp_path: Path) -> None:
+    call("tag", "five")
+    place(call.root, "m/AAAUSDT_1h_more.csv", hours(5, 6, close=12.0), at=30)
+    call("ingest")
+    query = "select symbol, count(*) as bars, max(close) as top, min(open_time) as first from bronze group by symbol"
+    held = Lake(call.root).bronze.scan().collect()
+    (row,) = call.json("sql", query)["rows"]
+    assert (row["bars"], row["top"]) == (held.height, held["close"].max()) == (7, 12.0)
+    assert row["first"] == "2024-03-01T00:00:00+00:00"
+    assert call.json("sql", query, "--at", "five")["rows"][0]["bars"] == 5
+    text = call("sql", query)
+    assert "AAAUSDT 7 12 2024-03-01 00:00" in text
+    assert "No row." in call("sql", "select * from bronze where close > 99")
+    assert "… and 6 more" in call("sql", "select * from bronze", "--limit", 1)
+    assert "1 │" not in call("sql", "select reasons from quarantine")
+    assert "DuckDB says:" in call("sql", "select nonsense from bronze", code=2)
+    assert "DuckDB says:" in call("sql", "select * from gold", code=2)  # it is not there yet
+
+
+def test_without_duckdb_sql_says_what_to_install_and_that_is_what_the_package_names(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "duckdb", None)
+    text = call("sql", "select 1", code=2)
+    engines = tomllib.loads((README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]["engines"]
+    assert text.endswith(f"needs DuckDB: uv sync --extra engines, or pip install {' '.join(engines)}")
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_gate_lets_nothing_through_that_breaks_a_threshold_and_everything_else(call: Call) -> None:
+    call("run", "--no-report")
+    place(call.root, "m/AAAUSDT_1h_more.csv", hours(15, 16), at=30)  # a hole of ten hours
+    limits = ("--min-completeness", "0.9", "--gate", "--no-report")
+
+    def tables() -> dict[Path, int]:
+        return {path: path.stat().st_mtime_ns for path in call.root.rglob("*")}
+
+    before = tables()
+    text = call("run", *limits, code=1)
+    assert "m AAAUSDT 1h is 41.17 % complete; at least 90.00 % was asked for" in text
+    assert "Nothing was written: --gate" in text
+    told = call.json("run", *limits)
+    assert (told["written"], len(told["breaches"]), told["files"][0]["inserted"]) == (False, 1, 2)
+    assert tables() == before
+    assert "run `lakehouse download` first" in call("run", "--gate", "--download", code=2)
+    told = call.json("run", "--min-completeness", "0.4", "--gate", "--no-report")
+    assert (told["written"], told["breaches"], told["page"], told["files"][0]["inserted"]) == (True, [], None, 2)
+    assert told["layers"][0]["table"] == "silver/candles"
+    assert Lake(call.root).bronze.scan().collect().height == 7

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 import polars as pl
+from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from klines import START
@@ -27,7 +28,7 @@ import sys
 import polars as pl
 from test_sums import bars_of
 from lakehouse.layers.gold import make_days, make_periods
-days = make_days(bars_of(range(120), 7))
+days = make_days(bars_of(range(40), 7))
 print(pl.thread_pool_size(), days.hash_rows().implode().hash().item(), make_periods(days, "1w").hash_rows().to_list())
 """
 
@@ -48,7 +49,7 @@ def bars_of(days: range, seed: int) -> pl.DataFrame:
     return pl.DataFrame([{**series, **flags, **row} for row in rows], schema=schema)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 5), min_size=1, max_size=6), st.randoms(use_true_random=False))
 def test_a_day_has_the_same_bits_beside_any_neighbours(seed: int, sizes: list[int], shuffler: Random) -> None:
     bars = bars_of(range(sum(sizes)), seed)

@@ -24,6 +24,11 @@ from lakehouse.notebooks.run import read_results, run_notebook
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
+FLOWS = [path for path in TUTORIALS if "lakehouse.flows" in path.read_text(encoding="utf-8")]
+# Each on whatever worker is free; but one of Prefect's servers is enough for all.
+APART = [
+    pytest.param(path, marks=pytest.mark.xdist_group("prefect" if path in FLOWS else path.stem)) for path in TUTORIALS
+]
 FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://", r"\bmkdtemp\b")
 
 RESULTS = {  # what each records, on the example files or a lake of its own
@@ -62,6 +67,13 @@ def lake(tmp_path: Path) -> Path:
     """A lake of its own with the example files."""
     shutil.copytree(ROOT / "raw", tmp_path / "lake" / "raw")
     return tmp_path / "lake"
+
+
+@pytest.fixture
+def api(path: Path, request: pytest.FixtureRequest) -> None:
+    """Prefect's server, for those alone that run a flow."""
+    if path in FLOWS:
+        request.getfixturevalue("prefect_api")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -213,8 +225,15 @@ def test_a_report_on_what_is_not_there_names_what_is(
         run_notebook("report", {"root": str(lake), **wanted}, tmp_path / "report.ipynb")
 
 
-@pytest.mark.usefixtures("prefect_api")
-@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.usefixtures("api")
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=pytest.mark.xdist_group("prefect" if path in FLOWS else path.stem))
+        for path in TUTORIALS
+    ],
+    ids=[path.stem for path in TUTORIALS],
+)
 def test_a_tutorial_runs_headless_its_solutions_pass_their_checks_and_wrong_answers_do_not(
     path: Path, lake: Path, tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from deltalake import write_deltalake
 from klines import bar, hours, place
 
 from lakehouse import Lake, ingest, withdraw
+from lakehouse.bronze import plan, standing
 from lakehouse.contracts import Revision
 from lakehouse.errors import InputError
 from lakehouse.status import read_status
@@ -90,6 +91,27 @@ def test_a_withdrawal_can_be_gone_back_behind(lake: Lake) -> None:
     assert (5 in closes(lake), statuses(lake)) == (False, [(A, "loaded"), (B, "withdrawn")])
 
 
+def test_however_much_overlaps_a_withdrawal_it_is_read_slice_by_slice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "SLICE_BYTES", 100)
+    before = lake.bronze.version()
+    withdraw(lake, "B*")
+    assert closes(lake) == dict.fromkeys(range(5), 11.0)
+    assert lake.conflicts.scan().collect().is_empty()
+    assert lake.bronze.version() > before + 1
+    lake.bronze.restore(before)
+    assert (closes(lake)[5], statuses(lake)) == (12.0, [(A, "loaded"), (B, "loaded")])
+
+
+def test_a_file_without_bars_that_is_declared_otherwise_is_looked_at_once(lake: Lake) -> None:
+    place(Path(lake.root), "C_BTCUSDT_1h.csv", [], at=9)
+    ingest(lake)
+    declare(lake, '[[source]]\nglob = "C*"\nsymbol = "ETHUSDT"\n')
+    assert ingest(lake).files["status"].to_list() == ["empty"]
+    assert plan(lake).pending == ()
+
+
 def test_withdrawing_what_does_not_stand_is_an_error(lake: Lake) -> None:
     with pytest.raises(InputError, match=r"withdraw: no file that stands in the ledger is like 'X\*'"):
         withdraw(lake, "X*")
@@ -128,7 +150,7 @@ def test_a_preference_costs_no_bar_of_a_file_that_is_gone(lake: Lake) -> None:
 
 def test_a_ledger_of_an_older_lake_is_read_and_brought_forward(lake: Lake) -> None:
     """Before 0.2 it had no `overruled`, and nothing of what was declared."""
-    new = ["overruled", "note", "contradicts", "declared", "withdrawn_version"]
+    new = ["overruled", "note", "contradicts", "declared", "read_as", "read_by", "withdrawn_version"]
     rows = lake.ledger.scan().drop(new).collect()
     write_deltalake(lake.ledger.uri, rows, mode="overwrite", schema_mode="overwrite")
     assert list(read_status(lake).runs["overruled"]) == [0]
