@@ -132,7 +132,7 @@ def archive(
 ) -> int:
     """Serve an archive of synthetic klines on this machine, to try `lakehouse download` without network.
 
-    For example: lakehouse archive --fault republished
+    For example: lakehouse archive --fault flip
     """
     with StandIn(port) as there:
         there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind, source)
