@@ -29,9 +29,7 @@ _MARK = re.compile(
     r"|(?=[a-f]*\d)[0-9a-f]{5,}"
 )
 
-# The tree of Binance's archive, as the exchange's own scripts and `lakehouse download` lay it.
-_TREE = re.compile(r"(?:^|/)(spot|futures/um|futures/cm|option)/(?:monthly|daily)/(\w*[kK]lines)/")
-_BRANCHES = {"spot": "binance", "futures/um": "binance-um", "futures/cm": "binance-cm", "option": "binance-option"}
+_TREES = [(re.compile(rf"(?:^|/){tree['path']}/"), tree) for tree in KNOWN["trees"]]
 
 # A base and a quote: BTCUSDT, BTC-USDT, BTC_USDT; with `_` money only, because of KRAKEN_BTC. `try` ends entry.
 _money, _coins = "|".join(MONEY), "|".join(COINS)
@@ -122,6 +120,18 @@ def _exchange_of(words: Sequence[str]) -> str:
     return named.pop() if len(named) == 1 else ""
 
 
+def tree_of(path: str) -> dict[str, str]:
+    """The public archive in whose tree a file lies, wherever below raw/ that begins, as `known.toml` has it.
+
+    Returns:
+        market, kind, and what the file's lines do not say: time_zone, note; nothing for files elsewhere.
+    """
+    for pattern, tree in _TREES:
+        if found := pattern.search(path):
+            return {**tree, **found.groupdict()}
+    return {}
+
+
 def tell_market(path: str, words: Sequence[str], layout: str) -> str:
     """Tell the market of a file by its name and its folders.
 
@@ -131,15 +141,15 @@ def tell_market(path: str, words: Sequence[str], layout: str) -> str:
         layout: The market of the file's layout.
 
     Returns:
-        The exchange that the name tells; else the branch of Binance's archive, wherever below raw/ that begins; else
+        The exchange that the name tells; else the branch of a public archive, wherever below raw/ that begins; else
         the exchange that a folder tells; else the first folder; else that of the layout. What the prices are of, as
         far as name and folders have a word for it, is added: `dukascopy-bid`.
     """
     first, *folders = path.split("/")[:-1] or [""]
     below = [word for folder in folders for word in words_of(folder)]
     told, deep = _exchange_of(words), _exchange_of(below)
-    if tree := _TREE.search(path):
-        market, below = _BRANCHES[tree[1]], [tree[2].lower()]
+    if tree := tree_of(path):
+        market, below = tree["market"], [tree.get("kind", "").lower()]
     elif first and not deep:
         market = first
     else:

@@ -28,7 +28,7 @@ from lakehouse.raw import (
     with_units,
 )
 from lakehouse.recognise.advice import columns_line, why_not
-from lakehouse.recognise.names import COINS, MONEY
+from lakehouse.recognise.names import COINS, MONEY, tree_of
 from lakehouse.recognise.sources import Subject
 
 SOME_BARS = 40  # show the units
@@ -54,18 +54,19 @@ def sniff(subject: Subject, head: bytes) -> Form:
     form = _with_ragged_end(form, cells.get(form.separator, ()))
     rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
     numbers = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
+    tree = tree_of(subject.path)
     by_hour = declared.date_in_name and declared.time_format
     time_format = f"%Y-%m-%d {declared.time_format}" if by_hour else declared.time_format
     form = replace(
         form,
         decimal=declared.decimal or decimal_of(row[i] for row in rows[:SOME_BARS] for i in numbers),
-        time_zone=declared.time_zone or form.time_zone,
+        time_zone=declared.time_zone or tree.get("time_zone", "") or form.time_zone,
         time_format=time_format or _compact_format(form, rows, dataset),
         doubled_hour=declared.doubled_hour,
         label=declared.label or form.label,
         scales=(scales_of(form, rows, dataset) if form.header else {}) | declared.scales,
         day=_day_of(subject) if declared.date_in_name else "",
-        notes=() if declared.time_zone else form.notes,
+        notes=(tree["note"],) if tree.get("note") else () if declared.time_zone else form.notes,
     )
     bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
     form, fault, line = with_units(form, bars, dataset, said=declared.tells_volumes)
