@@ -36,6 +36,7 @@ class Status:
         mismatches: See `read_mismatches`: the series of which bars do not add up.
         reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
         unread: path: what is no kind of file that ingest reads.
+        unlooked: How many files an older program took of which it is not known yet whether this one reads them alike.
     """
 
     tables: pl.DataFrame
@@ -51,8 +52,10 @@ class Status:
     mismatches: pl.DataFrame
     reasons: pl.DataFrame
     unread: pl.DataFrame
+    unlooked: int
 
 
+LOOKS = 100  # files of an older program that are opened at a time, to tell how this one would read them
 LAYERS = ("silver/candles", "silver/mismatches", "gold/daily", "gold/weekly", "gold/monthly")
 
 
@@ -83,7 +86,7 @@ def read_status(lake: Lake) -> Status:
     stand = latest.filter(
         pl.col("status").is_in(["loaded", "empty"]) & ~pl.col("path").is_in([f.path for f in pending])
     )
-    otherwise = list(read_otherwise(lake, stand, todo.sources).items())
+    otherwise, unlooked = read_otherwise(lake, stand, todo.sources, LOOKS)
     runs = (
         handled.group_by("run_id")
         .agg(
@@ -119,14 +122,14 @@ def read_status(lake: Lake) -> Status:
     told = (
         rolled_back,
         withdrawn,
-        pl.DataFrame(otherwise, schema={"path": pl.String, "otherwise": pl.String}, orient="row"),
+        pl.DataFrame([*otherwise.items()], schema={"path": pl.String, "otherwise": pl.String}, orient="row"),
         contradicting,
         waiting,
         read_mismatches(lake, opened.get(lake.mismatches.name)),
         reasons,
         unread,
     )
-    return Status(pl.concat(tables), consumed, series, runs, errors, *told)
+    return Status(pl.concat(tables), consumed, series, runs, errors, *told, unlooked)
 
 
 def read_series(lake: Lake) -> pl.DataFrame:

@@ -107,7 +107,7 @@ def print_download(console: Console, lake: Lake, report: DownloadReport) -> None
         lake: Whose.
         report: Its account.
     """
-    told = report.files.filter((pl.col("note") != "") & ~pl.col("verdict").is_in(["verified"]))
+    told = report.files.filter(pl.col("note") != "")
     for row in told.iter_rows(named=True):
         console.print(f"[bold]{row['verdict']}[/] {escape(row['path'])}: {escape(row['note'])}", soft_wrap=True)
     for line in (*report.unmet, *report.notes):
@@ -173,6 +173,9 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         console.print(
             f"[bold]{counted(status.waiting.height, 'file')} waiting[/], {size:,.1f} MB; `lakehouse run` takes it in"
         )
+    if status.unlooked:
+        told = f"{counted(status.unlooked, 'file')} of an older program not looked at yet"
+        console.print(f"{told}; the next `lakehouse status` goes on")
     if bars and status.layers.is_empty():
         behind = ["silver and gold"]
     if behind:

@@ -16,10 +16,9 @@ from xml.etree import ElementTree
 
 import httpx
 
+from lakehouse.download.wishes import BINANCE, Source
 from lakehouse.errors import LakehouseError
 
-PUBLIC_FILES = "https://data.binance.vision"
-PUBLIC_LISTING = "https://s3-ap-northeast-1.amazonaws.com/data.binance.vision"  # the host of the files lists nothing
 BUSY = {429, 500, 502, 503, 504}  # it may go better later
 ATTEMPTS = 6
 BACK_OFF = 0.5  # seconds before the second attempt; twice as many before each further one
@@ -61,12 +60,13 @@ class Archive:
     """A bucket that anyone may list and read.
 
     Args:
-        url: Where it is. Default: `LAKEHOUSE_ARCHIVE_URL`, else Binance's public archive.
+        url: Where it is. Default: `LAKEHOUSE_ARCHIVE_URL`, else where its source is.
+        source: Which archive it is.
     """
 
-    def __init__(self, url: str = "") -> None:
+    def __init__(self, url: str = "", source: Source = BINANCE) -> None:
         url = (url or os.environ.get("LAKEHOUSE_ARCHIVE_URL", "")).rstrip("/")
-        self.url, self.listing = url or PUBLIC_FILES, url or PUBLIC_LISTING
+        self.url, self.listing = url or source.files, url or source.listing or source.files
         self.stop = threading.Event()
         self._reached = False
         self._resume_at = 0.0  # for all threads: who is told to wait speaks for the others too
@@ -81,7 +81,7 @@ class Archive:
         self._client.close()
 
     def entries(self, prefix: str, after: str = "") -> list[Entry]:
-        """The files that lie directly in a folder, in the order of their keys.
+        """The files in a folder and in those below it, in the order of their keys.
 
         Args:
             prefix: The folder, with a slash at its end, or the beginning of a key.
@@ -90,16 +90,16 @@ class Archive:
         Raises:
             ArchiveError: The archive cannot be reached, or does not list.
         """
-        return [_entry(node) for page in self._pages(prefix, after) for node in page.findall("{*}Contents")]
+        return [_entry(node) for page in self._pages(prefix, "", after) for node in page.findall("{*}Contents")]
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders directly in a folder."""
-        nodes = (node for page in self._pages(prefix) for node in page.findall("{*}CommonPrefixes/{*}Prefix"))
+        nodes = (node for page in self._pages(prefix, "/") for node in page.findall("{*}CommonPrefixes/{*}Prefix"))
         return [(node.text or "").removeprefix(prefix).rstrip("/") for node in nodes]
 
-    def _pages(self, prefix: str, marker: str = "") -> Iterator[ElementTree.Element]:
+    def _pages(self, prefix: str, delimiter: str, marker: str = "") -> Iterator[ElementTree.Element]:
         while True:
-            asked = {"prefix": prefix, "delimiter": "/"} | ({"marker": marker} if marker else {})
+            asked = {"prefix": prefix, "delimiter": delimiter, "marker": marker}
             try:
                 page = self.persist(lambda asked=asked: self._page(asked))  # type: ignore[misc]
             except httpx.HTTPError as error:

@@ -1,10 +1,12 @@
-"""One file from the archive into raw/, as a whole or not at all, and what its three witnesses say of it.
+"""One file from the archive into raw/, as a whole or not at all, and what its witnesses say of it.
 
-The witnesses: the sha256 in the CHECKSUM file, the size and the MD5 in the listing, the CRC within the zip.
+The witnesses: the sha256 in the CHECKSUM file, if the archive has any; the size and the MD5 in the listing; the CRC
+within the zip or gzip.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import re
@@ -20,14 +22,15 @@ import httpx
 from lakehouse.delta import writing
 from lakehouse.download.archive import Archive, Entry, TransferBroken
 from lakehouse.download.look import Published
-from lakehouse.download.wishes import CHECKSUM
 
 VERIFIED = "verified"  # all witnesses agree
+BY_MD5 = "verified by size, MD5 and CRC"  # there is no CHECKSUM
+BY_SIZE = "verified by size and CRC"  # nor is the ETag an MD5, as of a file that was uploaded in parts
 STALE = "checksum stale"  # the bytes are those that are listed, and the CHECKSUM file is not of them: kept, told
 TRANSFER_BROKEN = "transfer broken"  # what came was never what is listed, at any attempt: kept out, told
-PUBLISHED_BROKEN = "published broken"  # what came is what is listed, and the zip is broken: kept out, told
+PUBLISHED_BROKEN = "published broken"  # what came is what is listed, and the zip or gzip is broken: kept out, told
 NOT_THERE = "not there"  # listed, and yet there is no such file: told
-KEPT = (VERIFIED, STALE)
+KEPT = (VERIFIED, BY_MD5, BY_SIZE, STALE)
 
 ABANDONED = 600.0  # seconds after which a part was left by a process that is no more: a stall ends much earlier
 
@@ -79,7 +82,7 @@ def _fetch(archive: Archive, file: Published, raw: Path, on_bytes: Callable[[int
         entry = file.entry if not attempts else _look_again(archive, file.entry)
         attempts.append(entry)
         sha256 = _transfer(archive, entry, part, on_bytes)
-        verdict, note = _judge(archive, entry, part, sha256, file.has_checksum)
+        verdict, note = _judge(archive, entry, part, sha256, file.checksum)
         _date(part, entry)
         if verdict == PUBLISHED_BROKEN:
             part.replace(_hidden(path, "broken"))
@@ -133,24 +136,24 @@ def _transfer(archive: Archive, entry: Entry, part: Path, on_bytes: Callable[[in
     return sha256.hexdigest()
 
 
-def _judge(archive: Archive, entry: Entry, part: Path, sha256: str, has_checksum: bool) -> tuple[str, str]:
-    told = _told_sha256(archive, entry) if has_checksum else ""
+def _judge(archive: Archive, entry: Entry, part: Path, sha256: str, checksum: str) -> tuple[str, str]:
+    told = _told_sha256(archive, checksum) if checksum else ""
     listed = "the size and MD5" if _is_md5(entry.etag) else "the size"  # uploaded in parts: the ETag is no MD5
     if broken := _broken(part):
         if not _is_md5(entry.etag) and told != sha256:
             raise TransferBroken(broken)  # nothing proves that these are the published bytes
         return PUBLISHED_BROKEN, f"{broken}; the archive itself has it so. It is kept out of raw/"
     if not told:
-        return VERIFIED, f"without a CHECKSUM beside it: by {listed} in the listing and the CRC within"
+        return BY_MD5 if _is_md5(entry.etag) else BY_SIZE, ""
     if told != sha256:
         return STALE, f"the CHECKSUM file says {told[:12]}…, the bytes have {sha256[:12]}…, and {listed} of the listing"
     return VERIFIED, ""
 
 
-def _told_sha256(archive: Archive, entry: Entry) -> str:
+def _told_sha256(archive: Archive, key: str) -> str:
     """`<sha256>  <name>`, with or without a line feed; empty where the listed file is not there."""
     try:
-        with archive.read(entry.key + CHECKSUM) as pieces:
+        with archive.read(key) as pieces:
             text = b"".join(pieces).decode("utf-8", "replace")
     except httpx.HTTPStatusError as error:
         if error.response.status_code != 404:
@@ -162,11 +165,16 @@ def _told_sha256(archive: Archive, entry: Entry) -> str:
 
 def _broken(path: Path) -> str:
     try:
+        if ".gz." in path.name:
+            with gzip.open(path) as unpacked:
+                while unpacked.read(2**20):
+                    pass
+            return ""
         with zipfile.ZipFile(path) as archive:
             member = archive.testzip()
             return f"the CRC of {member} within the zip is wrong" if member else ""
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        return f"it is no zip that can be read: {error}"
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        return f"it cannot be unpacked: {error}"
 
 
 def _is_md5(etag: str) -> bool:

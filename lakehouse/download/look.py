@@ -6,13 +6,13 @@ import datetime as dt
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from lakehouse.download.archive import Archive, Entry
 from lakehouse.download.parallel import PARALLEL, in_parallel
-from lakehouse.download.wishes import CHECKSUM, LENGTHS, Wish, make_wishes, read_day
+from lakehouse.download.wishes import BINANCE, Wish, make_wishes, read_day
 from lakehouse.errors import InputError
 
 ONE_DAY = dt.timedelta(days=1)
@@ -24,19 +24,19 @@ SPANS = pl.Schema(
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A zip of the archive.
+    """A file of the archive.
 
     Attributes:
         entry: As it is listed.
-        first: The first day that it states.
+        first: The first day that it states, by the archive's clock.
         last: The last day, which is the same in a daily file.
-        has_checksum: Whether a CHECKSUM lies beside it.
+        checksum: The path of the CHECKSUM beside it; empty if there is none.
     """
 
     entry: Entry
     first: dt.date
     last: dt.date
-    has_checksum: bool
+    checksum: str
 
 
 def published(archive: Archive, wish: Wish, length: str, since: dt.date = dt.date.min) -> list[Published]:
@@ -49,22 +49,27 @@ def published(archive: Archive, wish: Wish, length: str, since: dt.date = dt.dat
         since: Earlier years need not be listed.
 
     Returns:
-        The zips in the order of their keys; what else lies there is left out.
+        The files in the order of their keys; what else lies there is left out.
     """
-    folder, head = wish.folder(length), f"{wish.symbol}-{wish.interval}"
+    if length not in wish.source.lengths:
+        return []
     # The year alone: months without a leading zero sort elsewhere within it.
-    after = f"{folder}{head}-{since.year:04d}" if since.year > 1 else ""
-    entries = archive.entries(folder, after)
+    after = wish.since(length, f"{since.year:04d}") if since.year > 1 else ""
+    entries = archive.entries(wish.folder(length), after)
     beside = {entry.key for entry in entries}
-    day = r"-(\d{1,2})" if length == "daily" else ""
-    name = re.compile(rf"{re.escape(folder + head)}-(\d{{4}})-(\d{{1,2}}){day}\.zip")
-    found = []
+    name, found = re.compile(wish.pattern(length)), []
     for entry in entries:
         if told := name.fullmatch(entry.key):
-            period = "-".join(told.groups())
-            first, last = read_day(period, dt.date.min), read_day(period, dt.date.min, end=True)
-            found.append(Published(entry, first, last, entry.key + CHECKSUM in beside))
+            period = told["first"], told.groupdict().get("last", told["first"])
+            first, last = read_day(period[0], dt.date.min), read_day(period[1], dt.date.min, end=True)
+            checksum = entry.key + wish.source.checksum  # itself, if there are none
+            found.append(Published(entry, first, last, checksum if checksum in beside - {entry.key} else ""))
     return found
+
+
+def all_published(archive: Archive, wish: Wish) -> list[list[Published]]:
+    """List the monthly and the daily files of a series; see `published`."""
+    return [published(archive, wish, length) for length in ("monthly", "daily")]
 
 
 def choose(archive: Archive, wish: Wish) -> tuple[list[Published], list[str]]:
@@ -150,23 +155,27 @@ def what_there_is(archive: Archive, wish: Wish, listed: Sequence[Published]) -> 
         first, last = min(file.first for file in listed), max(file.last for file in listed)
         return f"nothing from {wish.first} to {wish.last}; the archive has {first} to {last}"
     place, missed = wish.folder("monthly"), ""
-    while place != "data/":
+    while place != wish.source.root:
         place, _, missed = place.rstrip("/").rpartition("/")
         place += "/"
-        if there := sorted({n for length in LENGTHS for n in archive.folders(place.replace("monthly", length))}):
+        beside = (place.replace("monthly", length) for length in wish.source.lengths)
+        if there := sorted({name for one in beside for name in archive.folders(one)}):
+            if missed in there:
+                return f"the archive has no files of {wish.interval} in {wish.folder('monthly')}"
             near = difflib.get_close_matches(missed, there, n=8, cutoff=0.5)
             shown = there if len(there) <= 20 else near
             few = f"; there are {len(there):,}" + (f", {', '.join(shown)}" if shown else "")
             return f"the archive has no {missed} in {place}{few}. `lakehouse download --list` shows all"
-    return f"{archive.listing} holds nothing below data/: is it the archive? --archive names another"
+    return f"{archive.listing} holds nothing below {wish.source.root}: is it the archive? --archive names another"
 
 
 def list_archive(
     symbols: Sequence[str] = (),
     intervals: Sequence[str] = (),
     *,
-    market: str = "spot",
+    market: str = "",
     kind: str = "klines",
+    source: str = BINANCE.name,
     archive: str = "",
 ) -> pl.DataFrame:
     """List what the archive has.
@@ -174,9 +183,10 @@ def list_archive(
     Args:
         symbols: Which; none: all, by name alone.
         intervals: Which; none: all that a symbol has.
-        market: spot, um or cm.
-        kind: klines, mark, index or premium.
-        archive: Its address. Default: `LAKEHOUSE_ARCHIVE_URL`, else Binance's public archive.
+        market: See `download`.
+        kind: See `download`.
+        source: See `download`.
+        archive: See `download`.
 
     Returns:
         Without symbols, a column `symbol`. With them a row for each series: the first and last day that a file
@@ -186,29 +196,36 @@ def list_archive(
         InputError: An argument is not usable, or there is no such symbol.
         ArchiveError: The archive cannot be reached.
     """
-    with Archive(archive) as there:
+    options = {"market": market, "kind": kind, "source": source}
+    wishes = make_wishes(symbols or ["XUSDT"], intervals or ["1h"], **options)
+    with Archive(archive, wishes[0].source) as there:
         if not symbols:
-            return pl.DataFrame(
-                {"symbol": _names(there, make_wishes(["X"], ["1h"], market=market, kind=kind)[0], up=2)}
-            )
-        wishes = make_wishes(symbols, intervals or ["1h"], market=market, kind=kind)
+            (wish,) = wishes
+            names = _names(there, wish, wish.symbol)
+            return pl.DataFrame({"symbol": [name for name in names if re.fullmatch(wish.source.symbols, name)]})
         if not intervals:
-            found = {wish: _names(there, wish, up=1) for wish in wishes}
+            found = {wish: _intervals(there, wish) for wish in wishes}
             for wish in (wish for wish, names in found.items() if not names):
                 choose(there, wish)  # says what there is instead
-            wishes = [Wish(wish.symbol, name, market, kind) for wish, names in found.items() for name in names]
+            wishes = [replace(wish, interval=name) for wish, names in found.items() for name in names]
         rows = list(in_parallel(there, lambda wish: _span(there, wish), wishes, PARALLEL))
     return pl.DataFrame(rows, schema=SPANS, orient="row").sort("symbol", "interval")
 
 
-def _names(archive: Archive, wish: Wish, up: int) -> list[str]:
-    """The folders that lie beside a series' interval (up 1) or symbol (up 2), whatever the length of their files."""
-    places = ["/".join(wish.folder(length).split("/")[: -1 - up]) + "/" for length in LENGTHS]
+def _names(archive: Archive, wish: Wish, part: str) -> list[str]:
+    """The folders that lie beside a series' symbol or interval, whatever the length of their files."""
+    places = [wish.folder(length).rpartition(f"/{part}/")[0] + "/" for length in wish.source.lengths]
     return sorted({name for place in places for name in archive.folders(place)})
 
 
+def _intervals(archive: Archive, wish: Wish) -> list[str]:
+    if not (names := wish.source.intervals):
+        return _names(archive, wish, wish.interval)
+    return [name for name in names if any(all_published(archive, replace(wish, interval=name)))]
+
+
 def _span(archive: Archive, wish: Wish) -> tuple[object, ...]:
-    monthly, daily = (published(archive, wish, length) for length in LENGTHS)
+    monthly, daily = all_published(archive, wish)
     if not (files := monthly + daily):
         choose(archive, wish)  # says what there is instead
     first, last = min(file.first for file in files), max(file.last for file in files)

@@ -11,10 +11,10 @@ import polars as pl
 
 from lakehouse.download.archive import Archive
 from lakehouse.download.fetch import PUBLISHED_BROKEN, VERIFIED, standing
-from lakehouse.download.look import ONE_DAY, Published, cover, published, what_there_is
+from lakehouse.download.look import ONE_DAY, Published, all_published, cover, what_there_is
 from lakehouse.download.parallel import PARALLEL, in_parallel
 from lakehouse.download.run import WANTED, raw_folder
-from lakehouse.download.wishes import LENGTHS, Wish, make_wishes, read_wishes
+from lakehouse.download.wishes import BINANCE, Wish, make_wishes, read_wishes
 from lakehouse.errors import InputError, LakeError
 from lakehouse.intervals import seconds_of
 from lakehouse.lake import SERIES, Lake
@@ -28,9 +28,8 @@ NEVER = "never published"  # no file, and there are earlier and later ones
 OUTAGE = "outage"  # the file is here and lacks these bars, and so do those of all other symbols of the market
 SHORT = "file is short"  # the file is here and lacks these bars
 
-OWN_NAMES = {"spot": "binance", "um": "binance-um", "cm": "binance-cm"}  # markets of files outside the archive's tree
 MISSING: dict[str, pl.DataType] = {
-    **dict.fromkeys(("market", "symbol", "interval", "reason"), pl.String()),
+    **dict.fromkeys(("source", "market", "symbol", "interval", "reason"), pl.String()),
     **dict.fromkeys(("first", "last"), pl.Datetime("us", "UTC")),
     **{"missing": pl.Int64(), "fetch": pl.List(pl.String), "bytes": pl.Int64(), "note": pl.String()},
 }
@@ -50,8 +49,9 @@ def missing(
     *,
     first: str = "",
     last: str = "",
-    market: str = "spot",
+    market: str = "",
     kind: str = "klines",
+    source: str = BINANCE.name,
     archive: str = "",
 ) -> pl.DataFrame:
     """Say of each hole of some series why it is there. Nothing is fetched.
@@ -63,16 +63,18 @@ def missing(
         lake: Which; silver must be up to date.
         symbols: Such as BTCUSDT; none: what the tables `[[download]]` of raw/download.toml name, and that alone.
         intervals: Such as 1h.
-        first: First month or day; empty: the archive's first.
+        first: First month or day, by the archive's clock; empty: the archive's first.
         last: Last month or day, included; empty: the archive's last.
-        market: spot, um or cm.
-        kind: klines, or of futures: mark, index, premium.
-        archive: Its address. Default: `LAKEHOUSE_ARCHIVE_URL`, else Binance's public archive.
+        market: See `download`.
+        kind: See `download`.
+        source: See `download`.
+        archive: See `download`.
 
     Returns:
-        A row for each stretch of one reason, sorted by series and time: market (the archive's), symbol, interval,
-        reason (see the constants of this module), first and last (its slots), missing (how many they are), fetch (the
-        files of the archive that state these days and are not here as they are listed), bytes (theirs) and note.
+        A row for each stretch of one reason, sorted by series and time: source, market (the archive's), symbol,
+        interval, reason (see the constants of this module), first and last (its slots), missing (how many they are),
+        fetch (the files of the archive that state these days and are not here as they are listed), bytes (theirs) and
+        note.
 
     Raises:
         InputError: An argument is not usable, or the archive has no such series.
@@ -80,12 +82,15 @@ def missing(
         ArchiveError: The archive cannot be reached.
     """
     raw = raw_folder(lake)
-    wishes = make_wishes(symbols, intervals, first, last, market, kind) if symbols else read_wishes(raw / WANTED)
-    here = _look(lake)
-    with Archive(archive) as there:
-        listed = list(in_parallel(there, lambda wish: (wish, _list(there, wish)), wishes, PARALLEL))
-    rows = [row for wish, files in listed for row in _explain(wish, files, here, raw)]
-    return pl.DataFrame(rows, schema=MISSING, orient="row").sort("market", "symbol", "interval", "first")
+    span = first, last, market, kind, source
+    wishes = make_wishes(symbols, intervals, *span) if symbols else read_wishes(raw / WANTED)
+    here, rows = _look(lake), list[tuple[object, ...]]()
+    for archive_of in dict.fromkeys(wish.source for wish in wishes):
+        own = [wish for wish in wishes if wish.source is archive_of]
+        with Archive(archive, archive_of) as there:
+            listed = list(in_parallel(there, lambda wish: (wish, _list(there, wish)), own, PARALLEL))
+        rows += [row for wish, files in listed for row in _explain(wish, files, here, raw)]
+    return pl.DataFrame(rows, schema=MISSING, orient="row").sort("source", "market", "symbol", "interval", "first")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def _look(lake: Lake) -> _Here:
 
 
 def _list(archive: Archive, wish: Wish) -> list[list[Published]]:
-    lists = [published(archive, wish, length) for length in LENGTHS]
+    lists = all_published(archive, wish)
     if not any(lists):
         raise InputError(f"{wish}: {what_there_is(archive, wish, [])}")
     return lists
@@ -140,24 +145,41 @@ def _explain(wish: Wish, lists: list[list[Published]], here: _Here, raw: Path) -
         return why.get(day, outside)
 
     for hole in _holes(wish, span, here.ends.get(series), here.gaps.get(series, [])):
-        for told, stretch in _cut(hole, wish.interval, reason):
+        for told, stretch in _cut(hole, wish, reason):
             parts = _compare(stretch, others, here.gaps) if told == SHORT else [(told, stretch, notes.get(told, ""))]
             for kind, (start, stop), note in parts:
                 last = _after(start, wish.interval, _count(start, stop, wish.interval) - 1)
-                days = cover(lists[0], lists[1], start.date(), last.date()) if kind in (NOT_FETCHED, SHORT) else []
+                spanned = [(time + wish.source.ahead).date() for time in (start, last)]
+                days = cover(lists[0], lists[1], *spanned) if kind in (NOT_FETCHED, SHORT) else []
                 fetch = [file.entry for file in days if not verdicts[file.entry.key]]
                 keys, size = [entry.key for entry in fetch], sum(entry.size for entry in fetch)
                 count = _count(start, stop, wish.interval)
-                yield wish.market, wish.symbol, wish.interval, kind, start, last, count, keys, size, note
+                yield (
+                    wish.source.name,
+                    wish.market,
+                    wish.symbol,
+                    wish.interval,
+                    kind,
+                    start,
+                    last,
+                    count,
+                    keys,
+                    size,
+                    note,
+                )
 
 
 def _series(wish: Wish, ledger: pl.DataFrame) -> Series:
     """What the lake calls a series: as the archive's files of it were recognised, or as files of other places are."""
-    folders = [pl.col("path").str.starts_with(wish.folder(length)) for length in LENGTHS]
-    told = ledger.filter(pl.any_horizontal(folders), status="loaded").drop_nulls("symbol").sort("ingested_at")
+    own = [pl.col("path").str.contains(f"^{wish.pattern(length)}$") for length in wish.source.lengths]
+    told = ledger.filter(pl.any_horizontal(own), status="loaded").drop_nulls("symbol").sort("ingested_at")
     if told.height:
         return told.select(SERIES).row(-1)
-    return OWN_NAMES[wish.market] + ("" if wish.kind == "klines" else f"-{wish.kind}"), wish.symbol, wish.interval
+    return (
+        wish.source.names[wish.market] + ("" if wish.kind == "klines" else f"-{wish.kind}"),
+        wish.symbol,
+        wish.interval,
+    )
 
 
 def _why(files: Sequence[Published], verdicts: dict[str, str], taken: dict[str, str]) -> dict[dt.date, str]:
@@ -175,7 +197,7 @@ def _why(files: Sequence[Published], verdicts: dict[str, str], taken: dict[str, 
 def _holes(wish: Wish, span: Sequence[dt.date], ends: Stretch | None, gaps: Sequence[Stretch]) -> Iterator[Stretch]:
     """What silver lacks of the days that are asked for, or else of those that the archive has."""
     days = [wish.first if wish.first > dt.date.min else span[0], wish.last if wish.last < dt.date.max else span[1]]
-    begin, stop = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (days[0], days[1] + ONE_DAY))
+    begin, stop = (_midnight(day, wish) for day in (days[0], days[1] + ONE_DAY))
     if ends:
         begin = _after(ends[0], wish.interval, _count(ends[0], begin, wish.interval))  # the next slot of its grid
     inner = [(begin, ends[0]), *gaps, (_after(ends[1], wish.interval), stop)] if ends else [(begin, stop)]
@@ -184,14 +206,19 @@ def _holes(wish: Wish, span: Sequence[dt.date], ends: Stretch | None, gaps: Sequ
             yield max(start, begin), min(end, stop)
 
 
-def _cut(hole: Stretch, interval: str, reason: Callable[[dt.date], str]) -> Iterator[tuple[str, Stretch]]:
+def _midnight(day: dt.date, wish: Wish) -> dt.datetime:
+    """When a day begins by the archive's clock."""
+    return dt.datetime.combine(day, dt.time(), dt.UTC) - wish.source.ahead
+
+
+def _cut(hole: Stretch, wish: Wish, reason: Callable[[dt.date], str]) -> Iterator[tuple[str, Stretch]]:
     """Cut a hole where the reason changes, which is at midnight."""
-    start, at = hole[0], hole[0]
+    start, at, day = hole[0], hole[0], (hole[0] + wish.source.ahead).date()
     while at < hole[1]:
-        tomorrow = dt.datetime.combine(at.date() + ONE_DAY, dt.time(), dt.UTC)
-        then = min(hole[1], max(tomorrow, _after(at, interval)))
-        if then == hole[1] or reason(then.date()) != reason(at.date()):
-            yield reason(at.date()), (start, then)
+        then = min(hole[1], max(_midnight(day + ONE_DAY, wish), _after(at, wish.interval)))
+        today, day = day, (then + wish.source.ahead).date()
+        if then == hole[1] or reason(day) != reason(today):
+            yield reason(today), (start, then)
             start = then
         at = then
 

@@ -13,7 +13,7 @@ from lakehouse.download.archive import Archive, ArchiveError
 from lakehouse.download.fetch import KEPT, PUBLISHED_BROKEN, fetch, standing, sweep
 from lakehouse.download.look import Published, choose
 from lakehouse.download.parallel import PARALLEL, in_parallel
-from lakehouse.download.wishes import Wish, make_wishes, read_wishes
+from lakehouse.download.wishes import BINANCE, Wish, make_wishes, read_wishes
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 
@@ -73,24 +73,26 @@ def download(
     *,
     first: str = "",
     last: str = "",
-    market: str = "spot",
+    market: str = "",
     kind: str = "klines",
+    source: str = BINANCE.name,
     archive: str = "",
     parallel: int = PARALLEL,
     dry_run: bool = False,
     on_progress: Progress | None = None,
 ) -> DownloadReport:
-    """Bring klines of the public archive into raw/, each file verified; what is here already is not fetched again.
+    """Bring klines of a public archive into raw/, each file verified; what is here already is not fetched again.
 
     Args:
         lake: Where to; its raw/ must be a folder. The files keep the archive's own tree below it.
         symbols: Such as BTCUSDT.
         intervals: Such as 1h; the archive writes months as 1mo.
-        first: First month or day, `2020-01` or `2020-01-15`; empty: from the beginning.
+        first: First month or day, `2020-01` or `2020-01-15`, by the archive's clock; empty: from the beginning.
         last: Last month or day, included; empty: to the end.
-        market: spot, um or cm.
-        kind: klines, or of futures: mark, index, premium.
-        archive: Its address. Default: `LAKEHOUSE_ARCHIVE_URL`, else Binance's public archive.
+        market: Of Binance spot, um or cm, of Bybit linear; empty: the first of these.
+        kind: klines, or of Binance's futures: mark, index, premium.
+        source: binance or bybit; see sources.toml.
+        archive: Its address. Default: `LAKEHOUSE_ARCHIVE_URL`, else that of the source.
         parallel: How many files at a time.
         dry_run: Only list.
         on_progress: Called with (bytes done, bytes in all), in the caller's thread.
@@ -102,7 +104,7 @@ def download(
         InputError: An argument is not usable, or nothing of what was asked for is there: the message says what is.
         ArchiveError: The archive cannot be reached.
     """
-    wishes = make_wishes(symbols, intervals, first, last, market, kind)
+    wishes = make_wishes(symbols, intervals, first, last, market, kind, source)
     return _download(lake, wishes, archive, parallel, dry_run, on_progress)
 
 
@@ -130,13 +132,7 @@ def download_wanted(
         InputError: There is no such file, or it cannot be understood.
         ArchiveError: The archive cannot be reached.
     """
-    wishes, began = read_wishes(raw_folder(lake) / WANTED), time.perf_counter()
-    try:
-        return _download(lake, wishes, archive, parallel, dry_run, on_progress)
-    except (ArchiveError, InputError) as error:
-        if not patient:
-            raise
-        return DownloadReport(pl.DataFrame(schema=FILES), 0, (), (str(error),), time.perf_counter() - began)
+    return _download(lake, read_wishes(raw_folder(lake) / WANTED), archive, parallel, dry_run, on_progress, patient)
 
 
 def raw_folder(lake: Lake) -> Path:
@@ -147,33 +143,71 @@ def raw_folder(lake: Lake) -> Path:
 
 
 def _download(
-    lake: Lake, wishes: Sequence[Wish], url: str, parallel: int, dry_run: bool, on_progress: Progress | None
+    lake: Lake,
+    wishes: Sequence[Wish],
+    url: str,
+    parallel: int,
+    dry_run: bool,
+    on_progress: Progress | None,
+    patient: bool = False,
 ) -> DownloadReport:
     if parallel < 1:
         raise InputError(f"parallel is {parallel}; expected 1 or more")
     began, raw = time.perf_counter(), raw_folder(lake)
-    notes, unmet, wanted = list[str](), list[str](), dict[str, Published]()
-    with Archive(url) as archive:
-        for answer in in_parallel(archive, lambda wish: _try_to_choose(archive, wish), wishes, parallel):
-            if isinstance(answer, str):
-                unmet.append(answer)
-            else:
-                wanted |= {file.entry.key: file for file in answer[0]}
-                notes += answer[1]
-        if unmet and not wanted:
-            raise InputError("\n".join(sorted(unmet)))
-        before = {key: standing(file.entry, raw) for key, file in wanted.items()}
-        rows = [_row(wanted[key], was, "as at the last time") for key, was in before.items() if was == PUBLISHED_BROKEN]
-        todo = [file for key, file in sorted(wanted.items()) if not before[key]]
-        if dry_run:
-            rows += [_row(file, TO_FETCH, "") for file in todo]
-        else:
-            for folder in {(raw / key).parent for key in wanted}:
-                sweep(folder)
-            rows += _fetch_all(archive, todo, raw, parallel, on_progress)
+    rows, notes, errors, untouched, met = list[tuple[object, ...]](), list[str](), list[Exception](), 0, 0
+    for source in dict.fromkeys(wish.source for wish in wishes):
+        own = [wish for wish in wishes if wish.source is source]
+        try:
+            with Archive(url, source) as archive:
+                wanted, told, unmet = _choose_all(archive, own, parallel)
+                before = {key: standing(file.entry, raw) for key, file in wanted.items()}
+                rows += _bring(archive, wanted, before, raw, parallel, dry_run, on_progress)
+        except (ArchiveError, InputError) as error:  # the other archives may be there
+            errors.append(error)
+            continue
+        untouched += sum(was not in ("", PUBLISHED_BROKEN) for was in before.values())
+        errors += map(InputError, unmet)
+        notes += told
+        met += 1
+    if errors and not met and not patient:
+        raise errors[0]
     files = pl.DataFrame(rows, schema=FILES, orient="row").sort("path")
-    untouched = sum(was not in ("", PUBLISHED_BROKEN) for was in before.values())
-    return DownloadReport(files, untouched, tuple(sorted(notes)), tuple(sorted(unmet)), time.perf_counter() - began)
+    unmet = sorted(map(str, errors))
+    return DownloadReport(files, untouched, tuple(sorted(notes)), tuple(unmet), time.perf_counter() - began)
+
+
+def _choose_all(
+    archive: Archive, wishes: Sequence[Wish], parallel: int
+) -> tuple[dict[str, Published], list[str], list[str]]:
+    """The files that meet the wishes, by their keys; what was never published; and the wishes that nothing meets."""
+    wanted, notes, unmet = dict[str, Published](), list[str](), list[str]()
+    for answer in in_parallel(archive, lambda wish: _try_to_choose(archive, wish), wishes, parallel):
+        if isinstance(answer, str):
+            unmet.append(answer)
+        else:
+            wanted |= {file.entry.key: file for file in answer[0]}
+            notes += answer[1]
+    if unmet and not wanted:
+        raise InputError("\n".join(sorted(unmet)))
+    return wanted, notes, unmet
+
+
+def _bring(
+    archive: Archive,
+    wanted: dict[str, Published],
+    before: dict[str, str],
+    raw: Path,
+    parallel: int,
+    dry_run: bool,
+    on_progress: Progress | None,
+) -> list[tuple[object, ...]]:
+    rows = [_row(wanted[key], was, "as at the last time") for key, was in before.items() if was == PUBLISHED_BROKEN]
+    todo = [file for key, file in sorted(wanted.items()) if not before[key]]
+    if dry_run:
+        return rows + [_row(file, TO_FETCH, "") for file in todo]
+    for folder in {(raw / key).parent for key in wanted}:
+        sweep(folder)
+    return rows + _fetch_all(archive, todo, raw, parallel, on_progress)
 
 
 def _try_to_choose(archive: Archive, wish: Wish) -> tuple[list[Published], list[str]] | str:

@@ -1,4 +1,4 @@
-"""An archive on this machine, made from synthetic klines: same tree, same listing, and the same faults on demand.
+"""Archives on this machine, made from synthetic klines: same trees, same listing, and the same faults on demand.
 
 For the tests, and for whoever wants to try a download without network.
 """
@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from lakehouse.download.archive import Entry
-from lakehouse.download.wishes import CHECKSUM, LENGTHS, Wish
+from lakehouse.download.wishes import BINANCE, Wish, make_wishes, read_day
 from lakehouse.errors import InputError
 from lakehouse.sample import INTERVALS, write_sample
 
@@ -42,7 +42,7 @@ FAULTS = {
 
 
 class StandIn:
-    """A server on 127.0.0.1 that lists and serves files as the public archive does.
+    """A server on 127.0.0.1 that lists and serves files as the public archives do.
 
     Args:
         port: 0 for any that is free.
@@ -84,16 +84,16 @@ class StandIn:
             key: Its path.
             content: Its bytes.
             at: When.
-            checksum: good, newline (ends with one), stale (of other bytes), or None for no CHECKSUM file.
+            checksum: good, newline (ends with one), stale (of other bytes), or None for no CHECKSUM file, as Bybit.
             parts: In how many parts it was uploaded; the ETag is then the MD5 of their MD5s and their number.
         """
         self._put(key, content, at, parts)
-        self.files.pop(key + CHECKSUM, None)
-        self.entries.pop(key + CHECKSUM, None)
+        self.files.pop(key + BINANCE.checksum, None)
+        self.entries.pop(key + BINANCE.checksum, None)
         if checksum:
             told = hashlib.sha256(content + b"?" * (checksum == "stale")).hexdigest()
             line = f"{told}  {key.rpartition('/')[2]}" + "\n" * (checksum == "newline")
-            self._put(key + CHECKSUM, line.encode(), at)
+            self._put(key + BINANCE.checksum, line.encode(), at)
 
     def _put(self, key: str, content: bytes, at: dt.datetime, parts: int = 0) -> None:
         self.files[key] = content
@@ -108,36 +108,57 @@ class StandIn:
         intervals: Sequence[str] = ("1h",),
         first: str = "2024-11",
         last: str = "2025-02",
-        market: str = "spot",
+        market: str = "",
         kind: str = "klines",
+        source: str = BINANCE.name,
     ) -> None:
-        """Publish synthetic klines: all months but the last as monthly files, the last two as daily ones.
+        """Publish synthetic klines: all months but the last as monthly files, of Binance the last two as daily ones.
 
         Args:
             symbols: See `lakehouse.sample.write_sample`.
             intervals: See there.
             first: First month.
             last: Last month, which is not complete yet: its last day is missing.
-            market: spot, um or cm.
-            kind: klines, mark, index or premium.
+            market: See `download`.
+            kind: See `download`.
+            source: See `download`.
         """
+        wishes = make_wishes(symbols, intervals, market=market, kind=kind, source=source)
         with tempfile.TemporaryDirectory() as folder:
-            paths = write_sample(folder, symbols=symbols, intervals=intervals, first=first, last=last)
-            months = len(paths) // (len(symbols) * len(intervals))
-            for at, path in enumerate(paths):
-                symbol, interval, _ = path.stem.split("-", 2)
-                lines, age = path.read_bytes().splitlines(keepends=True), months - 1 - at % months
-                head, lines = (b"", lines) if market == "spot" else (FUTURES_HEADER, _as_futures(lines, kind))
-                monthly, daily = (
-                    f"{Wish(symbol, interval, market, kind).folder(length)}{path.stem}" for length in LENGTHS
-                )
-                if age:
-                    self.publish(f"{monthly}.zip", zipped(f"{path.stem}.csv", head + b"".join(lines)))
-                if age < 2:
-                    bars = 86_400 // INTERVALS[interval]
-                    for day in range(len(lines) // bars - (age == 0)):
-                        part = head + b"".join(lines[day * bars : (day + 1) * bars])
-                        self.publish(f"{daily}-{day + 1:02d}.zip", zipped(f"{path.stem}-{day + 1:02d}.csv", part))
+            for wish in wishes:
+                paths = write_sample(folder, symbols=[wish.symbol], intervals=[wish.interval], first=first, last=last)
+                months = {path.stem[-7:]: path.read_bytes().splitlines(keepends=True) for path in paths}
+                (self._publish_binance if wish.source is BINANCE else self._publish_bybit)(wish, months)
+
+    def _publish_binance(self, wish: Wish, months: dict[str, list[bytes]]) -> None:
+        for age, (month, lines) in enumerate(reversed(months.items())):
+            head, rows = (b"", lines) if wish.market == "spot" else (FUTURES_HEADER, _as_futures(lines, wish.kind))
+            if age:
+                self._publish_zip(wish.key("monthly", first=month), head + b"".join(rows))
+            if age < 2:
+                bars = 86_400 // INTERVALS[wish.interval]
+                for day in range(len(rows) // bars - (age == 0)):
+                    part = head + b"".join(rows[day * bars : (day + 1) * bars])
+                    self._publish_zip(wish.key("daily", first=f"{month}-{day + 1:02d}"), part)
+
+    def _publish_zip(self, key: str, content: bytes) -> None:
+        self.publish(key, zipped(key.rpartition("/")[2].replace(".zip", ".csv"), content))
+
+    def _publish_bybit(self, wish: Wish, months: dict[str, list[bytes]]) -> None:
+        """A file is a month of UTC+3 and the first bar of the next one; beside it lies a page for browsers."""
+        lines = [line.decode().split(",") for rows in months.values() for line in rows]
+        times = [dt.datetime.fromtimestamp(int(f[0][:10]), dt.UTC) + wish.source.ahead for f in lines]
+        for month in [*months][:-1]:
+            first, last = read_day(month, dt.date.min), read_day(month, dt.date.min, end=True)
+            begin, end = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (first, last + dt.timedelta(days=1)))
+            bars = "".join(
+                f"{time:%Y.%m.%d %H:%M},{','.join(fields[1:6])}\n"
+                for time, fields in zip(times, lines, strict=True)
+                if begin <= time <= end
+            )
+            key = wish.key("monthly", year=month[:4], first=str(first), last=str(last))
+            self.publish(key, gzip.compress(bars.encode(), mtime=0), checksum=None)
+            self.publish(f"{key.rpartition('/')[0]}/index.html", b"<h1>Directory listing</h1>", checksum=None)
 
     def fail(self, pattern: str, fault: str, times: int = 1) -> None:
         """Let something happen to the next requests.

@@ -44,7 +44,7 @@ from lakehouse.bronze import (
 from lakehouse.contracts import COUNTS
 from lakehouse.download import DownloadReport, download_wanted
 from lakehouse.errors import ConflictError
-from lakehouse.flows.notebooks import run_notebooks
+from lakehouse.flows.notebooks import key_of, run_notebooks
 from lakehouse.lake import Lake
 from lakehouse.layers import (
     LakeReport,
@@ -117,7 +117,7 @@ def ingest_bronze(root: str = "", batch_mb: BatchMb = 64, again: str = "") -> In
     remember(lake, todo, rows)
     report = report_of(rows, todo.untouched, run_id, time.perf_counter() - began, todo.unread)
     if rows:
-        _publish(report)
+        _publish(lake, report)
         log.info("%s", report)
     if report.failed.height:
         # Returned, not raised: so Prefect shows the account as the run's message; whoever called is raised the error.
@@ -130,7 +130,9 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
     log = get_run_logger()
     rows, done_bytes = list[dict[str, object]](), 0
     about = f"{todo.size / 1e6:,.1f} MB of raw files"
-    progress = cast("UUID", create_progress_artifact(0.0, key="ingest-progress", description=about))
+    progress = cast(
+        "UUID", create_progress_artifact(0.0, key=f"ingest-progress-{key_of(lake.root)}", description=about)
+    )
     with Bar(total=todo.size, desc="ingest") as bar, _beside_the_bar():
         # A task for each batch, not for each file: it costs as much as a small file does.
         for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
@@ -151,13 +153,17 @@ def _beside_the_bar() -> AbstractContextManager[None]:
     return logging_redirect_tqdm() if shows else nullcontext()
 
 
-def _publish(report: IngestReport) -> None:
+def _publish(lake: Lake, report: IngestReport) -> None:
     files = report.files.select("path", "market", "symbol", "interval", *COUNTS, "status", "error")
-    create_table_artifact(files.to_dicts(), key="ingest-files", description="One row for each file of the run")
+    create_table_artifact(
+        files.to_dicts(), key=f"ingest-files-{key_of(lake.root)}", description="One row for each file of the run"
+    )
     failures = "".join(f"- `{row['path']}`: {row['error']}\n" for row in report.failed.iter_rows(named=True))
     counts = "".join(f"| {name} | {getattr(report, name):,} |\n" for name in COUNTS)
     text = f"# Ingest {report.run_id}\n\n{report}\n\n| lines | |\n|---|---:|\n{counts}"
-    create_markdown_artifact(text + (f"\n## Did not load\n\n{failures}" if failures else ""), key="ingest-summary")
+    create_markdown_artifact(
+        text + (f"\n## Did not load\n\n{failures}" if failures else ""), key=f"ingest-summary-{key_of(lake.root)}"
+    )
 
 
 @task(name="refresh silver", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)
@@ -226,8 +232,12 @@ def refresh_lake(
     breaches = find_breaches(account, quality, max_rejected, min_completeness, max_conflicts)
     missed = fetched.failures if fetched else ()
     lines = [*map(str, layers), *(f"breach: {breach}" for breach in breaches), *(f"missed: {line}" for line in missed)]
-    create_markdown_artifact("\n".join(f"- {line}" for line in lines) or "Nothing to refresh.", key="refresh-summary")
-    create_table_artifact(quality.to_dicts(), key="lake-quality", description="Bars, gaps and flags of each series")
+    create_markdown_artifact(
+        "\n".join(f"- {line}" for line in lines) or "Nothing to refresh.", key=f"refresh-summary-{key_of(lake.root)}"
+    )
+    create_table_artifact(
+        quality.to_dicts(), key=f"lake-quality-{key_of(lake.root)}", description="Bars, gaps and flags of each series"
+    )
     for layer in layers:
         log.info("%s", layer)
     for line in (*breaches, *missed):

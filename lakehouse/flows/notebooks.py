@@ -6,6 +6,7 @@ No `from __future__ import annotations` here, see `flows`.
 from lakehouse.flows.embedded import lake_flow  # before Prefect
 
 # isort: split
+import hashlib
 import itertools
 import re
 import time
@@ -34,7 +35,10 @@ def run_one(name: str, parameters: dict[str, Value], folder: str, label: str) ->
     # all threads, and only one of them can run it.
     executed = Context().run(run_notebook, name, parameters, Path(folder, f"{label}.ipynb"))
     page = executed.with_suffix(".html").resolve()
-    create_link_artifact(page.as_uri(), link_text=label, key="notebook-page", description=f"{name}: {parameters}")
+    key = "-".join(key_of(str(word)) for word in (name, parameters.get("root", "")) if word)
+    create_link_artifact(
+        page.as_uri(), link_text=label, key=f"notebook-page-{key}", description=f"{name}: {parameters}"
+    )
     return {"seconds": round(time.perf_counter() - began, 1), "page": str(page), **read_results(executed)}
 
 
@@ -82,10 +86,13 @@ def run_notebooks(
         }
         for label, given, end in zip(labels, combinations, outcomes, strict=True)
     ]
+    key = "-".join(key_of(str(word)) for word in (name, *grid.get("root", [])[:1]))
     runs = pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"error": pl.String})
-    create_table_artifact(runs.to_dicts(), key="notebook-results", description=f"{name}: what each run recorded")
+    create_table_artifact(runs.to_dicts(), key=f"notebook-results-{key}", description=f"{name}: what each run recorded")
     failed = runs["error"].count()
-    create_markdown_artifact(f"{runs.height} runs of {name}, {failed} failed; see {folder}", key="notebook-summary")
+    create_markdown_artifact(
+        f"{runs.height} runs of {name}, {failed} failed; see {folder}", key=f"notebook-summary-{key}"
+    )
     if failed:
         error = BatchFailed(runs)
         return Failed(message=str(error), data=error)  # type: ignore[return-value]
@@ -110,3 +117,13 @@ def name_runs(words: list[list[str]]) -> list[str]:
         name = next(name for name in turns if name.casefold() not in names)
         names[name.casefold()] = name
     return [*names.values()]
+
+
+def key_of(root: str) -> str:
+    """What a lake or a notebook is called where only small letters, digits and `-` may stand; each has its own.
+
+    Args:
+        root: Of the lake, or the notebook's path.
+    """
+    name = re.sub(r"[^a-z0-9]+", "-", root.rstrip("/").rpartition("/")[2].lower()).strip("-") or "lake"
+    return f"{name[:40]}-{hashlib.sha256(root.encode()).hexdigest()[:6]}"

@@ -41,9 +41,7 @@ class Seekable(io.RawIOBase):
         """Yes."""
         return True
 
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
+    seekable = readable
 
     def readinto(self, buffer: Buffer) -> int:
         """Fill a buffer; returns how many bytes there were."""
@@ -67,19 +65,12 @@ class FileChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """A file as a listing shows it.
+    """A file as a listing shows it."""
 
-    Attributes:
-        path: Below raw/.
-        size: In bytes.
-        modified_at: UTC.
-        problem: Why it cannot be read, if the listing shows that already.
-    """
-
-    path: str
-    size: int
-    modified_at: dt.datetime
-    problem: str = ""
+    path: str  # below raw/
+    size: int  # in bytes
+    modified_at: dt.datetime  # UTC
+    problem: str = ""  # why it cannot be read, if the listing shows that already
 
 
 def list_files(store: ObjectStore) -> list[RawFile]:

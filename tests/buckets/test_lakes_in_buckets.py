@@ -164,17 +164,16 @@ def test_files_of_a_bucket_are_read_in_every_packing(bucket: str, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_nothing_that_a_run_leaves_holds_the_key(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_that_a_run_leaves_holds_the_key(
+    bucket: str, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the bucket, nor Prefect's database, nor a page, nor what was printed, also of runs that went wrong."""
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
     place(tmp_path / "files", "AAA-1h.csv", hours(0, 200))
     place(tmp_path / "files", "bad/what.csv", ["a line that is no bar"])
     upload(bucket, tmp_path / "files")
-    for folder in ("home", "work"):
-        (tmp_path / folder).mkdir()
-    for name in ("HOME", "PREFECT_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
 
     def call(root: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "lakehouse", "run", "--verbose", "--root", root]
@@ -187,8 +186,12 @@ def test_nothing_that_a_run_leaves_holds_the_key(bucket: str, tmp_path: Path, mo
     assert refused[0] == 2
     listed = [meta["path"] for chunk in obstore.list(from_url(bucket)) for meta in chunk]
     left = {path: bytes(obstore.get(from_url(bucket), path).bytes()) for path in listed}
-    left |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    kept = [
+        *tmp_path.rglob("*"),
+        *Path(os.environ["PREFECT_HOME"]).rglob("*"),
+    ]  # the server's database is in the latter
+    left |= {str(path): path.read_bytes() for path in kept if path.is_file()}
     assert [name for name in left if name.endswith(".html")]
-    assert [name for name in left if name.endswith(".db")]
+    assert [name for name, held in left.items() if "prefect.db" in name and bucket.encode() in held]
     assert not [name for name, held in left.items() if secret.encode() in held]
     assert secret not in printed + refused[1]

@@ -100,7 +100,7 @@ def test_a_checksum_file_is_one_of_three_witnesses(checksum: str, verdict: str, 
 
 @pytest.mark.parametrize(
     ("checksum", "verdict", "note"),
-    [("good", "verified", ""), (None, "verified", "by the size in"), ("stale", "checksum stale", "and the size of")],
+    [("good", "verified", ""), (None, "verified by size and CRC", ""), ("stale", "checksum stale", "and the size of")],
 )
 def test_an_etag_of_a_file_that_was_uploaded_in_parts_is_no_witness(
     checksum: str | None, verdict: str, note: str, there: StandIn, lake: Lake
@@ -117,7 +117,7 @@ def test_an_etag_of_a_file_that_was_uploaded_in_parts_is_no_witness(
 def test_half_a_file_that_was_uploaded_in_parts_is_asked_for_again(there: StandIn, lake: Lake) -> None:
     there.publish(NOVEMBER, there.files[NOVEMBER], checksum=None, parts=3)
     there.fail(NOVEMBER, "flip", 2)  # no MD5, no CHECKSUM: the CRC within alone tells it
-    assert verdicts(lake) == {NOVEMBER: "verified"}
+    assert verdicts(lake) == {NOVEMBER: "verified by size and CRC"}
     assert raw(lake, NOVEMBER).read_bytes() == there.files[NOVEMBER]
 
 

@@ -15,6 +15,7 @@ from lakehouse import Lake
 from lakehouse.bronze.account import IngestFailed
 from lakehouse.errors import LakeError
 from lakehouse.flows.lake import ingest_bronze, refresh_lake
+from lakehouse.flows.notebooks import key_of
 from lakehouse.layers.quality import RefreshFailed
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -35,12 +36,13 @@ def test_the_flow_ingests_and_publishes_its_account(tmp_path: Path, prefect_api:
     report = ingest_bronze(root=str(tmp_path))
     assert (report.inserted, report.complete) == (5, True)
     assert Lake(tmp_path).bronze.scan().collect().height == 5
-    keys = ["ingest-progress", "ingest-files", "ingest-summary"]
+    own = key_of(str(tmp_path))
+    keys = [f"{name}-{own}" for name in ("ingest-progress", "ingest-files", "ingest-summary")]
     found = _ask(f"{prefect_api}/artifacts/filter", {"artifacts": {"key": {"any_": keys}}})
     assert {artifact["key"]: artifact["type"] for artifact in found} == {
-        "ingest-progress": "progress",
-        "ingest-files": "table",
-        "ingest-summary": "markdown",
+        f"ingest-progress-{own}": "progress",
+        f"ingest-files-{own}": "table",
+        f"ingest-summary-{own}": "markdown",
     }
 
 

@@ -1,7 +1,8 @@
-"""`lakehouse download`, and `lakehouse archive`, which stands in for the public one on this machine."""
+"""What comes every night: files from a public archive, a stand-in for that one on this machine, and the schedule."""
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,21 +12,25 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, open_lake
+from lakehouse.bronze import MAX_CONFLICTS
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, load_flow, open_lake
 from lakehouse.cli.printing import FILES_SHOWN, print_download, print_frame, print_json
-from lakehouse.download import FAULTS, StandIn, download_wanted, list_archive
+from lakehouse.cli.run import MaxConflicts
+from lakehouse.download import FAULTS, SOURCES, StandIn, download_wanted, list_archive
 from lakehouse.download import download as bring
 from lakehouse.download import missing as explain
 from lakehouse.errors import InputError
+from lakehouse.intervals import EXPECTED, read_interval, seconds_of
 from lakehouse.measures import counted
 from lakehouse.progress import Bar
 
-Market = Annotated[str, Parameter(help="spot, um (futures in USDT) or cm (futures in coins).")]
-Kind = Annotated[str, Parameter(help="klines; of futures also mark, index, premium.")]
+From = Annotated[str, Parameter(name="--source", help=f"Which archive: {' or '.join(SOURCES)}.")]
+Market = Annotated[str, Parameter(help="Of Binance spot, um (futures in USDT) or cm (in coins); of Bybit linear.")]
+Kind = Annotated[str, Parameter(help="klines; of Binance's futures also mark, index, premium.")]
 Intervals = Annotated[
     list[str] | None, Parameter(name="--interval", help="1s to 1mo, repeatable. Default: 1h.", negative="")
 ]
-Address = Annotated[str, Parameter(help="Default: LAKEHOUSE_ARCHIVE_URL, else Binance's public archive.")]
+Address = Annotated[str, Parameter(help="Default: LAKEHOUSE_ARCHIVE_URL, else the public one.")]
 
 
 @app.command
@@ -34,7 +39,8 @@ def download(
     interval: Intervals = None,
     first: Annotated[str, Parameter(name="--from", help="First month or day. Default: all.")] = "",
     last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: all.")] = "",
-    market: Market = "spot",
+    source: From = "binance",
+    market: Market = "",
     kind: Kind = "klines",
     list_: Annotated[bool, Parameter(name="--list", negative="", help="Show what the archive has.")] = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Tell files and bytes, fetch nothing.")] = False,
@@ -43,7 +49,7 @@ def download(
     root: Root = "",
     json: Json = False,
 ) -> int:
-    """Bring klines of Binance's public archive into raw/, each file verified; again costs a listing only.
+    """Bring klines of a public archive into raw/, each file verified; again costs a listing only.
 
     For example: lakehouse download BTCUSDT ETHUSDT --interval 1h --from 2024-01
 
@@ -51,7 +57,7 @@ def download(
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
     if list_:
-        there = list_archive(symbols, interval or (), market=market, kind=kind, archive=archive)
+        there = list_archive(symbols, interval or (), market=market, kind=kind, source=source, archive=archive)
         if json:
             print_json(series=there)
         elif symbols:
@@ -65,10 +71,10 @@ def download(
     with Bar(desc="download") as bar:
         options = {"archive": archive, "parallel": parallel, "dry_run": dry_run}
         if symbols:
-            span = {"first": first, "last": last, "market": market, "kind": kind}
+            span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
             report = bring(lake, symbols, interval or ["1h"], **span, **options, on_progress=bar.reach)  # type: ignore[arg-type]
         else:
-            _refuse_options(interval, first, last, market, kind)
+            _refuse_options(interval, first, last, source, market, kind)
             report = download_wanted(lake, **options, on_progress=bar.reach)  # type: ignore[arg-type]
     if json:
         told = {name: getattr(report, name) for name in ("files", "untouched", "notes", "unmet", "seconds")}
@@ -84,7 +90,8 @@ def missing(
     interval: Intervals = None,
     first: Annotated[str, Parameter(name="--from", help="First month or day. Default: the archive's.")] = "",
     last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: the archive's.")] = "",
-    market: Market = "spot",
+    source: From = "binance",
+    market: Market = "",
     kind: Kind = "klines",
     archive: Address = "",
     root: Root = "",
@@ -97,9 +104,9 @@ def missing(
     Args:
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
-    span = {"first": first, "last": last, "market": market, "kind": kind}
+    span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
     if not symbols:
-        _refuse_options(interval, first, last, market, kind)
+        _refuse_options(interval, *span.values())
     holes = explain(open_lake(root, quiet=json), symbols, interval or ["1h"], **span, archive=archive)
     if json:
         print_json(missing=holes)
@@ -116,7 +123,8 @@ def archive(
     interval: Intervals = None,
     first: Annotated[str, Parameter(name="--from", help="First month.")] = "2024-11",
     last: Annotated[str, Parameter(name="--to", help="Last month, which is not complete yet.")] = "2025-02",
-    market: Market = "spot",
+    source: From = "binance",
+    market: Market = "",
     kind: Kind = "klines",
     fault: Annotated[
         list[str] | None, Parameter(help=f"Happens to one file each, repeatable: {', '.join(FAULTS)}.", negative="")
@@ -127,19 +135,69 @@ def archive(
     For example: lakehouse archive --fault republished
     """
     with StandIn(port) as there:
-        there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind)
-        zips = sorted(key for key in there.files if key.endswith(".zip"))
+        there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind, source)
+        files = sorted(key for key in there.files if key.endswith((".zip", ".gz")))
         for at, name in enumerate(fault or []):
-            there.fail(zips[at % len(zips)], name)
-        console.print(f"{counted(len(zips), 'synthetic file')} at {there.url}, until Ctrl-C. In another terminal:")
-        console.print(f"lakehouse download BTCUSDT --archive {there.url}", soft_wrap=True)
+            there.fail(files[at % len(files)], name)
+        console.print(f"{counted(len(files), 'synthetic file')} at {there.url}, until Ctrl-C. In another terminal:")
+        which = f" --source {source}" * (source != "binance")
+        console.print(f"lakehouse download BTCUSDT{which} --archive {there.url}", soft_wrap=True)
         while True:
             time.sleep(1)
 
 
-def _refuse_options(interval: list[str] | None, first: str, last: str, market: str, kind: str) -> None:
+@app.command
+def serve(
+    *,
+    cron: Annotated[str, Parameter(help="When, as '15 1 * * *': minute, hour, day, month, day of the week.")] = "",
+    every: Annotated[str, Parameter(help="How long from one run to the next, as 6h; instead of --cron.")] = "",
+    timezone: Annotated[str, Parameter(help="Whose clock --cron means, as Europe/Berlin.")] = "UTC",
+    download: Annotated[bool, Parameter(negative="", help="First bring what raw/download.toml names.")] = False,
+    max_rejected: Annotated[float, Parameter(help="As of `lakehouse run`.")] = 1.0,
+    min_completeness: Annotated[float, Parameter(help="As of `lakehouse run`.")] = 0.0,
+    max_conflicts: MaxConflicts = MAX_CONFLICTS,
+    notebook: Annotated[str, Parameter(help="Then execute this one, as report.")] = "",
+    parameter: Annotated[
+        list[str] | None, Parameter(name=["--parameter", "-p"], help="Its name=value,value, repeatable.", negative="")
+    ] = None,
+    notify: Annotated[
+        str, Parameter(help="A webhook that is told of failures; kept by the server.", env_var="LAKEHOUSE_NOTIFY_URL")
+    ] = "",
+    root: Root = "",
+) -> int:
+    """Register the schedule with the Prefect server of PREFECT_API_URL, and run what is due until Ctrl-C.
+
+    For example: lakehouse serve --cron '15 1 * * *' --download --notebook report
+    """
+    lake, words = open_lake(root), {}
+    if every and (not (interval := read_interval(every)) or interval == "1mo"):
+        raise InputError(f"--every is {every}; expected {EXPECTED.replace(', or 1mo', '')}")
+    if notebook:
+        from lakehouse.notebooks import read_grid  # noqa: PLC0415  papermill takes a second to import
+
+        if strange := next((word for word in parameter or [] if "=" not in word), ""):
+            raise InputError(f"-p {strange} tells no value; expected name=value,value")
+        words = read_grid(notebook, {"root": lake.root, **dict(w.partition("=")[::2] for w in parameter or [])})
+    elif parameter:
+        raise InputError("-p is for a notebook; name one with --notebook")
+    limits = {"max_rejected": max_rejected, "min_completeness": min_completeness, "max_conflicts": max_conflicts}
+    timetable = load_flow("Timetable", verbose=True)(
+        lake,
+        cron,
+        dt.timedelta(seconds=seconds_of(interval)) if every else None,
+        timezone,
+        {"download": download, "on_breach": "fail", **limits},
+        notebook,
+        words,
+        notify,
+    )
+    load_flow("serve")(timetable)
+    return DONE
+
+
+def _refuse_options(interval: list[str] | None, first: str, last: str, source: str, market: str, kind: str) -> None:
     """See that nothing was asked for that raw/download.toml alone says."""
-    if interval or first or last or (market, kind) != ("spot", "klines"):
+    if interval or first or last or (source, market, kind) != ("binance", "", "klines"):
         raise InputError("no symbol was named; without one, raw/download.toml says what, and it alone")
 
 
@@ -156,10 +214,12 @@ def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:
         return
     there = pl.col("fetch").list.len()
     print_frame(console, holes.with_columns(fetch=pl.when(there > 0).then(there)), "Missing bars, and files to fetch")
-    ways = holes.filter(there > 0).select("symbol", "interval", "market", pl.col("first", "last").dt.date()).rows()
-    for symbol, interval, market, first, last in ways[:FILES_SHOWN]:
-        where = f"--interval {interval}" + f" --market {market}" * (market != "spot")
-        way = f"lakehouse download {symbol} {where} --from {first} --to {last}{options}"
+    ways = holes.filter(there > 0).select("source", "symbol", "interval", "market", "first", "last").rows()
+    for source, symbol, interval, market, first, last in ways[:FILES_SHOWN]:
+        where = f"--interval {interval}" + f" --source {source}" * (source != "binance")
+        where += f" --market {market}" * (market != "spot")
+        days = [(slot + SOURCES[source].ahead).date() for slot in (first, last)]
+        way = f"lakehouse download {symbol} {where} --from {days[0]} --to {days[1]}{options}"
         console.print(escape(way), soft_wrap=True, highlight=False)
     if len(ways) > FILES_SHOWN:
         console.print(f"… and {len(ways) - FILES_SHOWN:,} more; `lakehouse missing --json` has all")
