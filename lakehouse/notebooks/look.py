@@ -72,6 +72,7 @@ async function draw(place) {
   let spec = JSON.parse(document.getElementById(place.id + "-spec").textContent);
   spec = fit(spec, room);
   spec.config = merge(spec.config ?? {}, looks[dark.matches ? "dark" : "light"]);
+  if (room < 600) spec.config.legend = {...spec.config.legend, orient: "bottom", columns: 3};
   if (spec.title?.text) {
     spec.title.text = wrap(spec.title.text, room / 8.5);
     if (spec.title.subtitle) spec.title.subtitle = wrap(spec.title.subtitle, room / 6.3);
