@@ -108,8 +108,8 @@ def test_a_look_opens_so_many_files_and_says_how_many_are_left(
 def test_what_would_be_refused_by_now_is_listed_and_its_bars_go_if_it_is_redone(
     another_day: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = [pattern for pattern in CANDLES.names if not pattern.search(OKX)]
-    lake = Lake(another_day.root, replace(CANDLES, names=tuple(names)))
+    patterns = [pattern for pattern in CANDLES.names if not pattern.search(OKX)]
+    lake = Lake(another_day.root, replace(CANDLES, names=tuple(patterns)))
     assert "refused:  → " in told(lake)[OKX]
     assert ingest(lake, again=OKX).failed["path"].to_list() == [OKX]
     assert {row[0] for row in bars(lake)} == {"binance"}
