@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import polars as pl
@@ -12,7 +13,7 @@ from deltalake import DeltaTable
 from lakehouse.bronze import MAX_CONFLICTS, contradicted, plan, read_otherwise
 from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
-from lakehouse.errors import InputError
+from lakehouse.errors import InputError, VersionError
 from lakehouse.lake import Lake
 from lakehouse.layers import read_mismatches
 
@@ -36,6 +37,7 @@ class Status:
         mismatches: See `read_mismatches`: the series of which bars do not add up.
         reasons: reason, lines (Int64): the quarantine by reason, the commonest first.
         unread: path: what is no kind of file that ingest reads.
+        unlooked: How many files an older program took of which it is not known yet whether this one reads them alike.
     """
 
     tables: pl.DataFrame
@@ -51,8 +53,10 @@ class Status:
     mismatches: pl.DataFrame
     reasons: pl.DataFrame
     unread: pl.DataFrame
+    unlooked: int
 
 
+LOOKS = 100  # files of an older program that are opened at a time, to tell how this one would read them
 LAYERS = ("silver/candles", "silver/mismatches", "gold/daily", "gold/weekly", "gold/monthly")
 
 
@@ -69,7 +73,9 @@ def read_status(lake: Lake) -> Status:
     pending = [p.file for p in todo.pending]
     layers = (lake.silver, lake.gaps, lake.mismatches, lake.gold, lake.weekly, lake.monthly)
     bronze = (lake.bronze, lake.quarantine, lake.ledger, lake.conflicts)
-    opened = {t.name: t.open() for t in (*bronze, *layers) if t.exists()}
+    with ThreadPoolExecutor() as pool:  # each waits for a bucket some time
+        found = zip((*bronze, *layers), pool.map(_open, (*bronze, *layers)), strict=True)
+    opened = {table.name: held for table, held in found if held is not None}
     handled = _read(lake.ledger, opened)
     order = ["stated_at", pl.col("status") != "rolled_back", "ingested_at"]
     latest = handled.sort(order).unique("path", keep="last", maintain_order=True)
@@ -83,7 +89,7 @@ def read_status(lake: Lake) -> Status:
     stand = latest.filter(
         pl.col("status").is_in(["loaded", "empty"]) & ~pl.col("path").is_in([f.path for f in pending])
     )
-    otherwise = list(read_otherwise(lake, stand, todo.sources).items())
+    otherwise, unlooked = read_otherwise(lake, stand, todo.sources, LOOKS)
     runs = (
         handled.group_by("run_id")
         .agg(
@@ -119,14 +125,14 @@ def read_status(lake: Lake) -> Status:
     told = (
         rolled_back,
         withdrawn,
-        pl.DataFrame(otherwise, schema={"path": pl.String, "otherwise": pl.String}, orient="row"),
+        pl.DataFrame([*otherwise.items()], schema={"path": pl.String, "otherwise": pl.String}, orient="row"),
         contradicting,
         waiting,
         read_mismatches(lake, opened.get(lake.mismatches.name)),
         reasons,
         unread,
     )
-    return Status(pl.concat(tables), consumed, series, runs, errors, *told)
+    return Status(pl.concat(tables), consumed, series, runs, errors, *told, unlooked)
 
 
 def read_series(lake: Lake) -> pl.DataFrame:
@@ -164,6 +170,13 @@ def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
     ]
     newest = read_spans(bronze, where).select(*partition, last_close="close").collect()
     return series.join(newest, on=partition, how="left", maintain_order="left")
+
+
+def _open(table: Table) -> DeltaTable | None:
+    try:
+        return table.open()
+    except VersionError:  # there is none yet
+        return None
 
 
 def _read(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:

@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import histories
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
+ROOT = Path(__file__).parents[1]
 LONGEST = ("test_browser.py", "flows/", "solutions_pass", "test_laws.py", "test_laws_of", "notebooks/test_run.py")
 # Prefect reads it when the first test module imports it, which is before ours do; a busy machine takes more than 20.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
@@ -39,16 +44,31 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(os.cpu_count() or 1, 4) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deal tests to workers: a file goes to one, whatever needs Prefect's server to another, so that one is started.
+class Rooms(LoadScopeScheduling):
+    """Deals a file to one worker, and all that needs Prefect's server, so that one is started; tutorials go singly."""
 
-    The rooms that take longest come first: a worker that meets one of them last leaves the others idle.
-    """
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            shares = "prefect_api" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("prefect" if shares else item.path.stem))
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", maxsplit=1)[0]
+        if "solutions_pass" in nodeid and "raw_to_bronze" not in nodeid:
+            return nodeid
+        shares = "raw_to_bronze" in nodeid or (path != "tests/notebooks/test_run.py" and path in _files_with_prefect())
+        return "prefect" if shares else path
+
+
+@cache
+def _files_with_prefect() -> set[str]:
+    paths = Path(__file__).parent.rglob("test_*.py")
+    return {path.relative_to(ROOT).as_posix() for path in paths if "prefect_api" in path.read_text(encoding="utf-8")}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Rooms:
+    """Not by marks: xdist 3.8 cannot put them into the ids of pytest 9.2, and says nothing."""
+    return Rooms(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the rooms that take longest: a worker that meets one of them last leaves the others idle."""
     items.sort(key=lambda item: next((at for at, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
 
 

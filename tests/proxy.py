@@ -49,7 +49,7 @@ class Proxy:
         self._process.communicate()
 
     def count(self) -> Counter[str]:
-        """The requests and the faults since this was last asked."""
+        """The requests by method, those for files of raw/, and the faults, since this was last asked."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{self.url}/-/count", timeout=10) as answer:
             return Counter(json.loads(answer.read()))
@@ -79,6 +79,7 @@ async def serve(port: int, delay: float, faults: float, chance: random.Random) -
                     await back.drain()
                     return
                 seen[found[1].decode()] += 1
+                seen["of a raw file"] += b"/raw/" in found[2]
                 await asyncio.sleep(delay)
                 if chance.random() < faults:
                     seen[fault := chance.choice(FAULTS)] += 1

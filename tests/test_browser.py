@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 CHARTS = (
     *("candles", "fates", "rejects", "completeness", "distribution", "quality_over_time", "files_on_disk"),
-    *("versions_timeline", "changes_map", "before_after", "conflicts_over_time", r"alt\.Chart"),
+    *("versions_timeline", "changes_map", "before_after", "conflicts_over_time", "beside", r"alt\.Chart"),
 )
 DRAWN = ".vega-embed:has(.marks)"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from lakehouse.contracts import COUNTS, Revision
+from lakehouse.dataset import Form
 from lakehouse.errors import LakehouseError
 from lakehouse.raw import RawFile
 
@@ -46,6 +47,12 @@ class Account:
     contradiction: str = ""  # in words
     assumed: tuple[str, ...] = ()  # a clock, a unit, a column: what is to be known of it
     versions: set[int] = field(default_factory=set)  # of bronze, after each part of the file
+
+    def identify(self, sha256: str, form: Form) -> None:
+        """Enter what the file was taken for."""
+        self.sha256, self.read_as, self.assumed = sha256, form.as_text(), form.notes
+        self.layout, self.market, self.interval = form.layout or None, form.market or None, form.interval or None
+        self.symbols = {form.symbol} - {""}
 
     def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
         """The file as a row of the ledger; see `contracts.Revision`."""

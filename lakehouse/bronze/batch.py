@@ -124,7 +124,7 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
             number += 1
             try:
                 opened = opening.result()
-                _identify(account, opened)
+                account.identify(opened.sha256, opened.form)
                 read = 0
                 for block in opened.blocks:
                     if held + block.size > most and held:
@@ -161,14 +161,6 @@ def _open(
             before = item, opening
         if before:
             yield before
-
-
-def _identify(account: Account, opened: Opened) -> None:
-    form = opened.form
-    account.sha256 = opened.sha256
-    account.layout, account.market, account.interval = form.layout or None, form.market or None, form.interval or None
-    account.symbols = {form.symbol} - {""}
-    account.assumed, account.read_as = form.notes, form.as_text()
 
 
 def by_partition(

@@ -12,6 +12,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import polars as pl
 from deltalake import DeltaTable
@@ -105,33 +106,23 @@ def write_batch(lake: Lake, batch: Batch, run_id: str, todo: Plan) -> list[dict[
         ConflictError: Other writers won at every attempt.
     """
     with writing(lake.root):
-        guarded(lambda: _write_rejected(lake, batch, run_id))
-        while (written := _write_and_enter(lake, batch, run_id, todo)) is None:
-            pass
-        done, bronze = written
+        guarded(partial(_write_rejected, lake, batch, run_id))
+        while True:
+            withdrawals = lake.ledger.open_or_create().transaction_version(WITHDRAWALS)
+            before = {n: (Counter(a.counts), set(a.versions), dict(a.pairs)) for n, a in batch.accounts.items()}
+            settled, bronze = guarded(partial(_write_statements, lake, batch, run_id, todo))
+            _keep_account(lake, batch, settled, bronze, todo)
+            done = guarded(partial(_write_ledger, lake, batch, bronze, run_id, withdrawals))
+            if done is not None:
+                break
+            for number, account in batch.accounts.items():  # what it rests on was taken back meanwhile: decide anew
+                account.counts, account.versions, account.pairs = before[number]
+                if account.versions and account.status == "loaded":  # its parts before this one have gone by
+                    account.status, account.error = DEFERRED, BETWEEN
         # Upkeep comes last: were it killed half-way, the batch has all the same been entered.
         if batch.statements:
-            partitions = pl.DataFrame([*batch.statements], schema=lake.bronze.partition, orient="row")
-            lake.bronze.tidy(bronze, partitions)
+            lake.bronze.tidy(bronze, pl.DataFrame([*batch.statements], schema=lake.bronze.partition, orient="row"))
     return done
-
-
-def _write_and_enter(
-    lake: Lake, batch: Batch, run_id: str, todo: Plan
-) -> tuple[list[dict[str, object]], DeltaTable] | None:
-    """Write candles and ledger; None if files on which the decision may rest were taken back in between."""
-    withdrawals = _withdrawals(lake.ledger.open_or_create())
-    before = {n: (Counter(a.counts), set(a.versions), dict(a.pairs)) for n, a in batch.accounts.items()}
-    settled, bronze = guarded(lambda: _write_statements(lake, batch, run_id, todo))
-    _keep_account(lake, batch, settled, bronze, todo)
-    done = guarded(lambda: _write_ledger(lake, batch, bronze, run_id, withdrawals))
-    if done is not None:
-        return done, bronze
-    for number, account in batch.accounts.items():
-        account.counts, account.versions, account.pairs = before[number]
-        if account.versions and account.status == "loaded":  # its parts before this one have gone by
-            account.status, account.error = DEFERRED, BETWEEN
-    return None
 
 
 def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
@@ -146,10 +137,6 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
     notes: dict[str, str | int] = {"run": run_id, "files": paths.n_unique()}
     commit(base, table.key, Changes(new), guards=[table.guard()], notes=notes)
     table.tidy(base, new)
-
-
-def _withdrawals(ledger: DeltaTable) -> int:
-    return ledger.transaction_version(WITHDRAWALS) or 0
 
 
 def _write_statements(lake: Lake, batch: Batch, run_id: str, todo: Plan) -> tuple[Settled, DeltaTable]:
@@ -187,15 +174,15 @@ def _bars(lake: Lake, path: str) -> int:
 
 
 def _write_ledger(
-    lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str, withdrawals: int
+    lake: Lake, batch: Batch, bronze: DeltaTable, run_id: str, withdrawals: int | None
 ) -> list[dict[str, object]] | None:
     """Enter the files that are finished; returns their rows, those of deferred files too, which are not entered.
 
-    None, and nothing is entered, if files were taken back since so many withdrawals had been begun.
+    None, and nothing is entered, if files have been taken back since that was the last withdrawal.
     """
     table = lake.ledger
     base = table.open_or_create()
-    if _withdrawals(base) != withdrawals:
+    if base.transaction_version(WITHDRAWALS) != withdrawals:
         return None
     bronze.update_incremental()
     for account in batch.finished:
@@ -213,10 +200,9 @@ def _write_ledger(
     # now, is told anew.
     revision = ["path", "sha256", "stated_at"]
     entered = known.filter(~pl.col("status").is_in(["failed", "rolled_back", "withdrawn"]))
+    failed = known.filter(status="failed")
     new = rows.join(entered, on=revision, how="anti", maintain_order="left")
-    failed = known.filter(pl.col("status") == "failed")
-    known_before = failed.join(new, on=[*revision, "status", "error"], how="semi", nulls_equal=True)
-    new = new.join(known_before, on=revision, how="anti", maintain_order="left")
+    new = new.join(failed, on=[*revision, "status", "error"], how="anti", maintain_order="left")
     outdated = failed.join(new, on=revision, how="semi")
     span = Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())
     told_anew = new.join(outdated, on=table.key, how="semi")  # the same key: bronze has not changed in between

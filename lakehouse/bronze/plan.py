@@ -157,15 +157,17 @@ def _judge(lake: Lake, known: pl.DataFrame, sources: Sequence[Declared], again: 
     Returns the paths that are to be read otherwise, or not at all; and those that have another rank and nothing else.
     """
     how: dict[str, set[str]] = {"": set(), "rank": set(), "other": set()}
-    for row in known.iter_rows(named=True):
-        path, identity = row["path"], {name: row[name] for name in ("market", "symbol", "interval")}
-        word = how_redeclared(path, sources, row["declared"], identity)
-        how[word if word != "rank" or row["status"] == "loaded" else ""].add(path)
+    identity = pl.struct("market", "symbol", "interval").alias("identity")
+    # A path that is stated anew every night stands a hundred times, as the same.
+    words = known.select("path", "declared", identity, pl.col("status") == "loaded").unique()
+    for path, was, taken_as, stands in words.iter_rows():
+        word = how_redeclared(path, sources, was, taken_as)
+        how[word if word != "rank" or stands else ""].add(path)
     # What the program itself reads otherwise by now is redone if it is asked for.
     asked = [path for path in known["path"].unique() if again and fnmatchcase(split_member(path)[0], again)]
     if asked:
         taken = lake.ledger.scan().filter(pl.col("path").is_in(asked), pl.col("status").is_in(["loaded", "empty"]))
-        how["other"] |= read_otherwise(lake, taken.collect(), sources).keys()
+        how["other"] |= read_otherwise(lake, taken.collect(), sources)[0].keys()
     return how["other"], sorted(how["rank"] - how["other"])
 
 

@@ -85,12 +85,14 @@ def rules_of(lake: Lake, sources: Sequence[Declared]) -> Callable[[str], str]:
 def program() -> str:
     """A digest of the code and the tables that tell what a file is, and read it."""
     package = Path(__file__).parents[1]
-    code = [path for wing in ("raw", "recognise") for path in sorted((package / wing).glob("*.py"))]
+    code = [path for wing in ("raw", "recognise") for path in sorted((package / wing).glob("*.*"))]
     code += [package / f"{name}.py" for name in ("contracts", "dataset", "intervals")]
     return hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
 
 
-def read_otherwise(lake: Lake, taken: pl.DataFrame, sources: Sequence[Declared]) -> dict[str, str]:
+def read_otherwise(
+    lake: Lake, taken: pl.DataFrame, sources: Sequence[Declared], most: int | None = None
+) -> tuple[dict[str, str], int]:
     """Find the files that were taken by other rules than those of now, and would be read otherwise by these.
 
     A file is opened for it once for each set of rules, and only its first `HEAD_BYTES` are parsed; those that today's
@@ -100,25 +102,30 @@ def read_otherwise(lake: Lake, taken: pl.DataFrame, sources: Sequence[Declared])
         lake: The lake.
         taken: Rows of the ledger.
         sources: What sources.toml says.
+        most: How many files to open at most; the next look goes on from there.
 
     Returns:
-        Path → what is told otherwise, in words.
+        Path → what is told otherwise, in words; and how many files have not been looked at yet.
     """
     rules, held, found = rules_of(lake, sources), read_seen(lake), dict[str, Seen]()
-    otherwise = dict[str, str]()
+    otherwise, opened, left = dict[str, str](), 0, 0
     for row in taken.iter_rows(named=True):
         path, by = row["path"], rules(row["path"])
         if row["read_by"] == by:
             continue
         seen = held.get(path)
         if not seen or (seen.rules, seen.sha256) != (by, row["sha256"]) or not seen.read_as:
+            if opened == most:
+                left += 1
+                continue
+            opened += 1
             if not (seen := _look(lake, path, by, sources)):
                 continue
             found[path] = seen
         if seen.sha256 == row["sha256"] and (told := _tell(row, json.loads(seen.read_as))):
             otherwise[path] = told
     keep_seen(lake, found)
-    return otherwise
+    return otherwise, left
 
 
 def _look(lake: Lake, path: str, rules: str, sources: Sequence[Declared]) -> Seen | None:

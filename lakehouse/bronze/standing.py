@@ -121,9 +121,8 @@ def _groups(rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
     firsts = (pl.col(name).min() for name in ("market", "interval", "symbol", "first_open_time"))
     order = rows.group_by("path").agg(pl.col("size").sum(), *firsts)
     order = order.sort("market", "interval", "symbol", "first_open_time", "path")
-    numbered = order.select("path", _group=(pl.col("size").cum_sum() - 1) // GROUP_BYTES)
-    for part in numbered.partition_by("_group", maintain_order=True):
-        yield rows.join(part.select("path"), on="path", how="semi")
+    for _, part in order.group_by((pl.col("size").cum_sum() - 1) // GROUP_BYTES, maintain_order=True):
+        yield rows.join(part, on="path", how="semi")
 
 
 def _state_anew(lake: Lake, group: pl.DataFrame, todo: Plan, run_id: str, *, gone: bool) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.theme import CLOCK, FALL, RISE, amounts, moments, nothing, spoken
-from lakehouse.measures import MONTH, counted, resample, spacing
+from lakehouse.charts.theme import CLOCK, FALL, GREEN, ORANGE, PURPLE, RISE, SKY, amounts, moments, nothing, spoken
+from lakehouse.measures import MONTH, bollinger, counted, moving_average, resample, rsi, spacing
 
 MAX_BARS = 2400  # that a chart holds for its finest zoom
 BAR_PIXELS = 2.5  # narrower candles cannot be told apart
@@ -18,30 +21,44 @@ STEPS = {
 }  # seconds → what Polars calls it
 COLOUR = alt.condition("datum.open <= datum.close", alt.value(RISE), alt.value(FALL))
 OHLCV = ("open", "high", "low", "close", "volume")
+LAYER = re.compile(r"(ma|bollinger|rsi)(\d+)")
+LINES = (ORANGE, PURPLE, GREEN, SKY)  # of averages, one after the other
 
 
 def candles(
-    bars: pl.DataFrame, title: str, *, interval_seconds: int | None = None, width: int = 720
+    bars: pl.DataFrame,
+    title: str,
+    *,
+    layers: Sequence[str] = (),
+    interval_seconds: int | None = None,
+    width: int = 720,
 ) -> alt.VConcatChart:
     """Draw prices as candles, volume below, and below that a strip of the whole series in which one drags to zoom.
 
     Args:
         bars: open_time (UTC), open, high, low, close (quote asset), volume (base asset); one series, in any order.
         title: What is seen, and of which version.
+        layers: Indicators, each with the number of bars that it looks back over: `ma20`, `bollinger20`, `rsi14`; see
+            `measures`. They are of the bars as these are drawn, and skip holes.
         interval_seconds: The bars' length; told by their most frequent spacing if it is not given.
         width: In pixels.
 
     Returns:
         The chart. Blue bars rise, red ones fall. A long series is seen in coarse bars at first, and in its own
         (or in `MAX_BARS` at most) when zoomed.
+
+    Raises:
+        ValueError: There is no such indicator.
     """
+    looks = [(name, *_read_layer(name)) for name in dict.fromkeys(layers)]
     if bars.is_empty():
         return alt.vconcat(nothing(title, width))
     bars = bars.select("open_time", *OHLCV).sort("open_time")
     fine, fine_step = rebar(bars, interval_seconds=interval_seconds)
     coarse, step = rebar(bars, int(width / BAR_PIXELS), interval_seconds)
     levels = [(coarse, step)] if step == fine_step else [(coarse, step), (fine, fine_step)]
-    rows = pl.concat([level.with_columns(_millis("open_time"), step=pl.lit(size)) for level, size in levels])
+    lines = {column: expr for name, kind, back in looks for column, expr in _columns(name, kind, back).items()}
+    rows = pl.concat([level.with_columns(_millis("open_time"), step=pl.lit(size), **lines) for level, size in levels])
     slots = 1 + (bars["open_time"][-1] - bars["open_time"][0]).total_seconds() / step
     width = min(width, max(180, int(36 * slots)))  # few candles are not blown up
     overview = _overview(bars, width)
@@ -62,13 +79,32 @@ def candles(
     )
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["open_time"], empty=False)
     timed = alt.Axis(format=CLOCK, labelFlush=True, labelOverlap=True, title="UTC", tickCount=8)
-    if bars["volume"].sum():
-        bare = alt.Axis(labels=False, ticks=False)
-        panels = [_prices(base, brush, hover, bare, width), _volume(base, brush, hover, timed, width)]
-    else:
-        panels = [_prices(base, brush, hover, timed, width)]
+    moves = [name for name, kind, _ in looks if kind == "rsi"]
+    parts = ["prices", *(["volume"] if bars["volume"].sum() else []), *moves]
+    axes = dict.fromkeys(parts[:-1], alt.Axis(labels=False, ticks=False)) | {parts[-1]: timed}
+    panels: list[ChartType] = [_prices(base, brush, hover, axes["prices"], width, looks)]
+    if "volume" in axes:
+        panels.append(_volume(base, brush, hover, axes["volume"], width))
+    panels += [_strength(base, brush, hover, axes[name], width, name) for name in moves]
     panels.append(_strip(overview, brush, width))
-    return alt.vconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=_told(bars, step, fine_step)))
+    told = _told(bars, step, fine_step)
+    subtitle = [f"{told};", f"with {', '.join(name for name, *_ in looks)} of these"] if looks else told
+    return alt.vconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=subtitle))
+
+
+def _read_layer(name: str) -> tuple[str, int]:
+    if not (told := LAYER.fullmatch(name)) or not int(told[2]):
+        raise ValueError(f"no indicator '{name}'; expected such as ma20, bollinger20 or rsi14")
+    return told[1], int(told[2])
+
+
+def _columns(name: str, kind: str, back: int) -> dict[str, pl.Expr]:
+    """The columns that draw an indicator."""
+    if kind == "bollinger":
+        found = dict(zip((f"{name} low", name, f"{name} high"), bollinger(back), strict=True))
+    else:
+        found = {name: moving_average(back) if kind == "ma" else rsi(back)}
+    return {column: expr.round_sig_figs(8) for column, expr in found.items()}
 
 
 def rebar(bars: pl.DataFrame, most: int = MAX_BARS, interval_seconds: int | None = None) -> tuple[pl.DataFrame, int]:
@@ -130,7 +166,14 @@ def _column(
     return chart
 
 
-def _prices(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: alt.Axis, width: int) -> ChartType:
+def _prices(
+    base: alt.Chart,
+    brush: alt.Parameter,
+    hover: alt.Parameter,
+    axis: alt.Axis,
+    width: int,
+    looks: Sequence[tuple[str, str, int]],
+) -> ChartType:
     marks, height = base.encode(color=COLOUR), 280
     price = alt.Y("low:Q", title="price (quote asset)").scale(zero=False)
     wicks = marks.mark_rule(clip=True).encode(_x("middle", brush, axis), price, alt.Y2("high"))
@@ -138,7 +181,34 @@ def _prices(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: a
         _x("left", brush, axis), alt.X2("right"), alt.Y("open:Q"), alt.Y2("close"), stroke=COLOUR
     )
     column = _column(base, brush, hover, height, axis).add_params(hover)
-    return alt.layer(wicks, bodies, column).properties(width=width, height=height)
+    over = [(name, kind) for name, kind, _ in looks if kind != "rsi"]
+    names = [name for name, _ in over]
+    colour = alt.Scale(domain=names, range=[LINES[place % len(LINES)] for place in range(len(names))])
+    middle = _x("middle", brush, axis)
+    drawn = [
+        layer
+        for name, kind in over
+        for layer in (
+            *([base.mark_area(clip=True, opacity=0.13, color=SKY).encode(
+                middle, alt.Y(f"{name} low:Q"), alt.Y2(f"{name} high"))] if kind == "bollinger" else []),
+            base.transform_calculate(layer=f"'{name}'").mark_line(clip=True, strokeWidth=1.4).encode(
+                middle,
+                alt.Y(f"{name}:Q"),
+                alt.Color("layer:N", title=None, scale=colour, sort=names, legend=alt.Legend(orient="top-left")),
+            ),
+        )
+    ]  # fmt: skip
+    return alt.layer(wicks, bodies, *drawn, column).properties(width=width, height=height)
+
+
+def _strength(
+    base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: alt.Axis, width: int, name: str
+) -> ChartType:
+    """Of the moves, rises as a part: above 70 many call it overbought, below 30 oversold."""
+    height = 70
+    scale = alt.Y(f"{name}:Q", title=name, axis=alt.Axis(values=[0, 30, 70, 100])).scale(domain=[0, 100])
+    line = base.mark_line(clip=True, strokeWidth=1.2, color=PURPLE).encode(_x("middle", brush, axis), scale)
+    return alt.layer(line, _column(base, brush, hover, height, axis)).properties(width=width, height=height)
 
 
 def _volume(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: alt.Axis, width: int) -> ChartType:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import altair as alt
 import polars as pl
 
@@ -123,7 +125,10 @@ def _by_day_and_hour(changes: pl.DataFrame) -> tuple[pl.DataFrame, str]:
 
 def _shades(most: int, kind: str) -> alt.Legend:
     steps = sorted({1, (1 + most) // 2, most})
-    return alt.Legend(values=steps, format=",d", symbolFillColor=CHANGES[kind], symbolStrokeWidth=0, symbolOpacity=1)
+    # Below its panel: beside it, it would be cut off where a page gives the panel all its width.
+    place: Any = {"orient": "bottom", "direction": "horizontal", "titleOrient": "left"}
+    marks: Any = {"symbolFillColor": CHANGES[kind], "symbolStrokeWidth": 0, "symbolOpacity": 1}
+    return alt.Legend(values=steps, format=",d", **place, **marks)
 
 
 def _dumbbells(rows: pl.DataFrame, column: str, width: int) -> alt.VConcatChart:

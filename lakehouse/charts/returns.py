@@ -1,15 +1,17 @@
-"""How a series of bars moves: a histogram of its returns."""
+"""How series of bars move: a histogram of returns, and several series beside each other."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import reduce
 from typing import Literal
 
 import altair as alt
 import polars as pl
 from altair.typing import ChartType
 
-from lakehouse.charts.theme import FALL, GREY, RISE, amounts, nothing
-from lakehouse.measures import counted, spacing, spell_part
+from lakehouse.charts.theme import BLUE, CLOCK, FALL, GREEN, GREY, ORANGE, PURPLE, RISE, amounts, nothing
+from lakehouse.measures import counted, spacing, spell_change, spell_part
 
 HALF = 40  # bins to either side of the one about zero
 DEVIATIONS = 6
@@ -62,6 +64,49 @@ def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
         for side, text in sides.items()
     ]
     return alt.layer(drawn, *notes).properties(width=width, height=260, title=alt.Title(title, subtitle=told))
+
+
+def beside(series: Mapping[str, pl.DataFrame], title: str, *, width: int = 720) -> ChartType:
+    """Draw how far the closes of several series moved from one moment on, so that they can be compared.
+
+    Args:
+        series: Name → open_time (UTC), close (quote asset); sorted by time; at least one.
+        title: What is seen, and of which version.
+        width: In pixels; of each series so many points are drawn, the last of each stretch.
+
+    Returns:
+        The chart: the change in percent since the first time that all of them have a bar, up to the last one.
+    """
+    frames = {name: bars.select("open_time", "close").drop_nulls() for name, bars in series.items()}
+    times = [bars.select("open_time") for bars in frames.values()]
+    common = reduce(lambda some, more: some.join(more, on="open_time", how="semi"), times).sort("open_time")
+    if common.is_empty():
+        return nothing(title, width)
+    first, last = common["open_time"][0], common["open_time"][-1]
+    rows = []
+    for name, bars in frames.items():
+        part = bars.filter(pl.col("open_time").is_between(first, last))
+        moved = 100 * (pl.col("close") / pl.col("close").first() - 1)
+        place = pl.int_range(pl.len()) * min(width, part.height) // pl.len()
+        part = part.select("open_time", change=moved.round(4), series=pl.lit(name), place=place)
+        rows.append(part.group_by("place", maintain_order=True).last().drop("place"))
+    points = pl.concat(rows).with_columns(time=pl.col("open_time").dt.strftime("%Y-%m-%d %H:%M UTC"))
+    ends = [f"{name} {spell_change(frame['change'][-1] / 100)}" for name, frame in zip(frames, rows, strict=True)]
+    told = f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC: {', '.join(ends)}"
+    colours = alt.Scale(domain=list(frames), range=[BLUE, ORANGE, GREEN, PURPLE, GREY])
+    clock = alt.Axis(format=CLOCK, labelOverlap=True, tickCount=8)
+    drawn: alt.Chart = (
+        alt.Chart(points.with_columns(pl.col("open_time").dt.epoch("ms")))
+        .mark_line(strokeWidth=1.3)
+        .encode(
+            alt.X("open_time:T", title="UTC", axis=clock).scale(type="utc"),
+            alt.Y("change:Q", title="change since the first common bar (%)"),
+            alt.Color("series:N", title=None, scale=colours, sort=list(frames), legend=alt.Legend(orient="top")),
+            tooltip=["series:N", "time:N", alt.Tooltip("change:Q", format="+.2f", title="change (%)")],
+        )
+        .properties(width=width, height=240, title=alt.Title(title, subtitle=told))
+    )
+    return drawn
 
 
 def _returns(bars: pl.DataFrame, interval_seconds: int | None) -> pl.Series:

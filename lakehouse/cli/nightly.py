@@ -106,7 +106,7 @@ def missing(
     """
     span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
     if not symbols:
-        _refuse_options(interval, first, last, source, market, kind)
+        _refuse_options(interval, *span.values())
     holes = explain(open_lake(root, quiet=json), symbols, interval or ["1h"], **span, archive=archive)
     if json:
         print_json(missing=holes)

@@ -173,6 +173,9 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         console.print(
             f"[bold]{counted(status.waiting.height, 'file')} waiting[/], {size:,.1f} MB; `lakehouse run` takes it in"
         )
+    if status.unlooked:
+        told = f"{counted(status.unlooked, 'file')} of an older program not looked at yet"
+        console.print(f"{told}; the next `lakehouse status` goes on")
     if bars and status.layers.is_empty():
         behind = ["silver and gold"]
     if behind:

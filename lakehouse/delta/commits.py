@@ -105,14 +105,11 @@ def commit(
     if counts["updated"] or counts["deleted"]:
         _merge(base, key, changes, properties)
     else:
-        _append(base, changes.inserted, properties)
+        new, size = changes.inserted, FILE_BYTES
+        write_deltalake(
+            base, new, mode="append", target_file_size=size, writer_properties=WRITER, commit_properties=properties
+        )
     return base.version()
-
-
-def _append(base: DeltaTable, rows: pl.DataFrame, properties: CommitProperties) -> None:
-    write_deltalake(
-        base, rows, mode="append", target_file_size=FILE_BYTES, writer_properties=WRITER, commit_properties=properties
-    )
 
 
 def _merge(base: DeltaTable, key: Sequence[str], changes: Changes, properties: CommitProperties) -> None:

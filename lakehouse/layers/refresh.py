@@ -27,7 +27,7 @@ FATES = ("inserted", "updated", "deleted")
 # One part is read while another is computed; each more would hold another million rows.
 WORKERS = 2
 PENDING_ROWS = 750_000  # that are computed; more of them are committed before the rest is
-UNFINISHED = -2  # is said to have been consumed until all of a first time is written
+UNFINISHED = -2  # is said to have been consumed until the last part is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,24 +121,23 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
     why = "it was asked for" if rebuild else _reason_to_rebuild(versions)
     if not why and versions[-1] == latest:
         return RefreshReport(name, base.version(), latest, 0, 0, 0, "", time.perf_counter() - began)
-    stretches, why = (None, why) if why else _stretches_since(layer, source, versions[-1])
+    stretches, why = (None, why) if why else _stretches_since(layer, source, versions)
     stretches = _everything(source, targets) if stretches is None else stretches
     counts, parts = Counter[str](), list[Computed]()
     with ThreadPoolExecutor(WORKERS, "refresh") as pool:
         for part in _in_turn(pool, lambda some: layer.compute(source, some), batches(stretches, source)):
             if sum(rows.height for _, frames in parts for rows in frames) >= PENDING_ROWS:
-                # Whoever is killed after this has consumed nothing: all is computed anew, and only the rest written.
-                marks = [UNFINISHED if version is None else version for version in versions]
-                counts += _write(layer, source, targets, parts, marks, [False] * len(targets))
+                # Whoever is killed after this has consumed no version: the next one goes through all.
+                versions = [UNFINISHED] * len(targets)
+                counts += _write(layer, source, targets, parts, UNFINISHED, [False] * len(targets))
                 parts.clear()
             parts.append(part)
     # The last target is marked at each version, the others when they change: those have missed nothing since.
     must_mark = [version is None or version < 0 for version in versions]
     must_mark[-1] |= versions[-1] != latest
-    counts += _write(layer, source, targets, parts, [latest] * len(targets), must_mark)
-    seconds = time.perf_counter() - began
+    counts += _write(layer, source, targets, parts, latest, must_mark)
     done = {fate: counts[fate] for fate in FATES}
-    return RefreshReport(name, base.version(), latest, **done, rebuilt=why, seconds=seconds)
+    return RefreshReport(name, base.version(), latest, **done, rebuilt=why, seconds=time.perf_counter() - began)
 
 
 def _consumed(target: Snapshot, source: Snapshot) -> int | None:
@@ -149,20 +148,21 @@ def _consumed(target: Snapshot, source: Snapshot) -> int | None:
 def _reason_to_rebuild(versions: Sequence[int | None]) -> str:
     """Why everything has to be computed; empty if each target is as the layer left it."""
     if UNFINISHED in versions:
-        return "the first time was broken off"
+        return "the last time was broken off"
     if None in versions:
         return "it is the first time"
     return "the table was restored" if any(version < 0 for version in versions if version is not None) else ""
 
 
-def _stretches_since(layer: Layer, source: Snapshot, consumed: int | None) -> tuple[pl.DataFrame | None, str]:
-    """The stretches that changed since a version; None and why, if that cannot be told."""
-    assert consumed is not None
+def _stretches_since(layer: Layer, source: Snapshot, versions: Sequence[int | None]) -> tuple[pl.DataFrame | None, str]:
+    """The stretches that changed since the versions consumed; None and why, if that cannot be told."""
+    # One target is ahead of the last if somebody was killed between them. What it was made from may be undone since.
+    ahead = sorted({version for version in versions if version is not None and version >= (versions[-1] or 0)})
     try:
-        old = layer.source.at(consumed)
+        found = [changed_since(layer.source.at(version), source, layer.apart) for version in ahead]
     except VersionError as error:
         return None, str(error)
-    return changed_since(old, source, layer.apart), ""
+    return join_near(pl.concat(found), source.by, layer.apart), ""
 
 
 def _everything(source: Snapshot, targets: Iterable[Snapshot]) -> pl.DataFrame:
@@ -187,21 +187,12 @@ def _write(
     source: Snapshot,
     targets: Sequence[Snapshot],
     parts: Sequence[Computed],
-    marks: Sequence[int],
+    mark: int,
     must_mark: Sequence[bool],
 ) -> Mapping[str, int]:
-    """Commit what differs, a commit each, the layer's own last: what is killed in between is done again.
+    """Commit where parts differ from targets, a commit each, the layer's own last; and count its rows by their fate.
 
-    Args:
-        layer: Which.
-        source: What it was computed from.
-        targets: As they were opened, or left by an earlier call.
-        parts: What was computed.
-        marks: What each target is to say that it has consumed.
-        must_mark: Whether each says so, too, if none of its rows differs.
-
-    Returns:
-        How many rows of the last target were inserted, updated and deleted.
+    Each says that it has consumed `mark`, if it has changed or must.
     """
     for number, target in enumerate(targets):
         table = target.table
@@ -209,7 +200,7 @@ def _write(
         changes = _changes(layer, replace(target), [(reached, frames[number]) for reached, frames in parts])
         touched = _touched(target, changes)
         guards = [table.guard(*part) for part in touched.iter_rows()]
-        consumed = {table.consumes(source.opened): marks[number]}
+        consumed = {table.consumes(source.opened): mark}
         commit(target.opened, table.key, changes, guards=guards, consumed=consumed, even_empty=must_mark[number])
         if touched.height:
             table.tidy(target.opened, touched)
@@ -219,9 +210,9 @@ def _write(
 def _changes(layer: Layer, target: Snapshot, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> Changes:
     """Find what differs from what a target has where parts reach."""
     key, empty = target.table.key, pl.DataFrame(schema=target.table.schema)
-    rows = pl.concat([empty, *(rows.select(empty.columns) for _, rows in parts)])
     if not parts:
-        return Changes(rows)
+        return Changes(empty)
+    rows = pl.concat([rows.select(empty.columns) for _, rows in parts])
     reached = pl.concat([reached for reached, _ in parts])
     there = target.read(reached).select(empty.columns).collect()
     if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other

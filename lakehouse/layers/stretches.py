@@ -163,12 +163,7 @@ def batches(stretches: pl.DataFrame, source: Snapshot) -> Iterator[pl.DataFrame]
     pieces = (
         numbered.join(near, on="_n", how="left", maintain_order="left")
         .sort("_n", "since", maintain_order=True)
-        .with_columns(
-            pl.when(pl.col("_n").is_first_distinct())
-            .then("begin")
-            .otherwise(pl.max_horizontal("begin", "since"))
-            .alias("begin")
-        )
+        .with_columns(pl.max_horizontal("begin", pl.when(~pl.col("_n").is_first_distinct()).then("since")))
         .with_columns(pl.col("rows").fill_null(0))
         .with_columns(_batch=(pl.col("rows").cum_sum() - 1) // BATCH_ROWS)
         .group_by("_batch", "_n", maintain_order=True)

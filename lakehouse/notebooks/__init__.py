@@ -12,11 +12,13 @@ from lakehouse.notebooks.parameters import (
     read_grid,
     read_parameters,
 )
+from lakehouse.notebooks.pickers import Picker
 from lakehouse.notebooks.run import check_answer, headless, read_results, record, run_notebook
 from lakehouse.notebooks.tables import plain, show_table
 
 __all__ = [
     "CHAPTERS",
+    "Picker",
     "Value",
     "check_answer",
     "check_given",

@@ -62,11 +62,16 @@ def use_charts() -> None:
     The picture carries the chart's specification along, from which `write_page` draws it interactively.
     """
     theme()
-    if os.environ.get(HEADLESS) or not os.environ.get("JPY_SESSION_NAME"):
+    if is_live():
+        alt.renderers.enable("jupyter", offline=True)
+    else:
         alt.renderers.register("lakehouse", _render)
         alt.renderers.enable("lakehouse")
-    else:
-        alt.renderers.enable("jupyter", offline=True)
+
+
+def is_live() -> bool:
+    """Whether somebody sits before this notebook in JupyterLab; not where a program runs it."""
+    return bool(os.environ.get("JPY_SESSION_NAME")) and not os.environ.get(HEADLESS)
 
 
 def write_page(executed: Path) -> Path:

@@ -1,28 +1,15 @@
 """A file's bytes → rows and rejected lines, once it is known how the file is to be read."""
 
-from lakehouse.raw.doubts import (
-    column_name,
-    refuse_doubled,
-    refuse_mixed,
-    refuse_rows,
-    refuse_swapped,
-    tell_label,
-    time_words,
-)
 from lakehouse.raw.fields import (
     HEAD_LINES,
     SEPARATORS,
     Cells,
-    days_in,
-    guess_columns,
-    guess_formats,
     has_digit,
     is_data,
     is_day,
     is_header,
     refuse_non_text,
     split_line,
-    table_in,
 )
 from lakehouse.raw.files import (
     UNREADABLE,
@@ -33,28 +20,27 @@ from lakehouse.raw.files import (
     list_all,
     list_files,
     list_members,
-    open_file_of,
     read_file,
     split_member,
     stat,
 )
+from lakehouse.raw.guess import days_in, guess_columns, guess_formats, table_in
 from lakehouse.raw.numbers import decimal_of, is_number
 from lakehouse.raw.parse import Block, no_data, parse_block
-from lakehouse.raw.times import COMPACT_TIMES, from_text, to_start
-from lakehouse.raw.units import scales_of, with_units
-from lakehouse.raw.unpack import cut, pass_blank, unpack
+from lakehouse.raw.times import COMPACT_TIMES, from_text, is_doubled, leaps, runs_on, to_start, told_label
+from lakehouse.raw.units import OFF_UNITS, off_units, scales_of, with_units, without_volumes
+from lakehouse.raw.unpack import open_text, pass_blank
 
 __all__ = [
     "COMPACT_TIMES",
     "HEAD_LINES",
+    "OFF_UNITS",
     "SEPARATORS",
     "UNREADABLE",
     "Block",
     "Cells",
     "FileChanged",
     "RawFile",
-    "column_name",
-    "cut",
     "days_in",
     "decimal_of",
     "first_line",
@@ -65,29 +51,28 @@ __all__ = [
     "hash_file",
     "is_data",
     "is_day",
+    "is_doubled",
     "is_header",
     "is_number",
+    "leaps",
     "list_all",
     "list_files",
     "list_members",
     "no_data",
-    "open_file_of",
+    "off_units",
+    "open_text",
     "parse_block",
     "pass_blank",
     "read_file",
-    "refuse_doubled",
-    "refuse_mixed",
     "refuse_non_text",
-    "refuse_rows",
-    "refuse_swapped",
+    "runs_on",
     "scales_of",
     "split_line",
     "split_member",
     "stat",
     "table_in",
-    "tell_label",
-    "time_words",
     "to_start",
-    "unpack",
+    "told_label",
     "with_units",
+    "without_volumes",
 ]

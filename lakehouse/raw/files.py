@@ -10,11 +10,13 @@ import hashlib
 import io
 import os
 import re
+import tempfile
 import zipfile
 from collections.abc import Buffer, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, cast
 
 import obstore
 from obstore.exceptions import BaseError
@@ -28,6 +30,7 @@ SUFFIXES = (*PLAIN, *(plain + packed for plain in PLAIN for packed in PACKED), "
 BESIDE = (".checksum", ".part")  # what stands beside a download
 LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a link to nowhere
 UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
+SPOOLED_BYTES = 64 * 2**20  # of a file that is downloaded: what is held in memory
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
 
 
@@ -41,9 +44,7 @@ class Seekable(io.RawIOBase):
         """Yes."""
         return True
 
-    def seekable(self) -> bool:
-        """Yes."""
-        return True
+    seekable = readable
 
     def readinto(self, buffer: Buffer) -> int:
         """Fill a buffer; returns how many bytes there were."""
@@ -67,19 +68,12 @@ class FileChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """A file as a listing shows it.
+    """A file as a listing shows it."""
 
-    Attributes:
-        path: Below raw/.
-        size: In bytes.
-        modified_at: UTC.
-        problem: Why it cannot be read, if the listing shows that already.
-    """
-
-    path: str
-    size: int
-    modified_at: dt.datetime
-    problem: str = ""
+    path: str  # below raw/
+    size: int  # in bytes
+    modified_at: dt.datetime  # UTC
+    problem: str = ""  # why it cannot be read, if the listing shows that already
 
 
 def list_files(store: ObjectStore) -> list[RawFile]:
@@ -222,6 +216,32 @@ def open_file_of(store: ObjectStore, path: str) -> io.BufferedReader:
     """Open a file, or the archive that holds it, to read it piece by piece."""
     reader = obstore.open_reader(store, _whole(store, path), buffer_size=READ_BYTES)
     return io.BufferedReader(Seekable(reader), READ_BYTES)
+
+
+def fetch_file(store: ObjectStore, file: RawFile) -> tuple[str, IO[bytes]]:
+    """Download a file of a bucket, once and as a whole; what came cannot change any more while it is read.
+
+    Args:
+        store: raw/, in a bucket.
+        file: As it was listed, some seconds ago.
+
+    Returns:
+        Its sha256, and its bytes; on disk if they are many.
+
+    Raises:
+        FileChanged: It is not the file that was listed.
+    """
+    found = obstore.get(store, _whole(store, file.path))
+    later = abs(found.meta["last_modified"] - file.modified_at)
+    if found.meta["size"] != file.size or later >= dt.timedelta(seconds=1):  # stores list milliseconds, answer seconds
+        raise FileChanged(file.path)
+    digest = hashlib.sha256()
+    held = cast("IO[bytes]", io.BytesIO() if file.size <= SPOOLED_BYTES else tempfile.TemporaryFile())  # noqa: SIM115
+    for chunk in found:
+        digest.update(chunk)
+        held.write(chunk)
+    held.seek(0)
+    return digest.hexdigest(), held
 
 
 def hash_file(store: ObjectStore, path: str) -> str:

@@ -21,14 +21,27 @@ def _pattern(decimal: str) -> str:
 _EITHER = [re.compile(_pattern(decimal)) for decimal in ".,"]
 
 
-def from_number(word: pl.Expr, decimal: str) -> pl.Expr:
-    """Read numbers with a currency sign, thousands or a letter for a power of ten; null where it is none.
+def from_word(word: pl.Expr, decimal: str) -> pl.Expr:
+    """Read numbers, it may be with a currency sign, thousands or a letter for a power of ten; null where it is none.
 
     Args:
         word: The text.
         decimal: The file's decimal mark, `.` or `,`. If it is not known (empty), a comma is not read at all: `1,234`
             may be a thousand, or one and a bit.
     """
+
+    def read(words: pl.Series) -> pl.Series:
+        plain = words.cast(pl.Float64, strict=False)
+        if decimal != "," and plain.null_count() == words.null_count():  # as programs write; the pattern takes its time
+            return plain
+        others = words if decimal == "," else words.zip_with(plain.is_null(), words.clear(len(words)))
+        read = others.to_frame("word").select(_by_pattern(pl.col("word"), decimal)).to_series()
+        return read if decimal == "," else plain.fill_null(read)
+
+    return word.map_batches(read, return_dtype=pl.Float64, is_elementwise=True)
+
+
+def _by_pattern(word: pl.Expr, decimal: str) -> pl.Expr:
     parts = word.str.to_uppercase().str.extract_groups(_pattern(decimal))
     digits = parts.struct[1].str.replace_all(_GROUPS[decimal], "")
     digits = digits.str.replace(",", ".", literal=True) if decimal == "," else digits
@@ -70,7 +83,7 @@ def as_float(word: str, decimal: str = ".") -> float:
     try:
         return float(word)
     except ValueError:
-        return float(pl.select(from_number(pl.lit(word), decimal)).item() or 0)
+        return float(pl.select(from_word(pl.lit(word), decimal)).item() or 0)
 
 
 def scaled(number: pl.Expr, scale: float) -> pl.Expr:

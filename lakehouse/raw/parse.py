@@ -6,7 +6,6 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,8 +13,8 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Form
 from lakehouse.raw.fields import split_line
-from lakehouse.raw.numbers import from_number, scaled
-from lakehouse.raw.times import FAR, from_epoch, from_words, has_doubled_hours, is_lonely, like
+from lakehouse.raw.numbers import from_word, scaled
+from lakehouse.raw.times import FAR, from_epoch, from_words, has_doubled_hours, is_lonely
 
 MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
@@ -24,21 +23,13 @@ UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the ro
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What some lines of a file came to. read = rows + rejected; skipped lines are counted apart.
+    """What some lines of a file came to. read = rows + rejected; skipped lines are counted apart."""
 
-    Attributes:
-        rows: The contract's columns in the table's order.
-        rejected: `_line`, `raw`, `reasons`.
-        read: Data lines.
-        skipped: Header and blank lines.
-        size: Bytes of text.
-    """
-
-    rows: pl.DataFrame
-    rejected: pl.DataFrame
-    read: int
-    skipped: int
-    size: int
+    rows: pl.DataFrame  # the contract's columns in the table's order
+    rejected: pl.DataFrame  # _line, raw, reasons
+    read: int  # data lines
+    skipped: int  # header and blank lines
+    size: int  # bytes of text
 
 
 NO_REJECTS = pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String, "reasons": pl.List(pl.String)})
@@ -66,33 +57,20 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
         return clean
     if len(block) <= PIECE_BYTES or has_doubled_hours(form):  # whose order must not be cut
         return parse_lines(block, first_line, form, dataset)
-    parts, line = list[Block](), first_line
-    for piece in _pieces(block):
+    parts, line, start = list[Block](), first_line, 0
+    while start < len(block):
+        end = block.find(b"\n", start + PIECE_BYTES) + 1 or len(block)
+        piece, start = block[start:end], end
         parts.append(parse_clean(piece, line, form, dataset) or parse_lines(piece, line, form, dataset))
         line += parts[-1].read + parts[-1].skipped
     rows, rejected = pl.concat(part.rows for part in parts), pl.concat(part.rejected for part in parts)
     return Block(rows, rejected, rows.height + rejected.height, sum(part.skipped for part in parts), len(block))
 
 
-def _pieces(block: bytes) -> Iterator[bytes]:
-    start = 0
-    while start < len(block):
-        end = block.find(b"\n", start + PIECE_BYTES) + 1 or len(block)
-        yield block[start:end]
-        start = end
-
-
 def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block | None:
     """Parse lines with the CSV parser, which is fast, but cannot say what is wrong with a line.
 
-    Args:
-        block: This and the others are as for `parse_block`.
-        first_line: The same.
-        form: The same.
-        dataset: The same.
-
-    Returns:
-        The block; None unless every line is surely a valid row.
+    Args: as for `parse_block`. Returns None unless every line is surely a valid row.
     """
     if b'"' in block:  # it may hide separators and line breaks
         return None
@@ -101,9 +79,8 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
     if not len(words) == len(names) == len(set(names)):
         return None
-    first = dict(zip(names, words, strict=True))
-    met = {name: _csv_dtype(dataset.schema.get(name), word, form) for name, word in first.items()}
-    values = {n: _of_cell(n, met[n], word, form, dataset) for n, word in first.items() if n in dataset.schema}
+    met = {n: _csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True)}
+    values = {name: _of_cell(name, dtype, form, dataset) for name, dtype in met.items() if name in dataset.schema}
     # The last field is null where fields are missing; a value that could not be read is null where its field is not.
     read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
     good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
@@ -131,14 +108,7 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
 def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:
     """Parse lines one by one as text: slower than the CSV parser, but each bad line is named with its reasons.
 
-    Args:
-        block: This and the others are as for `parse_block`.
-        first_line: The same.
-        form: The same.
-        dataset: The same.
-
-    Returns:
-        Rows and rejected lines, in the order of the lines.
+    Args: as for `parse_block`.
     """
     text = block.decode("utf-8", "backslashreplace")
     lines = pl.DataFrame({"raw": text.removesuffix("\n").split("\n")}).select(
@@ -155,28 +125,25 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     kept = list(dict.fromkeys(filter(None, form.columns)))
     words = {f"_{name}": _word(name, form, dataset) for name in kept}
     values = {name: _of_word(pl.col(f"_{name}"), name, form, dataset) for name in kept}
-    rows = data.lazy().with_columns(**words).with_columns(**values).with_columns(**_told(form, dataset))
-
-    width = pl.col("_fields").list.len()
     unread = {name: pl.col(f"_{name}").is_not_null() & pl.col(name).is_null() for name in kept}
+    width = pl.col("_fields").list.len()
     slipped = pl.any_horizontal(width != len(form.columns), *unread.values())
     holds = pl.all_horizontal(dataset.rules.values()).fill_null(True)
-    judged = (
-        rows.with_columns(_lonely=is_lonely(dataset.time))
-        .with_columns(_good=holds & ~slipped & ~pl.col("_lonely"))
-        .collect()
-    )
+    lonely = is_lonely(dataset.time)
+    rows = data.lazy().with_columns(**words).with_columns(**values).with_columns(**_told(form, dataset), _lonely=lonely)
+    judged = rows.with_columns(_good=holds & ~slipped & ~pl.col("_lonely")).collect()
 
-    reasons = [pl.when(width != len(form.columns)).then(pl.format(f"{{}} fields, not {len(form.columns)}", width))]
-    reasons += [pl.when(is_so).then(pl.lit(f"{n} is not a {_kind(n, form, dataset)}")) for n, is_so in unread.items()]
+    met = [(width != len(form.columns), pl.format(f"{{}} fields, not {len(form.columns)}", width))]
+    time = "time" if form.time_zone == "UTC" else f"time that {form.time_zone} has once"  # clocks are put back
+    kinds = {pl.Datetime: time, pl.Int64: "whole number", pl.Float64: "number"}
+    for name, is_so in unread.items():
+        met.append((is_so, pl.lit(f"{name} is not a {kinds.get(type(dataset.schema[name]), 'text')}")))
     for reason, rule in dataset.rules.items():
         # A value that could not be read is null, and so "missing" too: one reason is enough.
-        broken = ~rule & ~slipped if reason.endswith(" is missing") else ~rule
-        reasons.append(pl.when(broken).then(pl.lit(reason)))
-    reasons.append(
-        pl.when(pl.col("_lonely") & holds).then(pl.lit(f"{dataset.time} is years away from the lines around it"))
-    )
-    bad = judged.filter(~pl.col("_good")).select("_line", "raw", reasons=pl.concat_list(reasons).list.drop_nulls())
+        met.append((~rule & ~slipped if reason.endswith(" is missing") else ~rule, pl.lit(reason)))
+    met.append((pl.col("_lonely") & holds, pl.lit(f"{dataset.time} is years away from the lines around it")))
+    reasons = pl.concat_list(pl.when(is_so).then(reason) for is_so, reason in met).list.drop_nulls()
+    bad = judged.filter(~pl.col("_good")).select("_line", "raw", reasons=reasons)
     good = judged.filter("_good").select(dataset.schema.keys())
     return Block(good, bad, data.height, lines.height - data.height, len(block))
 
@@ -190,12 +157,6 @@ def _told(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
 
 def _line_numbers(first: int) -> pl.Expr:
     return pl.int_range(first, first + pl.len(), dtype=pl.Int64)
-
-
-def _kind(name: str, form: Form, dataset: Dataset) -> str:
-    time = "time" if form.time_zone == "UTC" else f"time that {form.time_zone} has once"  # clocks are put back
-    kinds = {pl.Datetime: time, pl.Int64: "whole number", pl.Float64: "number"}
-    return kinds.get(type(dataset.schema[name]), "text")
 
 
 def _word(name: str, form: Form, dataset: Dataset) -> pl.Expr:
@@ -220,18 +181,14 @@ def _csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
     return dtype if isinstance(dtype, pl.Int64 | pl.Float64) and form.decimal != "," else pl.String()
 
 
-def _of_cell(name: str, met: pl.DataType, first: str, form: Form, dataset: Dataset) -> pl.Expr:
+def _of_cell(name: str, met: pl.DataType, form: Form, dataset: Dataset) -> pl.Expr:
     """Turn what the CSV parser gives into the contract's dtype."""
     cell = pl.col(f"_{name}")
-    if isinstance(dataset.schema[name], pl.Datetime):
-        if form.day and name == dataset.time:
-            cell, first = pl.lit(f"{form.day} ") + cell, f"{form.day} {first}"
-        return from_epoch(cell) if isinstance(met, pl.Int64) else like(first, cell, form)
-    return (
-        _of_word(_said(cell), name, form, dataset)
-        if isinstance(met, pl.String)
-        else scaled(cell, form.scales.get(name, 1.0))
-    )
+    if isinstance(met, pl.String):
+        word = pl.lit(f"{form.day} ") + _said(cell) if form.day and name == dataset.time else _said(cell)
+        return _of_word(word, name, form, dataset)
+    time = isinstance(dataset.schema[name], pl.Datetime)
+    return from_epoch(cell) if time else scaled(cell, form.scales.get(name, 1.0))
 
 
 def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
@@ -241,9 +198,7 @@ def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
         return from_words(word, form, _beside(form, dataset), own_only=name == dataset.time)
     if isinstance(dtype, pl.String):
         return dataset.spelling[name](word) if name in dataset.spelling else word
-    number = from_number(word, form.decimal)
-    if form.decimal != ",":
-        number = pl.coalesce(word.cast(pl.Float64, strict=False), number)
+    number = from_word(word, form.decimal)
     if isinstance(dtype, pl.Int64):
         whole = pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False))
         return pl.coalesce(word.cast(pl.Int64, strict=False), whole)

@@ -1,4 +1,4 @@
-"""Read times: epoch numbers of any unit, and text in the formats of `layouts.TIME_FORMATS` or the file's own."""
+"""Read times: epoch numbers of any unit, and text in the listed formats or the file's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from lakehouse.dataset import Form
+from lakehouse.intervals import seconds_of
 
 UTC = pl.Datetime("us", "UTC")
 FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
@@ -18,33 +18,15 @@ FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides 
 # Text times, tried in this order. Without an offset they are UTC, or the `time_zone` of sources.toml.
 # Day-first and month-first dates with slashes cannot be told apart: declare `time_format` for those.
 TIME_FORMATS = (
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%d %H:%M:%S%.f%:z",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%Y-%m-%dT%H:%M:%S%.f%:z",
-    "%Y-%m-%d %H:%M:%S%.f UTC",
-    "%Y-%m-%d",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%d %H:%M:%S%.f%#z",  # the offset as +00
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%dT%H:%MZ",
-    "%Y/%m/%d %H:%M:%S%.f",
-    "%Y/%m/%d %H:%M",
-    "%Y/%m/%d",
+    *("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%:z"),
+    *("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%.f%:z", "%Y-%m-%d %H:%M:%S%.f UTC"),
+    *("%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%MZ"),  # %#z: +00
+    *("%Y/%m/%d %H:%M:%S%.f", "%Y/%m/%d %H:%M", "%Y/%m/%d"),
     "%Y-%m-%d %I-%p",  # CryptoDataDownload before 2020: 2019-10-17 12-PM
-    "%d.%m.%Y %H:%M:%S%.f",  # Dukascopy
-    "%d.%m.%Y %H:%M:%S%.f GMT%z",
-    "%d.%m.%Y %H:%M",
-    "%d.%m.%Y",
-    "%Y-%m-%d %I:%M:%S %p",
-    "%Y-%m-%d %I:%M %p",
-    "%Y%m%d %H%M%S",  # HistData
-    "%Y%m%d %H:%M:%S",
-    "%Y%m%d %H:%M",
-    "%Y%m%d",
-    "%Y.%m.%d %H:%M",  # MetaTrader
-    "%Y.%m.%d %H:%M:%S",
+    *("%d.%m.%Y %H:%M:%S%.f", "%d.%m.%Y %H:%M:%S%.f GMT%z", "%d.%m.%Y %H:%M", "%d.%m.%Y"),  # Dukascopy
+    *("%Y-%m-%d %I:%M:%S %p", "%Y-%m-%d %I:%M %p"),
+    *("%Y%m%d %H%M%S", "%Y%m%d %H:%M:%S", "%Y%m%d %H:%M", "%Y%m%d"),  # HistData
+    *("%Y.%m.%d %H:%M", "%Y.%m.%d %H:%M:%S"),  # MetaTrader
 )
 
 # Digits alone that are no epoch, by their number; only if all of a file's first lines read so.
@@ -66,20 +48,17 @@ def from_epoch(value: pl.Expr) -> pl.Expr:
 
 
 def from_text(word: pl.Expr, time_format: str, zone: str) -> pl.Expr:
-    """Read text times in one format; null where that fails, or where clocks have the time twice.
+    """Read text times, to UTC; null where that fails, or where clocks have the time twice.
 
     Args:
         word: The text.
         time_format: As the chrono library has it, which is nearly as C and Python have it.
         zone: Where times without an offset were written down.
-
-    Returns:
-        Times in UTC.
     """
     time = _naive(word, time_format)
-    if _OFFSET.search(time_format):
-        return time.dt.convert_time_zone("UTC")
-    return time.dt.replace_time_zone(zone, ambiguous="null", non_existent="null").dt.convert_time_zone("UTC")
+    if not _OFFSET.search(time_format):
+        time = time.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    return time.dt.convert_time_zone("UTC")
 
 
 _OFFSET = re.compile(r"%[:#]*z|%\+")
@@ -96,76 +75,92 @@ def has_doubled_hours(form: Form) -> bool:
     return form.time_zone != "UTC" and not form.time_zone.startswith("Etc/")
 
 
-def _in_zone(time: pl.Expr, form: Form, beside: Sequence[str]) -> pl.Expr:
+def _in_zone(times: pl.Series, form: Form, beside: Sequence[pl.Series]) -> pl.Series:
     """From the file's clock to UTC. When clocks are put back, the first of two equal times is the earlier one.
 
     A time that stands there once is null then, unless `doubled_hour` tells which is meant; and so is one that clocks
-    leave out in spring.
+    leave out in spring. Series are told apart by the columns `beside`.
     """
     zone = form.time_zone
-    if not has_doubled_hours(form):
-        return time.dt.replace_time_zone(zone).dt.convert_time_zone("UTC")
-    same = [time, *map(pl.col, beside)]
-    once = {"first": "earliest", "second": "latest"}.get(form.doubled_hour, "null")
-    earlier = (pl.int_range(pl.len()).over(same) == 0) != (time.first() > time.last())
-    which = pl.when(pl.len().over(same) < 2).then(pl.lit(once)).when(earlier).then(pl.lit("earliest"))
-    zoned = time.dt.replace_time_zone(zone, ambiguous=which.otherwise(pl.lit("latest")), non_existent="null")
-    return zoned.dt.convert_time_zone("UTC")
+    sure = times.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    if has_doubled_hours(form) and sure.null_count() > times.null_count():  # as in few blocks
+        frame = pl.DataFrame([column.alias(str(n)) for n, column in enumerate((times, *beside))])
+        time, once = pl.col("0"), {"first": "earliest", "second": "latest"}.get(form.doubled_hour, "null")
+        earlier = (pl.int_range(pl.len()).over(frame.columns) == 0) != (time.first() > time.last())
+        which = pl.when(pl.len().over(frame.columns) < 2).then(pl.lit(once)).when(earlier).then(pl.lit("earliest"))
+        ambiguous = which.otherwise(pl.lit("latest"))
+        sure = frame.select(time.dt.replace_time_zone(zone, ambiguous=ambiguous, non_existent="null")).to_series()
+    return sure.dt.convert_time_zone("UTC")
+
+
+def _first_fit(words: pl.Series, formats: Sequence[str], form: Form, beside: Sequence[pl.Series]) -> pl.Series | None:
+    """Read each word in a format that fits it, if any does. No two read one word otherwise: their order is free.
+
+    Of two dozen most files need one: that of the first word comes first, and the others read what is left.
+    """
+    found: pl.Series | None = None
+    local: pl.Series | None = None
+    for time_format in _in_turn(words, formats):
+        times = words.to_frame("word").select(_naive(pl.col("word"), time_format)).to_series()
+        if times.null_count() == len(times):
+            continue
+        if _OFFSET.search(time_format):
+            found = _either(found, times.dt.convert_time_zone("UTC"))
+        else:
+            local = _either(local, times)
+        if times.null_count() == words.null_count():
+            break
+        words = words.zip_with(times.is_null(), words.clear(len(words)))
+    return _either(found, local if local is None else _in_zone(local, form, beside))
+
+
+def _in_turn(words: pl.Series, formats: Sequence[str]) -> Sequence[str]:
+    """Formats, those that fit the first word before the others."""
+    if not formats[1:] or words.null_count() == len(words):
+        return formats
+    word = pl.lit(words.drop_nulls()[0])
+    if pl.select(_naive(word, formats[0])).item() is not None:  # as mostly, and then the others are not asked
+        return formats
+    fits = pl.select(_naive(word, f).is_not_null().alias(f) for f in formats).row(0, named=True)
+    return sorted(formats, key=lambda f: not fits[f])
+
+
+def _either(first: pl.Series | None, second: pl.Series | None) -> pl.Series | None:
+    return second if first is None else first if second is None else first.fill_null(second)
 
 
 def from_words(word: pl.Expr, form: Form, beside: Sequence[str] = (), *, own_only: bool) -> pl.Expr:
-    """Read times that may be written in any way; null where none fits.
+    """Read times that may be written in any way, to UTC; null where none fits.
 
     Args:
         word: Text without blanks around it.
         form: The file's, with its time zone and, it may be, a format of its own.
         beside: Columns of the text that tell one series from another.
         own_only: Whether the format of its own, if it has one, is the only one allowed.
-
-    Returns:
-        Times in UTC.
     """
-    word = word.str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")  # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
-    own = [_of(word, form.time_format, form, beside)] if form.time_format else []
-    if own and own_only:
-        return own[0]
-    cut = word.str.contains(r"^\d(\.\d{0,5})?[eE]")  # by a spreadsheet: 1709251200000 to 1.70925E+12
-    plain = pl.when(~cut).then(word)
-    numbers = [from_epoch(plain.cast(dtype, strict=False)) for dtype in (pl.Int64, pl.Float64)]
-    offset = [_of(word, f, form, beside) for f in TIME_FORMATS if _OFFSET.search(f)]
-    naive = [_naive(word, f) for f in TIME_FORMATS if not _OFFSET.search(f)]
-    return pl.coalesce(*own, *numbers, *offset, _in_zone(pl.coalesce(naive), form, beside))
 
+    def read(columns: Sequence[pl.Series]) -> pl.Series:
+        words, beside = columns[0], columns[1:]
+        if words.str.ends_with("]").any():  # Java: 2024-03-14T09:30:00-03:00[America/Sao_Paulo]
+            words = words.str.replace(r"\[[A-Za-z_/+\-0-9]+\]$", "")
+        found = _first_fit(words, [form.time_format], form, beside) if form.time_format else None
+        for dtype in () if form.time_format and own_only else (pl.Int64, pl.Float64):
+            numbers = words.cast(dtype, strict=False)
+            if numbers.null_count() < len(words):
+                # A spreadsheet cuts 1709251200000 to 1.70925E+12.
+                cut = words.str.contains(r"^\d(\.\d{0,5})?[eE]")
+                epoch = pl.when(~pl.col("cut")).then(from_epoch(pl.col("number")))
+                found = _either(found, pl.DataFrame({"number": numbers, "cut": cut}).select(epoch).to_series())
+        if not (form.time_format and own_only):
+            rest = words if found is None else words.zip_with(found.is_null(), words.clear(len(words)))
+            found = _either(found, _first_fit(rest, TIME_FORMATS, form, beside))
+        return pl.repeat(None, len(words), dtype=UTC, eager=True) if found is None else found
 
-def _of(word: pl.Expr, time_format: str, form: Form, beside: Sequence[str]) -> pl.Expr:
-    time = _naive(word, time_format)
-    return time.dt.convert_time_zone("UTC") if _OFFSET.search(time_format) else _in_zone(time, form, beside)
-
-
-def like(first: str, cell: pl.Expr, form: Form) -> pl.Expr:
-    """Read text times that are all written as one of them is.
-
-    Args:
-        first: The one.
-        cell: The text of all.
-        form: The file's.
-
-    Returns:
-        Times in UTC; null where they are written in another way, or are of an hour that clocks have twice.
-    """
-    formats = (form.time_format,) if form.time_format else TIME_FORMATS
-    fits = pl.select(_naive(pl.lit(first), f).is_not_null().alias(f) for f in formats).row(0)
-    met = [from_text(cell, f, form.time_zone) for f, fit in zip(formats, fits, strict=True) if fit]
-    return met[0] if met else pl.lit(None, UTC)
+    return pl.map_batches([word, *map(pl.col, beside)], read, return_dtype=UTC)
 
 
 def is_doubled(words: pl.Series, form: Form) -> pl.Series:
-    """Which times are those that the file's clock has twice.
-
-    Args:
-        words: Text times that could not be read.
-        form: The file's.
-    """
+    """Which text times that could not be read are those that the file's clock has twice."""
     formats = (form.time_format,) if form.time_format else TIME_FORMATS
     time = pl.coalesce(_naive(pl.col(words.name), f) for f in formats if not _OFFSET.search(f))
     found = time.dt.replace_time_zone(form.time_zone, ambiguous="earliest", non_existent="null").is_not_null()
@@ -173,30 +168,24 @@ def is_doubled(words: pl.Series, form: Form) -> pl.Series:
 
 
 def told_label(times: pl.Series, interval: str, zone: str) -> str:
-    """Tell whether bars carry the time at which they begin, or at which they end.
+    """Tell whether bars carry the time at which they begin (`start`), or end (`end`); `?` if it may be either.
 
     Args:
         times: Of the first bars, UTC.
         interval: How long they are.
         zone: The clock by which days, weeks and months begin.
-
-    Returns:
-        `start`, `end`, or `?` if it may be either.
     """
-    clock = ZoneInfo(zone)
-    local = [time.astimezone(clock).replace(tzinfo=None) for time in times.head(50).to_list() if time]
+    time = pl.col("time").dt.convert_time_zone(zone).dt.replace_time_zone(None)
+    local = times.head(50).to_frame("time").select(time.drop_nulls()).to_series().to_list()
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:
         return sum(map(true, local)) >= most > 0
 
-    told = re.fullmatch(r"(\d+)([smhd])", interval)
-    whole = int(told[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[told[2]] if told else 0
-    if whole > 1 and len(local) > 1:
-        late = dt.timedelta(seconds=whole - 1)
-        return (
-            "end" if all((time - dt.datetime.min) % dt.timedelta(seconds=whole) >= late for time in local) else "start"
-        )
+    if interval[-1:] in ("s", "m", "h", "d") and seconds_of(interval) > 1 and len(local) > 1:
+        whole = dt.timedelta(seconds=seconds_of(interval))
+        late = whole - dt.timedelta(seconds=1)
+        return "end" if all((time - dt.datetime.min) % whole >= late for time in local) else "start"
     if are(lambda time: (time.hour, time.minute) == (23, 59)):
         return "end"
     if not are(lambda time: time == time.replace(hour=0, minute=0, second=0)):
@@ -207,19 +196,15 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
 
 
 def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
-    """From the time at which bars end to that at which they begin.
+    """From a time within the bar, or just at its end, to that at which it begins.
 
-    Args:
-        time: Within the bar, or just at its end; UTC.
-        interval: How long the bars are; empty if each line states it.
-        zone: The clock by which days, weeks and months begin.
+    Args: as for `told_label`; the interval is empty if each line states it.
     """
     moment = pl.duration(microseconds=1)
     if interval and not interval.endswith(("d", "w", "mo")):
         return (time - moment).dt.truncate(interval)
-    begun = (time.dt.convert_time_zone(zone).dt.replace_time_zone(None) - moment).dt.truncate(
-        interval or pl.col("interval")
-    )
+    local = time.dt.convert_time_zone(zone).dt.replace_time_zone(None) - moment
+    begun = local.dt.truncate(interval or pl.col("interval"))
     return begun.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.convert_time_zone("UTC")
 
 

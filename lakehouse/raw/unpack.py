@@ -4,18 +4,91 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import IO, cast
 
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore
+
 from lakehouse.errors import FileRefused
-from lakehouse.raw.files import data_in, split_member
+from lakehouse.raw.files import (
+    UNREADABLE,
+    FileChanged,
+    RawFile,
+    data_in,
+    fetch_file,
+    first_line,
+    hash_file,
+    open_file_of,
+    read_file,
+    split_member,
+    stat,
+)
 
 LINE_BYTES = 2**20
 BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a file holds, unpacked. Walking the pieces may raise what `open_text` raises."""
+
+    sha256: str  # of the file's bytes
+    name: str  # that the text has inside
+    pieces: Iterator[bytes]  # of whole lines
+
+
+def open_text(store: ObjectStore, file: RawFile, block_bytes: int) -> Text:
+    """Open a file and unpack it.
+
+    Args:
+        store: raw/.
+        file: Which file.
+        block_bytes: How much of its text is wanted at once.
+
+    Raises:
+        FileRefused: It cannot be read, or not be unpacked.
+        FileChanged: It is not the file that was listed any more; the end of the pieces tells.
+    """
+    small, fetched = file.size <= 2 * block_bytes, not isinstance(store, LocalStore)
+    with _clear_errors(file):
+        if fetched:
+            sha256, stream = fetch_file(store, file)
+        elif small:
+            content = read_file(store, file.path)
+            sha256, stream = hashlib.sha256(content).hexdigest(), cast("IO[bytes]", io.BytesIO(content))
+        else:  # what was hashed is opened, and shown at its end to have stayed so
+            sha256, stream = hash_file(store, file.path), open_file_of(store, file.path)
+        text, name = unpack(stream, file.path, block_bytes)
+
+    def walk() -> Iterator[bytes]:
+        with _clear_errors(file), stream:
+            yield from cut(text, block_bytes)
+            same = fetched or stat(store, file.path) == file
+            if not (same and (fetched or small or hash_file(store, file.path) == sha256)):
+                raise FileChanged(file.path)
+
+    return Text(sha256, name, walk())
+
+
+@contextmanager
+def _clear_errors(file: RawFile) -> Iterator[None]:
+    try:
+        yield
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
+        raise FileRefused(f"cannot be unpacked ({error}); is the download complete?") from error
+    except FileNotFoundError as error:
+        raise FileChanged(file.path) from error
+    except (BaseError, OSError, RuntimeError) as error:  # RuntimeError: an encrypted zip
+        raise FileRefused(f"{UNREADABLE}{first_line(error)}") from error
 
 
 def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], str]:
@@ -25,12 +98,6 @@ def unpack(stream: IO[bytes], path: str, block_bytes: int) -> tuple[IO[bytes], s
         stream: The file's bytes; seekable.
         path: Its path, whose suffix tells the packing.
         block_bytes: Up to how much text is kept; what is longer is unpacked twice.
-
-    Returns:
-        The text, and the name that it has inside.
-
-    Raises:
-        FileRefused: It is a zip without a file of data.
     """
     packed, name = _unpacked(stream, path)
     if packed is stream:
@@ -56,7 +123,7 @@ def _unpacked(stream: IO[bytes], path: str) -> tuple[IO[bytes], str]:
             raise zipfile.BadZipFile(str(error)) from error
     match name.lower().rsplit(".", 1)[-1]:
         case "gz":
-            return cast("IO[bytes]", gzip.GzipFile(fileobj=stream)), name
+            return cast("IO[bytes]", gzip.GzipFile(fileobj=stream, mode="rb")), name
         case "bz2":
             return cast("IO[bytes]", bz2.BZ2File(stream)), name
         case "xz":
@@ -78,18 +145,7 @@ def _only_one(names: list[str]) -> str:
 
 
 def cut(text: IO[bytes], block_bytes: int) -> Iterator[bytes]:
-    """Cut a stream into blocks of whole lines.
-
-    Args:
-        text: The stream; a byte order mark at its start is dropped.
-        block_bytes: About how long a block may be.
-
-    Yields:
-        Blocks; none is empty, and only the last may lack its final line feed.
-
-    Raises:
-        FileRefused: There is no line feed for a long way.
-    """
+    """Cut a stream, without the mark at its start, into blocks of whole lines; only the last may lack its line feed."""
     held = text.read(block_bytes).removeprefix(BOM)
     while held:
         more = text.read(block_bytes)

@@ -1,25 +1,18 @@
 """What is this file about? Its layout, market, symbol and interval, told by its lines, its name, or sources.toml."""
 
-from lakehouse.recognise.identity import find_strangers, recognise, tell_interval
+from lakehouse.recognise.identity import find_strangers
 from lakehouse.recognise.layouts import CANDLES
-from lakehouse.recognise.names import COINS, MONEY, normal_symbol
 from lakehouse.recognise.opened import BLOCK_BYTES, Opened, open_file
-from lakehouse.recognise.sources import Declared, declared_for, how_redeclared, load_sources, read_sources
+from lakehouse.recognise.sources import Declared, declared_for, how_redeclared, load_sources
 
 __all__ = [
     "BLOCK_BYTES",
     "CANDLES",
-    "COINS",
-    "MONEY",
     "Declared",
     "Opened",
     "declared_for",
     "find_strangers",
     "how_redeclared",
     "load_sources",
-    "normal_symbol",
     "open_file",
-    "read_sources",
-    "recognise",
-    "tell_interval",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -13,27 +12,23 @@ from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.intervals import CUSTOMARY, MINUTES, SOME, read_interval, seconds_of, spacing
-from lakehouse.raw import column_name, split_line, split_member
-from lakehouse.recognise.markets import strange_words, tell_market
-from lakehouse.recognise.names import Told, read_name, spell_symbol
+from lakehouse.raw import split_line, split_member
+from lakehouse.recognise.doubts import column_name
+from lakehouse.recognise.layouts import VAGUE
+from lakehouse.recognise.names import Told, may_be_strange, read_name, spell_symbol, strange_words, tell_market
 from lakehouse.recognise.sniff import sniff
-from lakehouse.recognise.sources import UNSAID, Declared, declared_for, how_to_declare
+from lakehouse.recognise.sources import UNSAID, Declared, Subject, as_toml, declared_for
 
 FIRST_BARS = 10_000  # tell the spacing of a file
-# Columns that mostly hold the symbol, and sometimes a company's name or the like.
-_VAGUE = "name code company stockname security asset assetname coin cryptocurrency crypto contract product"
-VAGUE = frozenset(_VAGUE.split())  # one value throughout tells less than the file's name does
 
 
-def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: Declared) -> Form:
+def recognise(subject: Subject, inner: str, head: bytes) -> Form:
     """Tell how a file is to be read.
 
     Args:
-        path: The path below raw/.
+        subject: The file.
         inner: The name of the member, if the file is a zip; else the path's last part.
         head: The first bytes of the unpacked file.
-        dataset: What is looked for.
-        declared: What sources.toml says of this file.
 
     Returns:
         The form, its interval still empty if only the spacing of the bars can tell it. What each line states of the
@@ -42,22 +37,26 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     Raises:
         FileRefused: It is something else, or its symbol cannot be told; the message says what to do.
     """
-    form = sniff(path, head, dataset, declared)
-    named = [read_name(name, dataset.names) for name in dict.fromkeys((inner, path.rsplit("/", 1)[-1]))]
+    path, declared = subject.path, subject.declared
+    form = sniff(subject, head)
+    named = [read_name(name, subject.dataset.names) for name in dict.fromkeys((inner, path.rsplit("/", 1)[-1]))]
     told = next((one for one in named if one.symbol), named[0])
     words = tuple(dict.fromkeys(word for one in named for word in one.words))
-    form = _keep_columns(form, head, dataset, declared, told)
+    form = _keep_columns(subject, form, head, told)
+    by_line = {*form.columns}
+    market = declared.market or tell_market(_without_archive(path), words, form.market)
+    symbol = spell_symbol(declared.symbol) or told.symbol or form.symbol
     form = replace(
         form,
-        market=declared.market or _unless(form, "market", tell_market(_without_archive(path), words, form.market)),
-        symbol=spell_symbol(declared.symbol) or _unless(form, "symbol", told.symbol or form.symbol),
-        interval=declared.interval or _unless(form, "interval", told.interval),
-        numbered=told.numbered and not declared.interval and "interval" not in form.columns,
+        market="" if "market" in by_line else market,
+        symbol="" if "symbol" in by_line else symbol,
+        interval="" if "interval" in by_line else declared.interval or told.interval,
+        numbered=told.numbered and not declared.interval and "interval" not in by_line,
     )
-    if "market" not in form.columns and (fault := name_faults(form.market)):
+    if "market" not in by_line and (fault := name_faults(form.market)):
         raise FileRefused(f"market {form.market!r} {fault}; rename the folder, or declare another market")
-    if not form.symbol and "symbol" not in form.columns:
-        how = how_to_declare(path, f'symbol = "{UNSAID}"    # write what it is', declared)
+    if not form.symbol and "symbol" not in by_line:
+        how = subject.how(f'symbol = "{UNSAID}"    # write what it is')
         raise FileRefused(
             f"neither the name nor a column tells the symbol; rename the file to SYMBOL_1h.csv (with its own) or {how}"
         )
@@ -66,78 +65,24 @@ def recognise(path: str, inner: str, head: bytes, dataset: Dataset, declared: De
     return form
 
 
-def find_strangers(
-    paths: Iterable[str], others: Iterable[str], dataset: Dataset, sources: Sequence[Declared]
-) -> dict[str, str]:
-    """Find files whose names have a word that is not understood, where another file of the same series has not got it.
-
-    Args:
-        paths: Those that are to be read, below raw/.
-        others: All files below raw/.
-        dataset: What is looked for.
-        sources: What raw/sources.toml says: who declared a market or a symbol has been asked.
-
-    Returns:
-        Path → what is to be asked.
-    """
-
-    def strange(path: str) -> frozenset[str]:
-        told, declared = read_name(path.rsplit("/", 1)[-1], dataset.names), declared_for(path, sources)
-        asked = declared.market or declared.symbol or declared.ignore or not told.symbol
-        return frozenset() if asked else strange_words(told.words)
-
-    def series_of(path: str) -> tuple[str, str, str]:
-        told = read_name(path.rsplit("/", 1)[-1], dataset.names)
-        market = tell_market(_without_archive(path), told.words, "")
-        return market, told.symbol, declared_for(path, sources).interval or told.interval
-
-    odd = {path: (series_of(path), words) for path in paths if (words := strange(path))}
-    if not odd:  # as it mostly is, and then the others' names are not looked at
-        return {}
-    asked = {series for series, _ in odd.values()}
-    known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
-    for path in (*others, *odd):
-        if (series := series_of(path)) in asked:
-            known[series].setdefault(strange(path), path)
-    found = dict[str, str]()
-    for path, (series, words) in odd.items():
-        other = next((other for others_words, other in known[series].items() if words - others_words), "")
-        if other:
-            market = series[0] or "default"
-            word = min(words)
-            line = f"market = {json.dumps(f'{market}-{word}')}    # or {json.dumps(market)}, if it is the same"
-            found[path] = (
-                f"{word!r} in its name is not understood, and {other} states the same series without that word; "
-                "if they are two things, " + how_to_declare(path, line, declared_for(path, sources))
-            )
-    return found
-
-
 def _without_archive(path: str) -> str:
     """A member of an archive as if it lay beside it: an archive is no folder that tells a market."""
     archive, member = split_member(path)
     return f"{archive.rpartition('/')[0]}/{member}".lstrip("/") if member else path
 
 
-def _unless(form: Form, column: str, told: str) -> str:
-    return "" if column in form.columns else told
-
-
-def _keep_columns(form: Form, head: bytes, dataset: Dataset, declared: Declared, told: Told) -> Form:
+def _keep_columns(subject: Subject, form: Form, head: bytes, told: Told) -> Form:
     """Decide which columns of the identity tell it line by line; the others are not kept."""
     columns = list(form.columns)
-    for column in dataset.partition:
-        if column not in columns:
-            continue
+    for column in (name for name in subject.dataset.partition if name in form.columns):
         place = columns.index(column)
         lines = head.decode("utf-8", "replace").rsplit("\n", 1)[0].split("\n")[form.banner :]
         rows = (split_line(line, form.separator) for line in lines)
         values = [row[place] for row in rows if len(row) == len(columns) and row[place]]
-        met, name = dict.fromkeys(values), column_name(form, place)
-        said = getattr(declared, column)
+        met, name, said = dict.fromkeys(values), column_name(form, place), getattr(subject.declared, column)
         if said and len(met) > 1:
             raise FileRefused(
-                f"raw/sources.toml says {column} = {json.dumps(said)}, but its column {name!r} holds several: "
+                f"raw/sources.toml says {column} = {as_toml(said)}, but its column {name!r} holds several: "
                 f"{', '.join([*met][:3])}. Without that line in raw/sources.toml each has bars of its own"
             )
         vague = column == "symbol" and fold(name) in VAGUE and len(met) == 1 and told.symbol
@@ -154,14 +99,119 @@ def _are_intervals(words: list[str]) -> bool:
     return bool(met) and plausible and all(map(read_interval, met))
 
 
-def _spacings(rows: pl.DataFrame, form: Form, dataset: Dataset) -> dict[str, tuple[str, int]]:
+def find_strangers(
+    paths: Iterable[str], others: Iterable[str], dataset: Dataset, sources: Sequence[Declared]
+) -> dict[str, str]:
+    """Find files whose names have a word that is not understood, where another file of the same series has not got it.
+
+    Of two that are to be read it is asked about the one with the word; where that one was read before, about the other:
+    whichever came first, they do not end as one series before somebody has said that they are one.
+
+    Args:
+        paths: Those that are to be read, below raw/.
+        others: All files below raw/.
+        dataset: What is looked for.
+        sources: What raw/sources.toml says: who declared a market or a symbol has been asked.
+
+    Returns:
+        Path → what is to be asked.
+    """
+
+    def look(path: str) -> tuple[tuple[str, str, str], frozenset[str], bool]:
+        told, declared = read_name(path.rsplit("/", 1)[-1], dataset.names), declared_for(path, sources)
+        asked = bool(declared.market or declared.symbol or declared.ignore or not told.symbol)
+        market = tell_market(_without_archive(path), told.words, "")
+        words = frozenset[str]() if asked else strange_words(told.words)
+        return (market, told.symbol, declared.interval or told.interval), words, asked
+
+    new = {path: look(path) for path in paths}
+    if not new:
+        return {}
+    if not any(words for _, words, _ in new.values()):  # as it mostly is: then most of the others are not looked at
+        others = (path for path in others if may_be_strange(path.rsplit("/", 1)[-1], dataset.names))
+    known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
+    for path in (*others, *new):
+        series, words, _ = look(path)
+        known[series].setdefault(words, path)
+    found = dict[str, str]()
+    for path, (series, words, asked) in new.items():
+        for other_words, other in known[series].items() if not asked else ():
+            if words - other_words:
+                odd, word, plain = path, min(words - other_words), other
+            elif other_words - words and other not in new:
+                odd, word, plain = other, min(other_words - words), path
+            else:
+                continue
+            market = series[0] or "default"
+            line = f"market = {as_toml(f'{market}-{word}')}    # or {as_toml(market)}, if it is the same"
+            where = "its name" if odd == path else f"the name of {odd}"
+            found[path] = (
+                f"{word!r} in {where} is not understood, and {plain} states the same series without that word; "
+                f"if they are two things, {Subject(odd, dataset, declared_for(odd, sources)).how(line)}"
+            )
+            break
+    return found
+
+
+def tell_interval(subject: Subject, rows: pl.DataFrame, form: Form) -> str:
+    """Infer the interval from the spacing of the bars, or hold it against what the name tells.
+
+    Args:
+        subject: The file; what sources.toml says of its interval is taken at its word.
+        rows: Its first bars.
+        form: What is known of it.
+
+    Returns:
+        The interval; empty if nothing tells it, and there are no bars; or if each line does.
+
+    Raises:
+        FileRefused: Nothing tells it, or the name and the bars tell different things.
+    """
+    named = form.interval
+    if subject.declared.interval or rows.is_empty():
+        return named
+    found = _spacings(subject, rows.head(FIRST_BARS), form)
+    if "interval" in form.columns:
+        return ""
+    if named and not form.numbered:
+        for apart, (_, count) in found.items():
+            times = seconds_of(apart) / seconds_of(named)
+            longer = apart in CUSTOMARY and (count >= 99 or (count >= 3 and times >= 7))  # fewer may well have gaps
+            if times < 1 or (times > 1 and longer):
+                raise FileRefused(_belied(subject, named, apart))
+        return named
+    apart, count = _agreed(found)
+    if not named and not apart:
+        how = subject.how(f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo')
+        raise FileRefused(
+            "neither the name nor the spacing of the bars tells the interval; rename the file (as SYMBOL_1h.csv) or "
+            + how
+        )
+    times = seconds_of(apart) / seconds_of(named) if named and apart else 1.0
+    # A number may be that of a part. What proves it to be none of minutes is a shorter spacing, or many longer ones.
+    if times > 1 and not times % 1 and times <= 12 and count < SOME:
+        raise FileRefused(_belied(subject, named, apart))
+    return apart or named
+
+
+def _belied(subject: Subject, named: str, apart: str) -> str:
+    how = subject.how(f'interval = "{apart}"')
+    return f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}"
+
+
+def _spacings(subject: Subject, rows: pl.DataFrame, form: Form) -> dict[str, tuple[str, int]]:
     """The intervals that bars prove, each within one series: interval → a series, and how many distances it has."""
-    by = [name for name in dataset.partition if name in form.columns]
-    first = rows.head(FIRST_BARS)
-    parts = first.partition_by(by, as_dict=True, maintain_order=True) if by else {(): first}
+    by = [name for name in subject.dataset.partition if name in form.columns]
+    parts = rows.partition_by(by, as_dict=True, maintain_order=True) if by else {(): rows}
     found: dict[str, tuple[str, int]] = {}
     for series, part in parts.items():
-        interval, count = spacing(part[dataset.time])
+        interval, count = spacing(part[subject.dataset.time])
+        said = str(series[by.index("interval")]) if "interval" in by else ""
+        if said and interval and seconds_of(interval) < seconds_of(said):
+            name = column_name(form, form.columns.index("interval"))
+            raise FileRefused(
+                f"its column {name!r} tells bars of {said}, but some are {interval} apart; drop it, or mend it"
+            )
         if interval and count > found.get(interval, ("", 0))[1]:
             found[interval] = " ".join(map(str, series)), count
     return found
@@ -178,63 +228,3 @@ def _agreed(found: dict[str, tuple[str, int]]) -> tuple[str, int]:
         )
     whole = found and all(seconds_of(interval) % seconds_of(shortest) == 0 for interval in found)
     return (shortest, found[shortest][1]) if whole else ("", 0)
-
-
-def tell_interval(path: str, rows: pl.DataFrame, form: Form, declared: Declared, dataset: Dataset) -> str:
-    """Infer the interval from the spacing of the bars, or hold it against what the name tells.
-
-    Args:
-        path: The file.
-        rows: Its first bars.
-        form: What is known of it.
-        declared: What sources.toml says of it, and is taken at its word.
-        dataset: What its rows are.
-
-    Returns:
-        The interval; empty if nothing tells it, and there are no bars; or if each line does.
-
-    Raises:
-        FileRefused: Nothing tells it, or the name and the bars tell different things.
-    """
-    named = form.interval
-    if declared.interval or rows.is_empty():
-        return named
-    if "interval" in form.columns:
-        _hold_lines(rows.head(FIRST_BARS), form, dataset)
-        return ""
-    found = _spacings(rows, form, dataset)
-    if named and not form.numbered:
-        for apart, (_, count) in found.items():
-            times = seconds_of(apart) / seconds_of(named)
-            longer = apart in CUSTOMARY and (count >= 99 or (count >= 3 and times >= 7))  # fewer may well have gaps
-            if times < 1 or (times > 1 and longer):
-                raise FileRefused(_belied(path, named, apart, declared))
-        return named
-    apart, count = _agreed(found)
-    if not named and not apart:
-        raise FileRefused(
-            "neither the name nor the spacing of the bars tells the interval; rename the file (as SYMBOL_1h.csv) or "
-            + how_to_declare(path, f'interval = "{UNSAID}"    # such as 1m, 45m, 4h, 1d, 1mo', declared)
-        )
-    times = seconds_of(apart) / seconds_of(named) if named and apart else 1.0
-    # A number may be that of a part. What proves it to be none of minutes is a shorter spacing, or many longer ones.
-    if times > 1 and not times % 1 and times <= 12 and count < SOME:
-        raise FileRefused(_belied(path, named, apart, declared))
-    return apart or named
-
-
-def _belied(path: str, named: str, apart: str, declared: Declared) -> str:
-    how = how_to_declare(path, f'interval = "{apart}"', declared)
-    return f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}"
-
-
-def _hold_lines(rows: pl.DataFrame, form: Form, dataset: Dataset) -> None:
-    by = [name for name in dataset.partition if name in form.columns]
-    for series, part in rows.partition_by(by, as_dict=True, maintain_order=True).items():
-        said = str(series[by.index("interval")])
-        apart, _ = spacing(part[dataset.time])
-        if apart and seconds_of(apart) < seconds_of(said):
-            name = column_name(form, form.columns.index("interval"))
-            raise FileRefused(
-                f"its column {name!r} tells bars of {said}, but some are {apart} apart; drop it, or mend it"
-            )

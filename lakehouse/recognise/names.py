@@ -1,57 +1,47 @@
-"""What a file's name tells: the symbol, the interval, and what other words it has."""
+"""What a file's name and its folders tell: the market, the symbol, the interval, and which words are none of these."""
 
 from __future__ import annotations
 
 import re
+import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 
 import polars as pl
 
 from lakehouse.intervals import MINUTES, WORDS, read_interval
-from lakehouse.recognise.markets import QUALIFIERS, REMARKS, words_of
 
-MONEY = (
-    "USDT|USDC|BUSD|TUSD|DAI|USD|EUR|GBP|JPY|CHF|AUD|CAD|NZD|TRY|BRL|RUB|KRW|INR|SGD|HKD|CNH|SEK|NOK|DKK|PLN|ZAR|MXN"
+KNOWN = tomllib.loads(Path(__file__).with_name("known.toml").read_text(encoding="utf-8"))
+_WORDS = {kind: words.split() for kind, words in KNOWN["names"].items() if isinstance(words, str)}
+
+MONEY, COINS = _WORDS["money"], _WORDS["coins"]
+EXCHANGES = {word: word for word in _WORDS["makers"]} | KNOWN["names"]["exchanges"]
+_CALLED = {word: what for what, words in KNOWN["names"]["called"].items() for word in words.split()}
+QUALIFIERS = {word: word for word in _WORDS["qualifiers"]} | _CALLED  # word → what the market is called for it
+REMARKS = frozenset(_WORDS["remarks"])
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+# Numbers, dates, parts, revisions, hashes. What is one letter tells nothing apart that anyone would keep.
+_MARK = re.compile(
+    rf"\d+[a-z]?|[a-z]|(?:part|chunk|batch|piece|split|fold|version|ver|rev|vol|no|nr|fy|[pvnyqwt])\d+z?|\d+(?:st|nd|rd|th|yr?)"
+    rf"|\d*(?:{_MONTHS})[a-z]*\d+|\d+(?:{_MONTHS})[a-z]*|\d+(?:t\d+z?|bars|rows|days|years|q\d|-?(?:min|mins|hour|hours))"
+    r"|(?=[a-f]*\d)[0-9a-f]{5,}"
 )
 
-COINS = "BTC|XBT|ETH|BNB"
+_TREES = [(re.compile(rf"(?:^|/){tree['path']}/"), tree) for tree in KNOWN["trees"]]
 
-# What a base is quoted in, if a sign stands between them. Not for names: `bars` ends in that of Argentina.
-QUOTES = (
-    f"{MONEY}|{COINS}|FDUSD|USDE|USDP|USDD|PYUSD|EURC|EURI|EURT|THB|IDR|VND|UAH|ARS|COP|NGN|TWD|CNY|HUF|CZK|ILS|AED"
-)
-QUOTES += "|SOL|TRX|DOGE|XRP|DOT|ADA|LTC|KCS|HT|OKB"
-
-LOWER = re.sub(r"\|try", "", MONEY.lower())  # country, entry
-
-# A base and a quote: BTCUSDT, BTC-USDT, BTC_USDT; with `_` money only, because of KRAKEN_BTC.
+# A base and a quote: BTCUSDT, BTC-USDT, BTC_USDT; with `_` money only, because of KRAKEN_BTC. `try` ends entry.
+_money, _coins = "|".join(MONEY), "|".join(COINS)
+_lower = _money.lower().replace("|try", "")
+_QUOTES = "|".join((*MONEY, *COINS, *_WORDS["quotes"]))
 PAIR = (
-    rf"(?:[0-9]*[A-Z][A-Z0-9]*?(?:-?(?:{MONEY}|{COINS}|PERP|PERPETUAL)|_(?:{MONEY}))(?:[-_](?:SWAP|PERP))?(?:\.P)?"
-    rf"|[a-z0-9]+?(?:{LOWER}|{COINS.lower()})|[a-z0-9]{{2,5}}?[-_](?:{LOWER}))"
+    rf"(?:[0-9]*[A-Z][A-Z0-9]*?(?:-?(?:{_money}|{_coins}|PERP|PERPETUAL)|_(?:{_money}))(?:[-_](?:SWAP|PERP))?(?:\.P)?"
+    rf"|[a-z0-9]+?(?:{_lower}|{_coins.lower()})|[a-z0-9]{{2,5}}?[-_](?:{_lower}))"
 )
-
 SOME_LETTER = r"(?=[0-9]*[A-Za-z])"  # 20240101 is no symbol
-
 TICKER = rf"{SOME_LETTER}[A-Z0-9.'-]*[A-Z0-9]"
-
 BEGIN, END = "(?<![A-Za-z0-9%])", "(?![A-Za-z0-9])"
-
-
-# Columns that tell the identity of their line, under the names that people use; the surest first.
-SAID = {
-    "market": ("market", "exchange", "venue", "exchangename", "exchangeid", "exch", "mic"),
-    "symbol": (
-        *("symbol", "pair", "ticker", "tic", "instrumentname", "instid", "instrumentid", "instrument", "symbolid"),
-        *("symbolname", "tickersymbol", "tradingpair", "tradingsymbol", "currencypair", "productid", "product", "sym"),
-        *("stocksymbol", "stock", "stockcode", "tscode", "secid", "security", "contract", "asset", "assetname"),
-        *("assetid", "coin", "cryptocurrency", "crypto", "code", "name", "stockname", "company"),
-    ),
-    "interval": (
-        *("interval", "timeframe", "tf", "period", "periodid", "per", "bar", "barsize", "bartype", "resolution"),
-        *("granularity", "frequency", "freq", "candleinterval", "klineinterval", "candletype", "intervalname"),
-    ),
-}
 
 # Names of files that tell the symbol and mostly the interval. A pattern that takes whatever stands there is none.
 NAMES = (
@@ -72,16 +62,6 @@ NAMES = (
 )
 
 
-_NO_SYMBOLS = (
-    "SYMBOL SYMBOLS TICKER TICKERS DATA DATASET CANDLE CANDLES KLINE KLINES OHLC OHLCV BARS PRICE PRICES EXPORT "
-    "HISTORY COPY BACKUP SAMPLE OUTPUT RESULT DOWNLOAD CRYPTO STOCKS FOREX MARKET TRADES"
-)
-NO_SYMBOLS = frozenset(_NO_SYMBOLS.split())
-
-
-_KNOWN = REMARKS | QUALIFIERS.keys()
-
-
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a name tells; empty where it tells nothing, or two things."""
@@ -92,37 +72,16 @@ class Told:
     words: tuple[str, ...] = ()  # the others, in small letters
 
 
-def normal_symbol(symbol: pl.Expr) -> pl.Expr:
-    """Write symbols one way: `BTC/USDT`, `btc-usdt` and `BTC_USDT` are `BTCUSDT`; but `BRK-B` is not `BRKB`."""
-    upper = symbol.str.strip_chars().str.to_uppercase()
-    joined = upper.str.replace_all(rf"[/\-]({QUOTES}|SWAP|PERP|PERPETUAL)\b", "$1")
-    return joined.str.replace(rf"_({QUOTES})$", "$1").str.replace_all("/", "-", literal=True)
-
-
-@cache
-def spell_symbol(symbol: str) -> str:
-    """One symbol as `normal_symbol` writes it."""
-    return str(pl.select(normal_symbol(pl.lit(symbol))).item())
-
-
 @lru_cache(65536)
 def read_name(name: str, patterns: tuple[re.Pattern[str], ...]) -> Told:
-    """Read the name of a file, or of the member of a zip: the last part of its path.
-
-    Args:
-        name: With its ending.
-        patterns: Those of a dataset.
-
-    Returns:
-        What it tells. If it tells nothing as it stands, it is read without what are surely remarks.
-    """
+    """Read the last part of a path by a dataset's patterns; if it tells nothing as it stands, without its remarks."""
     stem = re.sub(r"(\.(csv|txt|tsv))?(\.(gz|zip|bz2|xz|zst))?$", "", name, flags=re.IGNORECASE)
     words = words_of(stem)
     for text in (stem, _plain(stem)):
         for pattern in patterns:
             told = [*pattern.finditer(text)]
             symbols = {spell_symbol(match["symbol"]) for match in told}
-            if len(symbols) > 1 or symbols & NO_SYMBOLS:
+            if len(symbols) > 1 or symbols & {*_WORDS["no_symbols"]}:
                 return Told(words=words)  # which of them is meant?
             if told:
                 interval = next((found for match in told if (found := match.groupdict().get("interval"))), "")
@@ -132,8 +91,108 @@ def read_name(name: str, patterns: tuple[re.Pattern[str], ...]) -> Told:
     return Told(words=words)
 
 
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a name, in small letters."""
+    return tuple(word for word in re.split(r"[\W_]+", name.lower()) if word)
+
+
 def _plain(stem: str) -> str:
     """A name without the words that are surely no symbol, and what stands behind each."""
     parts = re.split(r"([\W_]+)", stem)
-    known = [len(part) > 1 and part.lower() in _KNOWN for part in parts]
+    known = [len(part) > 1 and (part.lower() in REMARKS or part.lower() in QUALIFIERS) for part in parts]
     return "".join(part for i, part in enumerate(parts) if not any(known[max(i - 1, 0) : i + 1]))
+
+
+def _exchanges(words: Sequence[str]) -> dict[int, str]:
+    """The exchanges that some words name, each under the place after it."""
+    found, place = dict[int, str](), 0
+    while place < len(words):
+        two = EXCHANGES.get(" ".join(words[place : place + 2]), "") if place + 1 < len(words) else ""
+        one = EXCHANGES.get(words[place], "")
+        place += 2 if two else 1
+        found |= {place: two or one} if two or one else {}
+    return found
+
+
+def _exchange_of(words: Sequence[str]) -> str:
+    """The exchange that some words name; empty if they name none, or several."""
+    named = set(_exchanges(words).values())
+    return named.pop() if len(named) == 1 else ""
+
+
+def tree_of(path: str) -> dict[str, str]:
+    """The public archive in whose tree a file lies, wherever below raw/ that begins, as `known.toml` has it.
+
+    Returns:
+        market, kind, and what the file's lines do not say: time_zone, note; nothing for files elsewhere.
+    """
+    for pattern, tree in _TREES:
+        if found := pattern.search(path):
+            return {**tree, **found.groupdict()}
+    return {}
+
+
+def tell_market(path: str, words: Sequence[str], layout: str) -> str:
+    """Tell the market of a file by its name and its folders.
+
+    Args:
+        path: The path below raw/.
+        words: Of the file's name, its symbol and interval apart.
+        layout: The market of the file's layout.
+
+    Returns:
+        The exchange that the name tells; else the branch of a public archive, wherever below raw/ that begins; else
+        the exchange that a folder tells; else the first folder; else that of the layout. What the prices are of, as
+        far as name and folders have a word for it, is added: `dukascopy-bid`.
+    """
+    first, *folders = path.split("/")[:-1] or [""]
+    below = [word for folder in folders for word in words_of(folder)]
+    told, deep = _exchange_of(words), _exchange_of(below)
+    if tree := tree_of(path):
+        market, below = tree["market"], [tree.get("kind", "").lower()]
+    elif first and not deep:
+        market = first
+    else:
+        market, below = deep or layout, [*words_of(first), *below]
+    if told and told not in words_of(market):  # a folder `binance-um` tells more than a file `Binance_BTCUSDT_1h.csv`
+        market, below = told, below if tree else [*words_of(first), *below]
+    for word in (*(word for word in below if word != "raw"), *words):  # a folder of that name holds files as they came
+        what = QUALIFIERS.get(word, "")
+        if what and what not in market.split("-"):
+            market = f"{market}-{what}"
+    return market
+
+
+def strange_words(words: Sequence[str]) -> frozenset[str]:
+    """The words beside a symbol that are neither known nor a remark; before an exchange stands who collected it."""
+    rest = words[max(_exchanges(words), default=0) :]
+    return frozenset(w for w in rest if w not in QUALIFIERS and w not in REMARKS and not _MARK.fullmatch(w))
+
+
+def may_be_strange(name: str, patterns: tuple[re.Pattern[str], ...]) -> bool:
+    """Whether the name of a file may have strange words: names that differ by their digits alone are read once."""
+    return _has_strange(re.sub(r"\d", "1", name), patterns)
+
+
+@lru_cache(65536)
+def _has_strange(name: str, patterns: tuple[re.Pattern[str], ...]) -> bool:
+    return bool(strange_words(read_name(name, patterns).words))
+
+
+def normal_market(market: pl.Expr) -> pl.Expr:
+    """Write exchanges one way: `Binance` is `binance`. Other markets stay as they are."""
+    name = market.str.strip_chars()
+    return pl.coalesce(name.str.to_lowercase().replace_strict(EXCHANGES, default=None, return_dtype=pl.String), name)
+
+
+def normal_symbol(symbol: pl.Expr) -> pl.Expr:
+    """Write symbols one way: `BTC/USDT`, `btc-usdt` and `BTC_USDT` are `BTCUSDT`; but `BRK-B` is not `BRKB`."""
+    upper = symbol.str.strip_chars().str.to_uppercase()
+    joined = upper.str.replace_all(rf"[/\-]({_QUOTES}|SWAP|PERP|PERPETUAL)\b", "$1")
+    return joined.str.replace(rf"_({_QUOTES})$", "$1").str.replace_all("/", "-", literal=True)
+
+
+@cache
+def spell_symbol(symbol: str) -> str:
+    """One symbol as `normal_symbol` writes it."""
+    return str(pl.select(normal_symbol(pl.lit(symbol))).item())

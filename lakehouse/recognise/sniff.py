@@ -27,76 +27,61 @@ from lakehouse.raw import (
     split_line,
     with_units,
 )
-from lakehouse.recognise.advice import as_declared, why_not
-from lakehouse.recognise.markets import habits_of
-from lakehouse.recognise.names import COINS, MONEY
-from lakehouse.recognise.sources import Declared, how_to_declare
+from lakehouse.recognise.advice import columns_line, why_not
+from lakehouse.recognise.names import COINS, MONEY, tree_of
+from lakehouse.recognise.sources import Subject
 
 SOME_BARS = 40  # show the units
 TELLING_LINES = 300  # tell the layout and the writing of times, by majority: any one of them may be a slip
 
 
-def sniff(path: str, head: bytes, dataset: Dataset, declared: Declared) -> Form:
-    """Tell the layout of a file by its first lines.
-
-    Args:
-        path: The path below raw/, for messages.
-        head: The first bytes of the unpacked file.
-        dataset: Whose layouts are looked for.
-        declared: What sources.toml says of the file.
-
-    Returns:
-        The form as far as the lines tell it.
+def sniff(subject: Subject, head: bytes) -> Form:
+    """Tell the layout of a file by its first bytes, as far as its lines tell it.
 
     Raises:
         FileRefused: It is something else; the message says what to do.
     """
     refuse_non_text(head)
+    dataset, declared = subject.dataset, subject.declared
     lines = [line.rstrip("\r") for line in head.decode("utf-8", "backslashreplace").split("\n")[:TELLING_LINES]]
     cells = {s: [split_line(line, s) for line in lines] for s in SEPARATORS if any(s in line for line in lines)}
     if declared.columns or declared.named:
-        form: Form | None = as_declared(path, lines, cells, dataset, declared)
+        form: Form | None = _as_declared(subject, lines, cells)
     else:
-        form = _by_header(lines, cells, dataset) or _by_position(lines, cells, dataset)
+        form = _by_header(lines, cells, dataset) or _by_position(cells, dataset)
     if form is None:
-        raise FileRefused(why_not(path, lines, cells, dataset, declared))
+        raise FileRefused(why_not(subject, lines, cells))
     form = _with_ragged_end(form, cells.get(form.separator, ()))
     rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
-    clock, note = habits_of(path)
+    numbers = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
+    tree = tree_of(subject.path)
     by_hour = declared.date_in_name and declared.time_format
     time_format = f"%Y-%m-%d {declared.time_format}" if by_hour else declared.time_format
     form = replace(
         form,
-        decimal=declared.decimal or decimal_of(_numbers(rows, form, dataset)),
-        time_zone=declared.time_zone or clock or form.time_zone,
+        decimal=declared.decimal or decimal_of(row[i] for row in rows[:SOME_BARS] for i in numbers),
+        time_zone=declared.time_zone or tree.get("time_zone", "") or form.time_zone,
         time_format=time_format or _compact_format(form, rows, dataset),
         doubled_hour=declared.doubled_hour,
         label=declared.label or form.label,
-        scales={**form.scales, **_scales(declared)},
-        day=_day_of(path, declared) if declared.date_in_name else "",
-        notes=(note,) if note else () if declared.time_zone else form.notes,
+        scales=(scales_of(form, rows, dataset) if form.header else {}) | declared.scales,
+        day=_day_of(subject) if declared.date_in_name else "",
+        notes=(tree["note"],) if tree.get("note") else () if declared.time_zone else form.notes,
     )
     bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
     form, fault, line = with_units(form, bars, dataset, said=declared.tells_volumes)
     if fault:
-        raise FileRefused(f"{fault}; {how_to_declare(path, line, declared)}")
+        raise FileRefused(f"{fault}; {subject.how(line)}")
     return form
 
 
-def _day_of(path: str, declared: Declared) -> str:
-    days = days_in(path)
-    if len(days) != 1:
+def _day_of(subject: Subject) -> str:
+    if len(days := days_in(subject.path)) != 1:
         raise FileRefused(
-            f"raw/sources.toml says of {declared.glob!r} that a date stands in the name, and in this name "
+            f"raw/sources.toml says of {subject.declared.glob!r} that a date stands in the name, and in this name "
             f"{'none does' if not days else 'stand several'}; expected one such as 2024-01-31 or 20240131"
         )
     return days[0]
-
-
-def _scales(declared: Declared) -> dict[str, float]:
-    prices = dict.fromkeys(PRICES, declared.price_scale) if declared.price_scale else {}
-    volumes = dict.fromkeys(("volume", "taker_buy_volume"), declared.volume_scale) if declared.volume_scale else {}
-    return prices | volumes
 
 
 def _with_ragged_end(form: Form, rows: Sequence[Sequence[str]]) -> Form:
@@ -111,10 +96,37 @@ def _with_ragged_end(form: Form, rows: Sequence[Sequence[str]]) -> Form:
     return form
 
 
-def _numbers(rows: Sequence[Sequence[str]], form: Form, dataset: Dataset) -> list[str]:
-    """The words where numbers with decimals are due, of some lines."""
-    places = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
-    return [row[i] for row in rows[:SOME_BARS] for i in places]
+def _compact_format(form: Form, rows: Sequence[Sequence[str]], dataset: Dataset) -> str:
+    """The format of times such as 202403011200, digits alone and yet no epoch; empty if most are none."""
+    if form.columns.count(dataset.time) > 1:
+        return ""
+    place = form.columns.index(dataset.time)
+    digits = [row[place] for row in rows if row[place].isdecimal()]
+    days = Counter(len(word) for word in digits if is_day(word, COMPACT_TIMES.get(len(word), "")))
+    ((length, count),) = days.most_common(1) or [(0, 0)]
+    return COMPACT_TIMES[length] if count > len(digits) / 2 else ""
+
+
+def header_columns(names: Sequence[str], dataset: Dataset) -> tuple[str, ...] | None:
+    """Tell which column each field of a header is: "" for one that is not kept; None if a required one is not there.
+
+    Where only the end of a bar is told, it stands for its time.
+    """
+    columns = dataset.name_columns(names)
+    if dataset.time not in columns:
+        columns = tuple(dataset.time if name == "close_time" else name for name in columns)
+    if not set(dataset.required) <= set(columns):
+        return None
+    folded = [fold(name) for name in names]
+    # CryptoDataDownload writes the assets into the names of the volumes, the base asset's first.
+    volumes = [i for i, name in enumerate(folded) if name.startswith("volume")]
+    assets = {f"volume{name.lower()}" for name in (*MONEY, *COINS)}
+    told = [folded[i] in assets for i in volumes]
+    if "symbol" in columns and len(told) == 2 and (told[1] or (told[0] and folded[volumes[1]] == "volume")):
+        found = {i: name for i, name in enumerate(columns) if name not in ("volume", "quote_volume")}
+        found |= dict(zip(volumes, ("volume", "quote_volume"), strict=True))
+        columns = tuple(found.get(i, "") for i in range(len(names)))
+    return columns
 
 
 def _by_header(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | None:
@@ -136,16 +148,11 @@ def _by_header(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | N
             # Exports that were joined have bars before a header; only what is no bar is a banner.
             time = columns.index(dataset.time)
             bars = (n for n in range(number) if len(rows[n]) == len(columns) and has_digit(rows[n][time]))
-            banner = next(bars, number + 1)
-            form = Form(layout.name, separator, columns, banner, line, layout.market, layout.symbol)
-            ends = folded[time] in dataset.synonyms["close_time"]
-            notes = [layout.note, _unused(names, columns, dataset)]
-            return replace(
-                form,
-                label="end" if ends else "",
-                scales=scales_of(names, rows, form, dataset),
-                notes=tuple(filter(None, notes)),
+            form = Form(
+                *(layout.name, separator, columns, next(bars, number + 1), line, layout.market, layout.symbol),
+                label="end" if folded[time] in dataset.synonyms["close_time"] else "",
             )
+            return replace(form, notes=tuple(filter(None, (layout.note, _unused(names, columns, dataset)))))
     return None
 
 
@@ -160,66 +167,88 @@ def _unused(names: Sequence[str], columns: Sequence[str], dataset: Dataset) -> s
     return "; ".join(f"its column {name!r} was not used; if it is {column}, call it so" for name, column in near)
 
 
-def header_columns(names: Sequence[str], dataset: Dataset) -> tuple[str, ...] | None:
-    """Tell which column each field of a header is.
-
-    Args:
-        names: The fields.
-        dataset: Whose columns are looked for.
-
-    Returns:
-        Columns, "" for a field that is not kept; None if a required column is not there. Where only the end of a bar
-        is told, it stands for its time.
-    """
-    columns = dataset.name_columns(names)
-    if dataset.time not in columns:
-        columns = tuple(dataset.time if name == "close_time" else name for name in columns)
-    if not set(dataset.required) <= set(columns):
-        return None
-    folded = [fold(name) for name in names]
-    # CryptoDataDownload writes the assets into the names of the volumes, the base asset's first.
-    volumes = [i for i, name in enumerate(folded) if name.startswith("volume")]
-    assets = {f"volume{name}" for name in f"{MONEY}|{COINS}".lower().split("|")}
-    told = [folded[i] in assets for i in volumes]
-    if "symbol" in columns and len(told) == 2 and (told[1] or (told[0] and folded[volumes[1]] == "volume")):
-        found = {i: name for i, name in enumerate(columns) if name not in ("volume", "quote_volume")}
-        found |= dict(zip(volumes, ("volume", "quote_volume"), strict=True))
-        columns = tuple(found.get(i, "") for i in range(len(names)))
-    return columns
-
-
-def _by_position(lines: Sequence[str], cells: Cells, dataset: Dataset) -> Form | None:
+def _by_position(cells: Cells, dataset: Dataset) -> Form | None:
     """Take the first layout that most lines fit: as many fields, and a number wherever one is due.
 
     It need not be the one that the most fit: any line of Kraken's is one of MetaTrader's too, and a slip in one
     must not outvote the others.
     """
-    forms, fits = list[Form](), list[int]()
-    for layout in dataset.positional:
-        for separator in layout.separators:
-            if separator in cells:
-                zone = layout.time_zone
-                note = (
-                    f"its times are read as {zone}'s, the clock of {layout.name}; time_zone in sources.toml outdoes it"
-                )
-                form = Form(layout.name, separator, layout.fields, market=layout.market, time_zone=zone or "UTC")
-                forms.append(replace(form, notes=(note,) if zone else (layout.note,) if layout.note else ()))
-                fits.append(sum(is_data(row, layout.fields, dataset, layout.written) for row in cells[separator]))
-    if not any(fits):
+    fits = {
+        (layout, separator): sum(is_data(row, layout.fields, dataset, layout.written) for row in cells[separator])
+        for layout in dataset.positional
+        for separator in layout.separators
+        if separator in cells
+    }
+    if not any(fits.values()):
         return None
-    form = next(form for form, fit in zip(forms, fits, strict=True) if fit > max(fits) / 2)
-    rows = cells[form.separator]
-    first = next(n for n, row in enumerate(rows) if is_data(row, form.columns, dataset))
-    # With a header whose names are not known, the columns may stand in any order.
-    return None if any(is_header(row, form.columns, dataset) for row in rows[:first]) else form
+    layout, separator = next(one for one, fit in fits.items() if fit > max(fits.values()) / 2)
+    rows = cells[separator]
+    first = next(n for n, row in enumerate(rows) if is_data(row, layout.fields, dataset))
+    if any(is_header(row, layout.fields, dataset) for row in rows[:first]):
+        return None  # with a header whose names are not known, the columns may stand in any order
+    form = Form(layout.name, separator, layout.fields, market=layout.market, time_zone=layout.time_zone or "UTC")
+    return replace(form, notes=(layout.note,) if layout.note else ())
 
 
-def _compact_format(form: Form, rows: Sequence[Sequence[str]], dataset: Dataset) -> str:
-    """The format of times such as 202403011200, digits alone and yet no epoch; empty if most are none."""
-    if form.columns.count(dataset.time) > 1:
-        return ""
-    place = form.columns.index(dataset.time)
-    digits = [row[place] for row in rows if row[place].isdecimal()]
-    days = Counter(len(word) for word in digits if is_day(word, COMPACT_TIMES.get(len(word), "")))
-    ((length, count),) = days.most_common(1) or [(0, 0)]
-    return COMPACT_TIMES[length] if count > len(digits) / 2 else ""
+def _as_declared(subject: Subject, lines: Sequence[str], cells: Cells) -> Form:
+    """Read a file as sources.toml says that its columns are, which may not fit the contract, or not the file."""
+    dataset, declared = subject.dataset, subject.declared
+    columns = [name for name in (*declared.columns, *(column for column, _ in declared.named)) if name]
+    twice = {name for name in columns if columns.count(name) > 1 and name != dataset.time}
+    missing = set() if declared.named else set(dataset.required) - set(columns)
+    if twice or missing or not set(columns) <= set(dataset.synonyms):
+        met = ", ".join(declared.columns or columns)
+        raise FileRefused(
+            f"raw/sources.toml gives its columns as {met}; expected {', '.join(dataset.required)}, each once "
+            f"({dataset.time} twice where date and time stand apart), others of {', '.join(dataset.synonyms)}, "
+            'and "" for what is not wanted'
+        )
+    if declared.named:
+        return _by_names(subject, lines, cells)
+    width = len(declared.columns)
+    separator = max(cells, key=lambda s: sum(len(row) == width for row in cells[s]), default=",")
+    rows = cells.get(separator, [])
+    widths = Counter(len(row) for row in rows if len(row) > 1)
+    usual = widths.most_common(1)[0][0] if widths else 1
+    if usual not in (width, width + all(row[-1] == "" for row in rows if len(row) == usual)):
+        shown = next(line for line, row in zip(lines, rows, strict=True) if len(row) == usual)
+        raise FileRefused(
+            f"raw/sources.toml names {width} columns, and its lines have {usual} fields, such as {shown[:120]!r}; "
+            + subject.how(columns_line(subject, cells))
+        )
+    first = next((n for n, row in enumerate(rows) if is_data(row, declared.columns, dataset)), 1)
+    heads = [n for n, row in enumerate(rows[:first]) if is_header(row, declared.columns, dataset)]
+    form = Form("declared", separator, declared.columns, market="default")
+    if not heads:
+        return form
+    names = rows[heads[0]]
+    known = dataset.name_columns(names)
+    for said, called, name in zip(declared.columns, known if {*PRICES} <= {*known} else (), names, strict=False):
+        ends = declared.label == "end" and {said, called} == {dataset.time, "close_time"}
+        if said and called and said != called and {said, called} & {*dataset.required} and not ends:
+            raise FileRefused(
+                f"raw/sources.toml calls {said} what its header calls {name!r}; if the header is right, "
+                + subject.how(columns_line(subject, cells))
+            )
+    return replace(form, banner=heads[0] + 1, header=lines[heads[0]])
+
+
+def _by_names(subject: Subject, lines: Sequence[str], cells: Cells) -> Form:
+    dataset, wanted = subject.dataset, dict(subject.declared.named)
+    names = {fold(name) for words in wanted.values() for name in words} - {""}
+    for number, line in enumerate(lines[:HEAD_LINES]):
+        for separator, rows in cells.items():
+            columns = dataset.name_columns(rows[number], wanted)
+            if not names <= {*map(fold, rows[number])} or not (names or set(dataset.required) <= {*columns}):
+                continue
+            if missing := [name for name in dataset.required if name not in columns]:
+                raise FileRefused(
+                    f"with the columns of raw/sources.toml its header {line[:200]!r} does not tell {missing[0]}; "
+                    f'give its name too: {missing[0]} = "…"'
+                )
+            return Form("declared", separator, columns, number + 1, line, "default")
+    met = next((line for line in lines if line.strip()), "")
+    raise FileRefused(
+        f"raw/sources.toml names the columns {', '.join(name for words in wanted.values() for name in words)}, and "
+        f"none of its first {HEAD_LINES} lines has these names; its first line is {met[:200]!r}"
+    )

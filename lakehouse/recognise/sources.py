@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from glob import escape
 from typing import Any
 
@@ -17,50 +17,34 @@ import polars as pl
 from obstore.exceptions import BaseError
 from obstore.store import ObjectStore
 
+from lakehouse.dataset import PRICES, Dataset
 from lakehouse.errors import LakeError
 from lakehouse.intervals import EXPECTED, read_interval
 from lakehouse.raw import first_line, from_text, read_file
 
+as_toml = partial(json.dumps, ensure_ascii=False)  # what JSON calls a string or a list is one in TOML
 UNSAID = "…"  # stands in advices for what only the user knows, and must not be pasted as it is
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What `raw/sources.toml` says of the files that match one glob; empty where it says nothing.
+    """What `raw/sources.toml` says of the files that match one glob; empty where it says nothing."""
 
-    Attributes:
-        glob: Which files, `*` for any letters, slashes too.
-        market: This and the next two are what the bars are about.
-        symbol: The same.
-        interval: The same.
-        time_zone: Of times without an offset.
-        time_format: Of the times of the bars.
-        date_in_name: The file's name tells the day, and its lines only the hours.
-        doubled_hour: `first` or `second`: which is meant by a time that clocks have twice and the file once.
-        label: `start` or `end` of a bar: which its time is.
-        columns: What the fields are, in their order.
-        named: Column → the header's names of it, where `columns` is a table.
-        decimal: The decimal mark.
-        price_scale: What prices are multiplied by.
-        volume_scale: What volumes in the base asset are multiplied by.
-        ignore: The files are left alone.
-    """
-
-    glob: str = ""
+    glob: str = ""  # which files, `*` for any letters, slashes too
     market: str = ""
     symbol: str = ""
     interval: str = ""
-    time_zone: str = ""
-    time_format: str = ""
-    date_in_name: bool = False
-    doubled_hour: str = ""
-    label: str = ""
-    columns: tuple[str, ...] = ()
-    named: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    decimal: str = ""
-    price_scale: float = 0.0
-    volume_scale: float = 0.0
-    ignore: bool = False
+    time_zone: str = ""  # of times without an offset
+    time_format: str = ""  # of the times of the bars
+    date_in_name: bool = False  # the file's name tells the day, and its lines only the hours
+    doubled_hour: str = ""  # `first` or `second`: which is meant by a time that clocks have twice and the file once
+    label: str = ""  # `start` or `end` of a bar: which its time is
+    columns: tuple[str, ...] = ()  # what the fields are, in their order
+    named: tuple[tuple[str, tuple[str, ...]], ...] = ()  # column → the header's names of it: `columns` as a table
+    decimal: str = ""  # the decimal mark
+    price_scale: float = 0.0  # what prices are multiplied by
+    volume_scale: float = 0.0  # what volumes in the base asset are multiplied by
+    ignore: bool = False  # the files are left alone
     prefer: int | tuple[str, ...] = 0  # a rank, the higher wins; or globs, the first most preferred
 
     def rank(self, path: str) -> int:
@@ -73,6 +57,13 @@ class Declared:
     def as_text(self, path: str) -> str:
         """What it says of one of its files, for the ledger: equal texts mean that nothing has changed."""
         return _as_text(self, self.rank(path))
+
+    @property
+    def scales(self) -> dict[str, float]:
+        """Column → what its numbers are multiplied by."""
+        prices = dict.fromkeys(PRICES, self.price_scale) if self.price_scale else {}
+        volumes = dict.fromkeys(("volume", "taker_buy_volume"), self.volume_scale) if self.volume_scale else {}
+        return prices | volumes
 
     @property
     def tells_volumes(self) -> bool:
@@ -90,6 +81,30 @@ def _as_text(declared: Declared, rank: int) -> str:
 
 NOTHING = Declared()
 _ONE_OF = {"doubled_hour": ("first", "second"), "label": ("start", "end"), "decimal": (".", ",")}
+_EXPECTED = {
+    bool: "true or false",
+    float: "number above 0",
+    int: "a whole number, the higher wins, or a list of globs",
+    str: "text",
+    tuple: 'list of names, or a table such as { open_time = "Date" }',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A file of which it is asked what it is: its path, what rows are wanted, and what sources.toml says of it."""
+
+    path: str
+    dataset: Dataset
+    declared: Declared = NOTHING
+
+    def how(self, line: str) -> str:
+        """How to write a line of TOML into `raw/sources.toml` about the file, as the end of a message."""
+        if glob := self.declared.glob:  # the first entry that matches is the only one that counts
+            where = f"write into its entry in raw/sources.toml, the one with glob = {as_toml(glob)}:"
+        else:
+            where = f"declare it in raw/sources.toml:\n    [[source]]\n    glob = {as_toml(escape(self.path))}"
+        return f"{where}\n    {line}"
 
 
 def read_sources(text: str) -> list[Declared]:
@@ -118,38 +133,22 @@ def read_sources(text: str) -> list[Declared]:
 
 def _declared(entry: Mapping[str, Any]) -> Declared:
     known = {field.name: type(field.default) for field in fields(Declared) if field.name != "named"}
+    told: dict[str, Any] = {}
     for name, value in entry.items():
-        if name == "prefer":
-            globs = isinstance(value, list) and all(isinstance(glob, str) for glob in value)
-            if isinstance(value, bool) or not (globs or isinstance(value, int)):
-                raise ValueError(f"'prefer' is {value!r}; expected a whole number, the higher wins, or a list of globs")
-            continue
         if name not in known:
             raise ValueError(f"unknown key '{name}'; known are {', '.join(known)}")
-        number = known[name] is float and isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-        if not (number or (_are_columns(value) if name == "columns" else type(value) is known[name] is not float)):
-            kind = {
-                tuple: 'list of names, or a table such as { open_time = "Date" }',
-                **{bool: "true or false", str: "text", float: "number above 0"},
-            }[known[name]]
-            raise ValueError(f"'{name}' is {value!r}; expected {kind}")
+        if (kept := _kept(name, value, known[name])) is None:
+            raise ValueError(f"'{name}' is {value!r}; expected {_EXPECTED[known[name]]}")
         if name in _ONE_OF and value not in _ONE_OF[name]:
             raise ValueError(f"'{name}' is '{value}'; expected {' or '.join(map(repr, _ONE_OF[name]))}")
         if value == UNSAID:
             raise ValueError(f"'{name}' is still {UNSAID}; write there what it is")
+        told["named" if isinstance(value, dict) else name] = kept
     if not entry.get("glob"):
         raise ValueError("an entry has no 'glob', which says which files it is about")
-    interval = read_interval(entry.get("interval", ""))
-    if entry.get("interval") and not interval:
+    told["interval"] = read_interval(entry.get("interval", ""))
+    if entry.get("interval") and not told["interval"]:
         raise ValueError(f"interval '{entry['interval']}'; expected {EXPECTED}")
-    columns = entry.get("columns", ())
-    told: dict[str, Any] = {name: float(value) if known[name] is float else value for name, value in entry.items()}
-    told |= {"interval": interval, "columns": () if isinstance(columns, dict) else tuple(columns)}
-    if isinstance(prefer := entry.get("prefer", 0), list):
-        told["prefer"] = tuple(prefer)
-    if isinstance(columns, dict):
-        named = {column: (words,) if isinstance(words, str) else tuple(words) for column, words in columns.items()}
-        told["named"] = tuple(named.items())
     declared = Declared(**told)
     if _read_time(pl.lit("2024-03-14"), "%Y-%m-%d", declared.time_zone or "UTC") is None:
         raise ValueError(f"time_zone '{declared.time_zone}'; expected a name such as UTC or Europe/Berlin")
@@ -162,14 +161,21 @@ def _declared(entry: Mapping[str, Any]) -> Declared:
     return declared
 
 
-def _are_columns(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(words, str) or _are_words(words) for words in value.values())
-    return _are_words(value)
+def _kept(name: str, value: object, kind: type) -> object:
+    """A value as `Declared` keeps it; None if it is none of this kind."""
+    if kind is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+        return float(value) if number else None  # type: ignore[arg-type]
+    if isinstance(value, list) and name in ("columns", "prefer"):
+        return _words(value)
+    if isinstance(value, dict) and name == "columns":
+        named = {column: _words([said] if isinstance(said, str) else said) for column, said in value.items()}
+        return None if None in named.values() else tuple(named.items())
+    return value if type(value) is kind else None
 
 
-def _are_words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+def _words(value: object) -> tuple[str, ...] | None:
+    return tuple(value) if isinstance(value, list) and all(isinstance(word, str) for word in value) else None
 
 
 def _read_time(word: pl.Expr, time_format: str, zone: str) -> dt.datetime | None:
@@ -220,18 +226,3 @@ def load_sources(store: ObjectStore) -> list[Declared]:
         raise LakeError(f"raw/sources.toml is not UTF-8 text: {error}") from error
     except (BaseError, OSError) as error:
         raise LakeError(f"raw/sources.toml cannot be read: {first_line(error)}") from error
-
-
-def how_to_declare(path: str, line: str, declared: Declared | None = None) -> str:
-    """Show what to write into `raw/sources.toml` about a file, as the end of a message.
-
-    Args:
-        path: The file.
-        line: What the entry is to say, as TOML.
-        declared: The entry that the file has already; the first one that matches is the only one that counts.
-    """
-    if declared and declared.glob:
-        glob = json.dumps(declared.glob, ensure_ascii=False)
-        return f"write into its entry in raw/sources.toml, the one with glob = {glob}:\n    {line}"
-    glob = json.dumps(escape(path), ensure_ascii=False)  # what JSON calls a string is one in TOML
-    return f"declare it in raw/sources.toml:\n    [[source]]\n    glob = {glob}\n    {line}"

@@ -63,7 +63,7 @@ def test_a_large_file_that_was_refused_is_not_read_again_until_something_changes
         opened = list[str]()
         with monkeypatch.context() as patch:
             for where, name in (
-                ("recognise.opened", "read_file"),
+                ("raw.unpack", "read_file"),
                 ("bronze.plan", "hash_file"),
             ):
                 read = getattr(module := import_module(f"lakehouse.{where}"), name)

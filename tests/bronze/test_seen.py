@@ -9,9 +9,9 @@ import pytest
 from deltalake import write_deltalake
 from klines import hours, place
 
-from lakehouse import Lake, ingest
+from lakehouse import Lake, ingest, status
 from lakehouse.bronze import seen
-from lakehouse.recognise import CANDLES, markets
+from lakehouse.recognise import CANDLES, names
 from lakehouse.status import read_status
 
 OKX, OTHER = "okx_BTCUSDT_1h.csv", "binance_BTCUSDT_1h.csv"
@@ -49,7 +49,7 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture
 def another_day(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """The lake as a later program finds it, which takes the one exchange for the other."""
-    monkeypatch.setitem(markets.EXCHANGES, "okx", "binance")
+    monkeypatch.setitem(names.EXCHANGES, "okx", "binance")
     monkeypatch.setattr(seen, "program", lambda: "that of another day")
     return lake
 
@@ -95,6 +95,14 @@ def test_a_file_is_looked_at_once_for_each_set_of_rules(another_day: Lake, monke
     assert list(told(another_day)) == [OKX]
     monkeypatch.setattr(seen, "open_file", lambda *_: pytest.fail("opened"))
     assert list(told(another_day)) == [OKX]
+
+
+def test_a_look_opens_so_many_files_and_says_how_many_are_left(
+    another_day: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "LOOKS", 1)
+    looks = [read_status(another_day) for _ in range(3)]
+    assert [(stands.otherwise.height, stands.unlooked) for stands in looks] == [(1, 1), (1, 0), (1, 0)]
 
 
 def test_what_would_be_refused_by_now_is_listed_and_its_bars_go_if_it_is_redone(

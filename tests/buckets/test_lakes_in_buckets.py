@@ -18,10 +18,12 @@ import pytest
 from klines import hours, place
 from obstore.store import from_url
 from polars.testing import assert_frame_equal
+from proxy import Proxy
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver, withdraw
 from lakehouse.errors import LakeError
 from lakehouse.lake import Table
+from lakehouse.raw import files
 
 SECRET = "s3cr3t"
 DONE = 10**6  # seconds after the first bar: all bars are finished by then
@@ -163,18 +165,34 @@ def test_files_of_a_bucket_are_read_in_every_packing(bucket: str, tmp_path: Path
     assert ingest(lake).read == 0
 
 
+def test_a_file_of_a_bucket_is_downloaded_once(
+    bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        place(tmp_path, f"AAA{number}-1h.csv", hours(0, 100))
+    upload(bucket, tmp_path)
+    monkeypatch.setattr(files, "SPOOLED_BYTES", 3_000)  # what is larger is held on the disk
+    with Proxy(seaweed) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        assert ingest(Lake(bucket), batch_bytes=4_000).inserted == 606
+        assert proxy.count()["of a raw file"] == 6 + 1  # and sources.toml, which is not there
+        assert ingest(Lake(bucket)).read == 0
+        again = proxy.count()
+    assert (again["of a raw file"], again["PUT"]) == (1, 0)
+    assert again["GET"] < 40
+
+
 @pytest.mark.slow
-def test_nothing_that_a_run_leaves_holds_the_key(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_that_a_run_leaves_holds_the_key(
+    bucket: str, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the bucket, nor Prefect's database, nor a page, nor what was printed, also of runs that went wrong."""
     secret = os.environ["AWS_SECRET_ACCESS_KEY"]
     place(tmp_path / "files", "AAA-1h.csv", hours(0, 200))
     place(tmp_path / "files", "bad/what.csv", ["a line that is no bar"])
     upload(bucket, tmp_path / "files")
-    for folder in ("home", "work"):
-        (tmp_path / folder).mkdir()
-    for name in ("HOME", "PREFECT_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path / "home"))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    (tmp_path / "work").mkdir()
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
 
     def call(root: str) -> tuple[int, str]:
         command = [sys.executable, "-m", "lakehouse", "run", "--verbose", "--root", root]
@@ -187,8 +205,12 @@ def test_nothing_that_a_run_leaves_holds_the_key(bucket: str, tmp_path: Path, mo
     assert refused[0] == 2
     listed = [meta["path"] for chunk in obstore.list(from_url(bucket)) for meta in chunk]
     left = {path: bytes(obstore.get(from_url(bucket), path).bytes()) for path in listed}
-    left |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    kept = [
+        *tmp_path.rglob("*"),
+        *Path(os.environ["PREFECT_HOME"]).rglob("*"),
+    ]  # the server's database is in the latter
+    left |= {str(path): path.read_bytes() for path in kept if path.is_file()}
     assert [name for name in left if name.endswith(".html")]
-    assert [name for name in left if name.endswith(".db")]
+    assert [name for name, held in left.items() if "prefect.db" in name and bucket.encode() in held]
     assert not [name for name, held in left.items() if secret.encode() in held]
     assert secret not in printed + refused[1]

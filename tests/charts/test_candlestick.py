@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -104,3 +105,36 @@ def test_no_axis_of_time_has_plain_numbers_for_its_ends() -> None:
         timed = [json.loads(scale) for scale in scales if '"utc"' in scale]
         assert timed
         assert not [scale for scale in timed if isinstance(scale.get("domain"), list)]
+
+
+def test_indicators_are_layers_of_the_bars_as_they_are_drawn() -> None:
+    """Closes 1 2 3 4 4: averages of three; deviations of 1 2 3 and 2 3 4 are √(2/3), of 3 4 4 √(2/9)."""
+    spec = drawn(candles(bars([1.0, 2.0, 3.0, 4.0, 4.0]), "a title", layers=["ma3", "bollinger3", "rsi2"]))
+    held = rows(spec, "ma3")
+    assert [row["ma3"] for row in held] == [None, None, 2.0, 3.0, pytest.approx(11 / 3)]
+    assert [row["bollinger3"] for row in held] == [row["ma3"] for row in held]
+    wide, narrow = 2 * (2 / 3) ** 0.5, 2 * (2 / 9) ** 0.5
+    assert [row["bollinger3 low"] for row in held[2:]] == pytest.approx([2 - wide, 3 - wide, 11 / 3 - narrow])
+    assert [row["bollinger3 high"] for row in held[2:]] == pytest.approx([2 + wide, 3 + wide, 11 / 3 + narrow])
+    assert [row["rsi2"] for row in held] == [None, None, 100.0, 100.0, 100.0]  # nothing fell
+    assert len(spec["vconcat"]) == 4  # prices, volume, strength, the strip
+    assert {"ma3", "bollinger3", "bollinger3 low", "rsi2"} <= fields(spec)
+    assert spec["title"]["subtitle"][1] == "with ma3, bollinger3, rsi2 of these"
+
+
+def test_an_indicator_of_a_long_series_is_of_each_zoom_s_own_bars() -> None:
+    spec = drawn(candles(bars([float(n) for n in range(4000)], minutes=1), "a title", layers=["ma2"]))
+    by_step: dict[int, list[dict[str, float]]] = {}
+    for row in rows(spec, "ma2"):
+        by_step.setdefault(row["step"], []).append(row)
+    assert len(by_step) == 2
+    for level in by_step.values():
+        assert level[0]["ma2"] is None
+        for before, row in pairwise(level):
+            assert row["ma2"] == pytest.approx((before["close"] + row["close"]) / 2)
+
+
+@pytest.mark.parametrize("name", ["sma20", "ma", "ma0", "rsi-1"])
+def test_an_indicator_that_is_none_is_said(name: str) -> None:
+    with pytest.raises(ValueError, match=f"no indicator '{name}'; expected such as ma20"):
+        candles(bars([1, 2]), "a title", layers=[name])

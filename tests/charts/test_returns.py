@@ -6,7 +6,7 @@ import math
 import polars as pl
 from drawing import START, bars, drawn, fields, rows, says_nothing, subtitle
 
-from lakehouse.charts.returns import distribution
+from lakehouse.charts.returns import beside, distribution
 
 
 def test_returns_are_binned_and_those_beyond_are_counted() -> None:
@@ -39,3 +39,16 @@ def test_months_differ_in_length_and_each_has_a_return() -> None:
 def test_nothing_is_said_to_be_nothing() -> None:
     assert says_nothing(distribution(bars([1.0]).clear(), "a title"))
     assert says_nothing(distribution(bars([1.0]), "a title"))
+
+
+def test_series_beside_each_other_begin_at_their_first_common_bar() -> None:
+    one, other = bars([10.0, 20.0, 30.0, 40.0]), bars([8.0, 4.0, 2.0], start=START + dt.timedelta(hours=1))
+    spec = drawn(beside({"ONE": one, "OTHER": other}, "a title"))
+    held = rows(spec, "change")
+    assert [row["change"] for row in held if row["series"] == "ONE"] == [0.0, 50.0, 100.0]  # 20, 30, 40
+    assert [row["change"] for row in held if row["series"] == "OTHER"] == [0.0, -50.0, -75.0]
+    assert "ONE +100.00 %, OTHER −75.00 %" in subtitle(spec)
+    long = beside({"ONE": bars([1.0, *[2.0] * 9999]), "OTHER": bars([1.0] * 10000)}, "a title", width=300)
+    assert [row["change"] for row in rows(drawn(long), "change")][299] == 100.0
+    apart = bars([1.0], start=START - dt.timedelta(days=9))
+    assert says_nothing(beside({"ONE": one, "OTHER": apart}, "a title"))

@@ -167,3 +167,11 @@ def test_the_commands_that_are_printed_fill_the_holes(
             main([*shlex.split(way)[1:], "--root", lake.root])
     known(lake)
     assert set(missing(lake, ["AAAUSDT"])["reason"]) == {"file is short", "never published"}
+
+
+def test_without_a_symbol_no_option_is_silently_left_out(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in (("--interval", "1h"), ("--from", "2024-01"), ("--market", "um"), ("--kind", "mark")):
+        with pytest.raises(SystemExit) as stop:
+            main(["missing", *option, "--root", lake.root])
+        told = capsys.readouterr().err
+        assert (stop.value.code, "no symbol was named; without one, raw/download.toml says" in told) == (2, True)

@@ -25,10 +25,6 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
 FLOWS = [path for path in TUTORIALS if "lakehouse.flows" in path.read_text(encoding="utf-8")]
-# Each on whatever worker is free; but one of Prefect's servers is enough for all.
-APART = [
-    pytest.param(path, marks=pytest.mark.xdist_group("prefect" if path in FLOWS else path.stem)) for path in TUTORIALS
-]
 FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://", r"\bmkdtemp\b")
 
 RESULTS = {  # what each records, on the example files or a lake of its own
@@ -87,6 +83,31 @@ def test_notebooks_are_committed_bare_and_well_formed(path: Path) -> None:
             assert len(cell.source.splitlines()) <= 17
             for line in cell.source.splitlines():
                 assert not any(re.search(pattern, line.strip()) for pattern in FORBIDDEN), line
+
+
+MONTHS = r"\b(January|February|October|November|December)\b"
+FIGURE = rf"\d{{3}}|\d[.,]\d|\d ?%|\b\d+ (bars|lines|files|days)|[A-Z]{{3,}}USDT|{MONTHS}"
+
+
+def fixed_figures(prose: str) -> list[str]:
+    """The sentences that tell a figure, a symbol or a month which need not be those of what is drawn."""
+    bare = re.sub(r"`[^`]*`|\]\([^)]*\)|from 0 to 100", "", prose)  # code, links, the scale of an indicator
+    sentences = re.split(r"(?<=[.?!])\s+|\n\n", bare)
+    return [told for told in sentences if re.search(FIGURE, told) and "example files" not in told]
+
+
+@pytest.mark.parametrize("name", ["00_quick_tour", "02_explore_bronze", "report"])
+def test_prose_that_stands_by_any_series_has_no_figure_of_one(name: str) -> None:
+    """What these notebooks say of a series, an interval or a lake is worked out in a cell, or said of the examples."""
+    prose = [cell.source for cell in cells(ROOT / "notebooks" / f"{name}.ipynb") if cell.cell_type == "markdown"]
+    assert [told for text in prose for told in fixed_figures(text)] == []
+    for wrong in (
+        "Nine bars of 17 December are missing.",
+        "99.6 % are there.",
+        "BTCUSDT fell.",
+        "*We see 2,199 bars.*",
+    ):
+        assert fixed_figures(wrong) == [wrong]
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
@@ -226,14 +247,7 @@ def test_a_report_on_what_is_not_there_names_what_is(
 
 
 @pytest.mark.usefixtures("api")
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.xdist_group("prefect" if path in FLOWS else path.stem))
-        for path in TUTORIALS
-    ],
-    ids=[path.stem for path in TUTORIALS],
-)
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
 def test_a_tutorial_runs_headless_its_solutions_pass_their_checks_and_wrong_answers_do_not(
     path: Path, lake: Path, tmp_path: Path
 ) -> None:

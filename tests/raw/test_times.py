@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from lakehouse.dataset import Form
-from lakehouse.raw.times import TIME_FORMATS, from_epoch, from_text, from_words, like
+from lakehouse.raw.times import TIME_FORMATS, from_epoch, from_text, from_words
 
 NOON = dt.datetime(2024, 3, 14, 12, 30, tzinfo=dt.UTC)
 ANY = Form("", ",", ())
@@ -97,13 +97,6 @@ def test_a_format_of_its_own_is_the_only_one_for_the_times_of_the_bars() -> None
 
 def test_hours_may_come_without_minutes() -> None:
     assert pl.select(from_text(pl.lit("2024031412"), "%Y%m%d%H", "UTC")).item() == NOON.replace(minute=0)
-
-
-def test_like_reads_what_is_written_as_the_first_and_nothing_else() -> None:
-    words = pl.Series("word", ["2024-03-14 12:30", "2024-03-14 12:30:00", "2024-03-14", "x", None])
-    found = words.to_frame().select(like("2024-03-13 10:00", pl.col("word"), ANY)).to_series().to_list()
-    assert found == [NOON, None, None, None, None]
-    assert pl.select(like("soon", pl.lit("2024-03-14"), ANY)).item() is None
 
 
 def test_no_format_takes_what_an_earlier_one_reads_otherwise() -> None:

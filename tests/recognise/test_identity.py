@@ -11,10 +11,10 @@ from lakehouse.dataset import Form
 from lakehouse.errors import FileRefused, LakeError
 from lakehouse.intervals import spacing
 from lakehouse.raw.parse import Block
-from lakehouse.recognise.advice import refuse_foreign
+from lakehouse.recognise.doubts import refuse_foreign
 from lakehouse.recognise.identity import recognise, tell_interval
 from lakehouse.recognise.layouts import CANDLES
-from lakehouse.recognise.sources import Declared, declared_for, read_sources
+from lakehouse.recognise.sources import Declared, Subject, declared_for, read_sources
 
 BARS = b"time,open,high,low,close\n2024-03-01,10,20,5,12\n"
 START = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
@@ -78,7 +78,7 @@ def bars(*hours: float) -> pl.DataFrame:
     ],
 )
 def test_a_name_tells_the_symbol_and_often_the_interval(name: str, symbol: str, interval: str) -> None:
-    form = recognise(name, name, BARS, CANDLES, Declared())
+    form = recognise(Subject(name, CANDLES), name, BARS)
     assert (form.symbol, form.interval) == (symbol, interval)
 
 
@@ -94,28 +94,28 @@ def test_a_name_tells_the_symbol_and_often_the_interval(name: str, symbol: str, 
 def test_a_name_that_tells_no_symbol_is_refused_with_what_to_do(name: str) -> None:
     message = 'with its own) or declare it in raw/sources.toml:\n    [[source]]\n    glob = "x/'
     with pytest.raises(FileRefused, match=re.escape(message)):
-        recognise(f"x/{name}", name, BARS, CANDLES, Declared())
+        recognise(Subject(f"x/{name}", CANDLES), name, BARS)
 
 
 def test_a_zip_is_known_by_the_name_inside_or_else_by_its_own() -> None:
     for inner in ("BTCUSDT-1h-2024-03.csv", "data.csv"):
-        assert recognise("BTCUSDT-1h-2024-03.zip", inner, BARS, CANDLES, Declared()).interval == "1h"
+        assert recognise(Subject("BTCUSDT-1h-2024-03.zip", CANDLES), inner, BARS).interval == "1h"
 
 
 def test_the_first_folder_is_the_market_or_else_the_vendor_is() -> None:
     for path, market in [("spot/x/AAAUSDT.csv", "spot"), ("AAAUSDT.csv", "default")]:
-        assert recognise(path, "AAAUSDT.csv", BARS, CANDLES, Declared()).market == market
-    form = recognise("spot/AAAUSDT.csv", "AAAUSDT.csv", BARS, CANDLES, Declared(market="mine"))
+        assert recognise(Subject(path, CANDLES), "AAAUSDT.csv", BARS).market == market
+    form = recognise(Subject("spot/AAAUSDT.csv", CANDLES, Declared(market="mine")), "AAAUSDT.csv", BARS)
     assert form.market == "mine"
 
 
 def test_what_is_declared_outdoes_names_and_columns() -> None:
     told = Declared(symbol="eth/usdt", interval="4h", time_zone="Europe/Berlin", time_format="%d/%m/%Y")
     head = b"time,symbol,open,high,low,close\n"
-    form = recognise("BTCUSDT_1h.csv", "BTCUSDT_1h.csv", head, CANDLES, told)
+    form = recognise(Subject("BTCUSDT_1h.csv", CANDLES, told), "BTCUSDT_1h.csv", head)
     assert (form.symbol, form.interval, form.time_zone) == ("ETHUSDT", "4h", "Europe/Berlin")
     assert (form.time_format, form.columns[1]) == ("%d/%m/%Y", "")
-    assert recognise("x.csv", "x.csv", head, CANDLES, Declared()).symbol == ""
+    assert recognise(Subject("x.csv", CANDLES), "x.csv", head).symbol == ""
 
 
 # ---------------------------------------------------------------- what the spacing tells
@@ -142,21 +142,21 @@ def test_the_commonest_distance_is_the_interval(hours: list[float], interval: st
 
 def test_an_interval_that_nothing_tells_is_refused_only_if_there_are_bars() -> None:
     form = Form("", ",", ())
-    assert tell_interval("a.csv", bars(), form, Declared(), CANDLES) == ""
-    assert tell_interval("a.csv", bars(0, 1), form, Declared(), CANDLES) == "1h"
+    assert tell_interval(Subject("a.csv", CANDLES), bars(), form) == ""
+    assert tell_interval(Subject("a.csv", CANDLES), bars(0, 1), form) == "1h"
     with pytest.raises(FileRefused, match=r"(?s)neither the name nor the spacing .*interval = \"…\"    # such as 1m"):
-        tell_interval("a.csv", bars(0), form, Declared(), CANDLES)
+        tell_interval(Subject("a.csv", CANDLES), bars(0), form)
 
 
 def test_a_name_that_the_bars_belie_is_refused() -> None:
     named = Form("", ",", (), interval="1h")
-    assert tell_interval("a.csv", bars(0, 2, 4), named, Declared(), CANDLES) == "1h"  # a few bars may have gaps
+    assert tell_interval(Subject("a.csv", CANDLES), bars(0, 2, 4), named) == "1h"  # a few bars may have gaps
     message = r'the name tells bars of 1h, but they are 1m apart; rename .*interval = "1m"'
     with pytest.raises(FileRefused, match="(?s)" + message):
-        tell_interval("a.csv", bars(0, 1 / 60, 2 / 60), named, Declared(), CANDLES)
+        tell_interval(Subject("a.csv", CANDLES), bars(0, 1 / 60, 2 / 60), named)
     with pytest.raises(FileRefused, match="they are 1d apart"):
-        tell_interval("a.csv", bars(*range(0, 2400, 24)), named, Declared(), CANDLES)
-    assert tell_interval("a.csv", bars(0, 1 / 60), named, Declared(interval="1h"), CANDLES) == "1h"
+        tell_interval(Subject("a.csv", CANDLES), bars(*range(0, 2400, 24)), named)
+    assert tell_interval(Subject("a.csv", CANDLES, Declared(interval="1h")), bars(0, 1 / 60), named) == "1h"
 
 
 # ---------------------------------------------------------------- a file that is foreign throughout
@@ -169,7 +169,7 @@ def refuse(*reasons: list[str], form: Form = HEADED, good: int = 0) -> None:
     """Hand over a block of some good rows and of lines with these reasons."""
     lines = pl.DataFrame({"raw": [f"line {n}" for n in range(len(reasons))], "reasons": list(reasons)})
     rows = pl.DataFrame({"open_time": times(*range(good))})
-    refuse_foreign("a.csv", Block(rows, lines, good + len(reasons), 0, 1), form, CANDLES, Declared())
+    refuse_foreign(Subject("a.csv", CANDLES), Block(rows, lines, good + len(reasons), 0, 1), form)
 
 
 def test_a_file_that_is_unreadable_in_the_same_way_throughout_is_refused() -> None:

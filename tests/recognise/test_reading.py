@@ -364,6 +364,13 @@ HOPELESS: dict[str, tuple[str, list[str], str, str]] = {
     "names that do not suffice": (
         "KUMA_1d.csv", lines(DAYS, COMMON, "a,b,c,d,e,f"), 'columns = { open_time = "a" }', 'give its name too: open = "…"',
     ),
+    "an advice that was pasted as it is, with its dots": (
+        "KUMA_1d.csv", lines(DAYS, COMMON, "a,b,c,d,e,f"), 'columns = { open_time = "…", open = "…" }',
+        "names the columns …, …, and none of its first 20 lines has these names",
+    ),
+    "the same, without a header": (
+        "KUMA_1d.csv", ["a", "b"], 'columns = ["…", "…"]', "gives its columns as …, …; expected open_time, open"
+    ),
     "declared volumes the wrong way round": (
         "KUMA_1d.csv",
         lines(DAYS, "{t:%Y-%m-%d},{o},{h},{l},{c},{v},1250.0", "date,open,high,low,close,x,y"),
@@ -440,6 +447,22 @@ def test_whoever_follows_an_advice_gets_the_right_table(
     assert REFUSED[what][3] in refused.get(f"k{number}", "it was not refused")
     assert again.get(f"k{number}") is None
     assert table.get(f"k{number}") == REFUSED[what][4]
+
+
+# Where an advice leaves two things open, the other one: what → its line, which bar, and what that says then
+OTHERS = {
+    "weeks that end on Sunday": ('label = "start"', 0, ("2031-03-02 00:00", *DAYS[0][1:])),
+    "commas that may be either": ('decimal = "."', 0, (DAYS[0][0], 1500.0, 1900.0, 1100.0, 1600.0, 7.0)),
+    "one of the two hours": ('doubled_hour = "second"', 1, ("2031-11-02 06:00", 10.0, 20.0, 5.0, 12.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_the_other_thing_that_an_advice_leaves_open_is_read_too(what: str, tmp_path: Path) -> None:
+    (line, number, bar), (name, text, said, *_) = OTHERS[what], REFUSED[what]
+    put(tmp_path, {what: (name, text, f"{said}\n{line}")})
+    assert errors(ingest(Lake(tmp_path))) == {}
+    assert bars(Lake(tmp_path))["k0"][number] == bar
 
 
 def test_what_cannot_be_told_says_what_it_met(tmp_path: Path) -> None:

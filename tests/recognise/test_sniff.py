@@ -8,14 +8,14 @@ from lakehouse.dataset import Form
 from lakehouse.errors import FileRefused
 from lakehouse.recognise.layouts import CANDLES
 from lakehouse.recognise.sniff import sniff
-from lakehouse.recognise.sources import Declared, how_to_declare
+from lakehouse.recognise.sources import Declared, Subject
 
 BAR = "1709251200,10,20,5,12,1"
 OHLCV = ("open_time", "open", "high", "low", "close", "volume")
 
 
 def sniffed(*lines: str, columns: tuple[str, ...] = ()) -> Form:
-    return sniff("a.csv", "\n".join([*lines, ""]).encode(), CANDLES, Declared(columns=columns))
+    return sniff(Subject("a.csv", CANDLES, Declared(columns=columns)), "\n".join([*lines, ""]).encode())
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_digits_that_are_a_date_are_no_epoch(words: list[str], time_format: str)
 )
 def test_what_is_no_file_of_bars_is_refused_by_what_it_is(content: bytes, message: str) -> None:
     with pytest.raises(FileRefused, match=message):
-        sniff("a.csv", content, CANDLES, Declared())
+        sniff(Subject("a.csv", CANDLES), content)
 
 
 def test_declared_columns_say_what_the_fields_are() -> None:
@@ -175,7 +175,7 @@ def test_declared_columns_that_cannot_be_are_named(columns: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("path", ["a.csv", 'b/BT"C [1]*?.csv', "ü\\n.csv"])
 def test_what_a_message_says_to_declare_can_be_pasted(path: str) -> None:
-    advice = how_to_declare(path, 'symbol = "X"')
+    advice = Subject(path, CANDLES).how('symbol = "X"')
     (entry,) = tomllib.loads(advice.split("\n", 1)[1])["source"]
     assert entry["symbol"] == "X"
     assert entry["glob"].replace("[[]", "[").replace("[*]", "*").replace("[?]", "?") == path
