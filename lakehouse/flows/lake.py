@@ -44,7 +44,7 @@ from lakehouse.bronze import (
 from lakehouse.contracts import COUNTS
 from lakehouse.download import DownloadReport, download_wanted
 from lakehouse.errors import ConflictError
-from lakehouse.flows.notebooks import key_of, run_notebooks
+from lakehouse.flows.notebooks import announce, key_of, run_notebooks
 from lakehouse.lake import Lake
 from lakehouse.layers import (
     LakeReport,
@@ -185,7 +185,7 @@ def download_task(lake: Lake) -> DownloadReport:
         return download_wanted(lake, patient=True, on_progress=bar.reach)
 
 
-@lake_flow(name="refresh-lake", flow_run_name="refresh {root}")
+@lake_flow(name="refresh-lake", flow_run_name="refresh {root}", on_completion=[announce], on_failure=[announce])
 def refresh_lake(
     root: str = "",
     batch_mb: BatchMb = 64,

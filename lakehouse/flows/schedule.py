@@ -51,8 +51,9 @@ HEARTBEAT = 30  # seconds, the fewest that Prefect takes
 SILENCE = 100  # seconds without a heartbeat after which a run is taken to have crashed
 ENDS = ("Completed", "Failed", "Crashed", "Cancelled", "TimedOut")
 EVENT = "prefect.flow-run."
-# What a webhook is sent: `text` is what Slack, Mattermost and others show. The template is the server's.
-MESSAGE = '{"text": {{ (flow_run.name ~ " " ~ flow_run.state.name ~ ": " ~ (flow_run.state.message or "")) | tojson }}}'
+# What a webhook is sent, as `text`, which is what Slack, Mattermost and others show. The templates are the server's.
+FAILED = 'event.resource.name ~ " has failed: " ~ event.payload.said'
+CRASHED = 'flow_run.name ~ " has crashed: " ~ (flow_run.state.message or "")'
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +164,29 @@ async def _automations(key: str, deployments: Sequence[UUID], notify: str) -> li
     found = [_automation(key, "silent runs have crashed", silent, crash)]
     if len(deployments) > 1:  # after a failure too: what loaded is in gold
         then = RunDeployment(source="selected", deployment_id=deployments[1], parameters=None, job_variables=None)
-        found.append(_automation(key, "then the notebook", _when(deployments[:1], ("Completed", "Failed")), then))
+        found.append(_automation(key, "then the notebook", _when_ended(deployments[:1], ("Completed", "Failed")), then))
     if notify:
         block: UUID = await Webhook(url=SecretStr(notify)).save(f"lakehouse-{key}", overwrite=True)
-        tell = CallWebhook(block_document_id=block, payload=MESSAGE)
-        found.append(_automation(key, "tell failures", _when(deployments, ("Failed", "Crashed", "TimedOut")), tell))
+        failed, crashed = _when_ended(deployments, ("Failed", "TimedOut")), _when(deployments, ("Crashed",))
+        for name, trigger, said in (("failures", failed, FAILED), ("crashes", crashed, CRASHED)):
+            tell = CallWebhook(block_document_id=block, payload='{"text": {{ (%s) | tojson }}}' % said)  # noqa: UP031
+            found.append(_automation(key, f"tell {name}", trigger, tell))
     return found
 
 
 def _automation(key: str, name: str, trigger: EventTrigger, action: ActionTypes) -> Automation:
     return Automation(name=f"lakehouse {key}: {name}", trigger=trigger, actions=[action])
+
+
+def _when_ended(deployments: Sequence[UUID], states: Sequence[str]) -> EventTrigger:
+    """When a run of these deployments has announced that it ended so."""
+    return EventTrigger(
+        expect={f"lakehouse.{state}" for state in states},
+        match=ResourceSpecification({"prefect.resource.id": [f"lakehouse.{one}" for one in deployments]}),
+        for_each={"prefect.resource.id"},
+        posture=Posture.Reactive,
+        threshold=1,
+    )
 
 
 def _when(deployments: Sequence[UUID], events: Sequence[str], **silence: Any) -> EventTrigger:

@@ -29,7 +29,7 @@ from lakehouse.raw.numbers import decimal_of, is_number
 from lakehouse.raw.parse import Block, no_data, parse_block
 from lakehouse.raw.times import COMPACT_TIMES, from_text, is_doubled, leaps, runs_on, to_start, told_label
 from lakehouse.raw.units import OFF_UNITS, off_units, scales_of, with_units, without_volumes
-from lakehouse.raw.unpack import open_text, pass_blank
+from lakehouse.raw.unpack import open_text, pass_blank, unpack
 
 __all__ = [
     "COMPACT_TIMES",
@@ -73,6 +73,7 @@ __all__ = [
     "table_in",
     "to_start",
     "told_label",
+    "unpack",
     "with_units",
     "without_volumes",
 ]

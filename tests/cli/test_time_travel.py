@@ -214,7 +214,7 @@ def test_the_help_of_each_command_has_an_example_and_whatever_has_data_gives_it_
         main([name, "--help"])
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert (stop.value.code or 0, f"For example: lakehouse {name}" in text) == (0, True)
-    servers = {"lab", "archive"}  # they last until Ctrl-C
+    servers = {"lab", "archive", "serve"}  # they last until Ctrl-C
     assert ("--json" in text) == (name not in servers)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import nbformat
 import pytest
 from klines import hours, place
 
@@ -28,6 +29,7 @@ from lakehouse.errors import InputError
 from lakehouse.flows import Timetable
 from lakehouse.flows.notebooks import key_of
 
+EVERY = ("--every", "2m")
 LONG = 240.0  # seconds; all of this takes a tenth on a quiet machine
 POSTGRES = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
 PROGRAMS = [Path(found).parent for found in POSTGRES if found]
@@ -184,11 +186,18 @@ def served(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         Path(here.lake.root, "raw/download.toml").write_text(
             '[[download]]\nsymbols = ["BTCUSDT"]\nintervals = ["1h"]\n', encoding="utf-8"
         )
-        here.serve("--every", "2m")
-        yield here
-        here.end(here.process)
-        here.end(here.server)
-        receiver.shutdown()
+        given = "root: str = ''  # the lake\nmark: str = ''  # a file to write"
+        cell = nbformat.v4.new_code_cell(given, metadata={"tags": ["parameters"]})
+        write = nbformat.v4.new_code_cell("import pathlib; pathlib.Path(mark).touch()")
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell, write], metadata=kernel), here.folder / "small.ipynb")
+        try:
+            here.serve(*EVERY, "--notebook", str(here.folder / "small.ipynb"), "-p", f"mark={here.folder / 'mark'}")
+            yield here
+        finally:
+            here.end(here.process)
+            here.end(here.server)
+            receiver.shutdown()
 
 
 @pytest.mark.slow
@@ -196,6 +205,7 @@ def served(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_a_schedule_runs_for_months(served: Served) -> None:
     """It fires; a run names its lake; unknown parameters are refused; failures are told with their reasons."""
     wait(lambda: served.of_the_schedule("Completed"))
+    wait((served.folder / "mark").exists)  # the notebook has followed
     assert served.lake.gold.scan().collect().height == 1
     own = key_of(served.lake.root)
     assert {f"ingest-files-{own}", f"refresh-summary-{own}"} <= {a["key"] for a in served.ask("artifacts/filter")}
@@ -240,9 +250,11 @@ def test_all_is_killed_then_the_run_has_crashed_and_what_was_missed_is_caught_up
     served.process.wait()
     state = served.ended(run)
     assert (state["type"], "heartbeats" in state["message"]) == ("CRASHED", True)
+    served.ask(f"deployments/{served.deployment()}", "PATCH", paused=True)  # or what is due of late would be the last
     missed = [served.run_at(dt.datetime.now(dt.UTC) - dt.timedelta(days=days)) for days in (3, 2, 1)]
     served.serve("--cron", "15 1 * * *")
-    assert served.ended(missed[-1])["type"] == "COMPLETED"
+    state = served.ended(missed[-1])
+    assert state["type"] == "COMPLETED", state
     assert [served.state(run)["name"] for run in missed[:-1]] == ["Cancelled", "Cancelled"]
 
 
