@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import polars as pl
 import pytest
+from systems import links
 
 from lakehouse import Lake, ingest
 from lakehouse.errors import LakeError
@@ -426,6 +430,72 @@ def test_a_text_is_read_once_it_is_converted_as_the_message_says(
     assert words in ingest(lake).failed["error"].item()
     land(tmp_path, {"QQA_1d.csv": bars(3)})
     assert ingest(lake).inserted == 3
+
+
+def zipped(name: str, data: bytes) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr(name, data)
+    return held.getvalue()
+
+
+TEXT = "".join(f"{line}\n" for line in bars(3)).encode()
+FRAME, HELD = pl.read_csv(TEXT), io.BytesIO()
+FRAME.write_parquet(HELD)
+TRADES = b"time,price,qty\n" + b"".join(
+    b"2024-03-0%d 0%d:00:00,%d,1\n" % (d, h, 9 + h) for d in (1, 2, 3) for h in (1, 5)
+)
+DAYS = pl.read_csv(TRADES, try_parse_dates=True).group_by_dynamic("time", every="1d")
+PRICE = pl.col("price")
+DAYS_OF_TRADES = DAYS.agg(
+    open=PRICE.first(), high=PRICE.max(), low=PRICE.min(), close=PRICE.last(), volume=pl.sum("qty")
+)
+
+# what → a file, part of the message, the file after that was done
+CONVERTED = {
+    "a pointer of Git LFS": (
+        "QQA_1d.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
+        "run `git lfs pull` and copy the real file", TEXT,
+    ),
+    "Parquet": ("QQA_1d.csv", HELD.getvalue(), "export it as CSV", FRAME.write_csv().encode()),
+    "an error page": ("QQA_1d.csv", b"<!DOCTYPE html><p>404", "download the file again", TEXT),
+    "trades": (
+        "QQA_1d.csv", TRADES, "aggregate them to open, high, low, close, volume per interval",
+        DAYS_OF_TRADES.write_csv().encode(),
+    ),
+    "a zip without data": (
+        "QQA_1d.zip", zipped("QQA_1d.xlsx", b"PK"), "a zip without a file of data (it holds QQA_1d.xlsx); export its",
+        zipped("QQA_1d.csv", TEXT),
+    ),
+    "half a zip": ("QQA_1d.zip", zipped("QQA_1d.csv", TEXT)[:-30], "is the download complete", zipped("QQA_1d.csv", TEXT)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CONVERTED)
+def test_what_is_no_csv_is_read_once_it_is_converted_as_the_message_says(what: str, tmp_path: Path) -> None:
+    name, data, words, converted = CONVERTED[what]
+    (tmp_path / "raw").mkdir()
+    lake = Lake(tmp_path)
+    (tmp_path / "raw" / name).write_bytes(data)
+    assert words in ingest(lake).failed["error"].item()
+    (tmp_path / "raw" / name).write_bytes(converted)
+    assert (ingest(lake).inserted, ingest(lake).failed.height) == (3, 0)
+
+
+@links
+@pytest.mark.parametrize("mended", [True, False])
+def test_a_link_to_nowhere_is_mended_or_removed_as_the_message_says(mended: bool, tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    lake = Lake(tmp_path)
+    link = tmp_path / "raw" / "QQA_1d.csv"
+    link.symlink_to(tmp_path / "real.csv")
+    assert "which is not there; mend or remove it" in ingest(lake).failed["error"].item()
+    if mended:
+        (tmp_path / "real.csv").write_bytes(TEXT)
+    else:
+        link.unlink()
+    report = ingest(lake)
+    assert (report.inserted, report.failed.height) == (3 if mended else 0, 0)
 
 
 @pytest.mark.parametrize("first", ["QQA_1d.csv", "QQA_1d_chained.csv", "both"])

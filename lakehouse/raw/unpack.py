@@ -140,7 +140,7 @@ def _only_one(names: list[str]) -> str:
     members = data_in(names)
     if len(members) != 1:
         met = ", ".join(names[:5]) or "nothing"
-        raise FileRefused(f"a zip with {len(members)} CSV files (it holds {met}), not one; unpack it into raw/")
+        raise FileRefused(f"a zip without a file of data (it holds {met}); export its data as CSV")
     return members[0]
 
 
