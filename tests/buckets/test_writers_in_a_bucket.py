@@ -23,14 +23,15 @@ COUNTS = ("inserted", "updated", "unchanged", "superseded", "overruled", "reject
 # Each writer uploads its files, one by one, and takes in whatever is there. What is there is not uploaded again: that
 # would make it a newer statement.
 WRITE = """
-import sys, pathlib, obstore
+import contextlib, sys, pathlib, obstore
+from obstore.exceptions import AlreadyExistsError
 from obstore.store import from_url
 from lakehouse import Lake, ingest
 url, inbox = sys.argv[1:]
 store = from_url(url)
 for path in sorted(pathlib.Path(inbox, "raw").iterdir()):
-    if not any(chunk for chunk in obstore.list(store, f"raw/{path.name}")):
-        obstore.put(store, f"raw/{path.name}", path.read_bytes())
+    with contextlib.suppress(AlreadyExistsError):
+        obstore.put(store, f"raw/{path.name}", path.read_bytes(), mode="create")
     ingest(Lake(url))
 """
 
