@@ -119,7 +119,7 @@ def _in_turn(words: pl.Series, formats: Sequence[str]) -> Sequence[str]:
     if not formats[1:] or words.null_count() == len(words):
         return formats
     word = pl.lit(words.drop_nulls()[0])
-    if pl.select(_naive(word, formats[0])).item() is not None:  # as mostly, and then the others are not asked
+    if pl.select(_naive(word, formats[0]).is_not_null()).item():  # as mostly, and then the others are not asked
         return formats
     fits = pl.select(_naive(word, f).is_not_null().alias(f) for f in formats).row(0, named=True)
     return sorted(formats, key=lambda f: not fits[f])

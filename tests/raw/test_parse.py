@@ -237,6 +237,14 @@ def texts(draw: st.DrawFn) -> tuple[Form, bytes]:
     return form, bytes(text)
 
 
+def test_a_year_that_python_does_not_know_is_a_rejected_line_and_stops_nothing() -> None:
+    names = ("open_time", "open", "high", "low", "close", "volume")
+    form = Form("t", ",", names, market="m", symbol="AAA", interval="1h")
+    lines = b"-2024-03-01 00:00:00,1,2,1,2,3\n2024-03-01 00:00:00,1,2,1,2,3\n"
+    block = parse_block(lines, 1, form, CANDLES)
+    assert (block.rows.height, block.rejected["_line"].to_list()) == (1, [1])
+
+
 @settings(deadline=None, max_examples=200)
 @given(texts())
 def test_the_fast_reading_is_silent_or_says_what_the_exact_one_says(case: tuple[Form, bytes]) -> None:
