@@ -31,6 +31,7 @@ from lakehouse.errors import InputError, LakeError
 from lakehouse.recognise import CANDLES
 
 SERIES = ("market", "symbol", "interval")
+URL = re.compile(r"\w\w+:/")  # not C:/
 
 
 class Lake:
@@ -77,7 +78,7 @@ class Lake:
                 f"the path {self.root} holds {' '.join(odd)}, which deltalake cannot open; rename the folder"
             )
         # Not for every lake: a scratch copy must not read the raw files of the lake that it is to leave alone.
-        if not raw and default and self.root == _resolve(default):
+        if not raw and default and self.root == _spell(default):
             raw = os.environ.get("LAKEHOUSE_RAW")
         self.raw_uri = _resolve(str(raw)) if raw else self.uri("raw")
         if "://" not in self.raw_uri and not Path(self.raw_uri).is_dir():
@@ -227,15 +228,19 @@ def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
     return dict(contract.create_empty().schema)
 
 
+def _spell(root: str) -> str:
+    """A URL as it is, or the whole path of a folder; whether it is there is not asked."""
+    return root if URL.match(root) else Path(root).expanduser().resolve().as_posix()  # on Windows too: URIs need it
+
+
 def _resolve(root: str) -> str:
-    if re.match(r"\w\w+:/", root):  # not C:/
-        check_url(root)
-        return root
     if root:
-        path = Path(root).expanduser().resolve()
-        if not path.is_dir():
-            raise LakeError(f"no folder {path}; name an existing one that holds raw/")
-        return path.as_posix()  # also on Windows: URIs of tables are made of it
+        place = _spell(root)
+        if URL.match(place):
+            check_url(place)
+        elif not Path(place).is_dir():
+            raise LakeError(f"no folder {place}; name an existing one that holds raw/")
+        return place
     here = Path.cwd()
     for folder in (here, *here.parents):
         if (folder / "raw").is_dir():

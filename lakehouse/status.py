@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 from lakehouse.bronze import MAX_CONFLICTS, contradicted, plan, read_otherwise
 from lakehouse.contracts import COUNTS
 from lakehouse.delta import Span, Table, file_stats, read_spans
-from lakehouse.errors import InputError, VersionError
+from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.layers import read_mismatches
 
@@ -144,7 +144,7 @@ def read_series(lake: Lake) -> pl.DataFrame:
     Returns:
         The partition columns, rows (Int64), first, last (Datetime, UTC) and last_close, sorted by partition.
     """
-    return _read_series(lake, lake.bronze.open() if lake.bronze.exists() else None)
+    return _read_series(lake, _open(lake.bronze))
 
 
 def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
@@ -173,10 +173,7 @@ def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
 
 
 def _open(table: Table) -> DeltaTable | None:
-    try:
-        return table.open()
-    except VersionError:  # there is none yet
-        return None
+    return table.open() if table.exists() else None
 
 
 def _read(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:

@@ -200,7 +200,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "unnamed.csv": (BARS, "neither the name nor a column tells the symbol"),
     "AAAUSDT.csv": (HEAD + text(bar(0)), "neither the name nor the spacing of the bars tells the interval"),
     "two.zip": (zipped(a_csv=BARS, b_csv=BARS), "neither the name nor a column tells the symbol"),
-    "none.zip": (zipped(readme=b"x"), "a zip without a file of data (it holds readme); export"),
+    "none.zip": (zipped(readme=b"x"), "a zip with 0 CSV files (it holds readme), not one"),
     "broken.zip": (zipped(a_csv=BARS)[:60], "cannot be unpacked"),
     "front cut off.zip": (zipped(a_csv=BARS)[50:], "cannot be unpacked"),
     "broken.csv.gz": (b"\x1f\x8b" + BARS, "cannot be unpacked"),

@@ -464,7 +464,7 @@ CONVERTED = {
         DAYS_OF_TRADES.write_csv().encode(),
     ),
     "a zip without data": (
-        "QQA_1d.zip", zipped("QQA_1d.xlsx", b"PK"), "a zip without a file of data (it holds QQA_1d.xlsx); export its",
+        "QQA_1d.zip", zipped("QQA_1d.xlsx", b"PK"), "a zip with 0 CSV files (it holds QQA_1d.xlsx), not one; export its data as CSV",
         zipped("QQA_1d.csv", TEXT),
     ),
     "half a zip": ("QQA_1d.zip", zipped("QQA_1d.csv", TEXT)[:-30], "is the download complete", zipped("QQA_1d.csv", TEXT)),

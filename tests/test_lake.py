@@ -28,6 +28,19 @@ def test_the_environment_names_the_root_before_the_folder_does(tmp_path: Path, m
     assert Lake(tmp_path / "here").root == (tmp_path / "here").as_posix()
 
 
+@pytest.mark.parametrize("elsewhere", ["/nowhere/at/all", "s3://bucket/lake"])
+def test_a_lake_that_is_named_does_not_ask_for_the_one_of_the_environment(
+    elsewhere: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raw").mkdir()
+    for name, word in {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "k", "AWS_REGION": "r"}.items():
+        monkeypatch.setenv(name, word)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    monkeypatch.setenv("LAKEHOUSE_ROOT", elsewhere)
+    monkeypatch.setenv("LAKEHOUSE_RAW", elsewhere)
+    assert Lake(tmp_path).raw_uri == f"{tmp_path.as_posix()}/raw"
+
+
 @pytest.mark.parametrize(
     "name", ["my lake", "José 😀", "a'b {c}", *(pytest.param(name, marks=any_name) for name in ('"c"', "st*r"))]
 )

@@ -11,6 +11,7 @@ from klines import hours, place
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.errors import InputError, VersionError
 from lakehouse.layers import clone
+from lakehouse.status import read_status
 
 
 def run(lake: Lake) -> None:
@@ -71,6 +72,15 @@ def test_what_is_tagged_survives_a_vacuum_and_is_gone_after_it_once_the_tag_is(l
     with pytest.raises(VersionError, match="vacuum has removed"):
         lake.bronze.scan(1)
     assert closes(lake)["bronze/candles"] == [10.0] * 2 + [11.5] * 6
+
+
+def test_a_look_at_a_tag_whose_files_are_gone_says_so(lake: Lake) -> None:
+    then = Lake(lake.root, at="before")
+    assert "bronze/candles" in read_status(then).tables["table"]
+    (gone,) = {*lake.bronze.at(1).file_uris()} - {*lake.bronze.open().file_uris()}
+    Path(gone).unlink()
+    with pytest.raises(VersionError, match="bronze/candles': vacuum has removed"):
+        read_status(then)
 
 
 def test_nothing_can_be_written_where_a_tag_is_read(lake: Lake) -> None:

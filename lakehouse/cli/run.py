@@ -34,12 +34,9 @@ from lakehouse.sample import write_sample
 from lakehouse.status import is_current, read_series, read_status
 
 BatchMb = Annotated[int, Parameter(help="Raw text per batch, MiB: memory grows with it.")]
-
-
 Again = Annotated[
     str, Parameter(help="Pattern of paths to read once more: what was rolled back, for example '2024/*'.")
 ]
-
 MaxConflicts = Annotated[float, Parameter(help="Largest part of the bars two files share on which they may differ.")]
 
 

@@ -44,11 +44,12 @@ def versions(
     For example: lakehouse versions --table silver
     """
     lake = open_lake(root, quiet=json, at=at)
-    found = named_table(lake, table).versions()
+    one = named_table(lake, table)
+    found = one.versions()
     if json:
-        print_json(root=lake.root, table=named_table(lake, table).name, versions=found)
+        print_json(root=lake.root, table=one.name, versions=found)
     else:
-        print_versions(console, found.head(limit), f"Versions of {named_table(lake, table).name} ({found.height:,})")
+        print_versions(console, found.head(limit), f"Versions of {one.name} ({found.height:,})")
         tell_rest(console, found.height, limit)
     return DONE
 
@@ -79,7 +80,7 @@ def diff(
     """
     lake = open_lake(root, quiet=json, at=at)
     one = named_table(lake, table)
-    if before is None and since in lake.tags()["tag"]:
+    if before is None and since and since in lake.tags()["tag"]:
         before = lake.tagged(since).get(one.name, 0)
     elif before is None:
         before, after = versions_since(one, since)
@@ -199,8 +200,9 @@ def tag(
     if json:
         print_json(root=lake.root, tags=lake.tags(), versions=lake.tagged(name) if name and not remove else {})
         return DONE
-    print_frame(console, lake.tags(), "Tags, and the versions of candles and days that they stand for")
-    if lake.tags().is_empty():
+    tags = lake.tags()
+    print_frame(console, tags, "Tags, and the versions of candles and days that they stand for")
+    if tags.is_empty():
         console.print("No tag in this lake.")
     return DONE
 

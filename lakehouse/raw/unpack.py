@@ -72,8 +72,9 @@ def open_text(store: ObjectStore, file: RawFile, block_bytes: int) -> Text:
     def walk() -> Iterator[bytes]:
         with _clear_errors(file), stream:
             yield from cut(text, block_bytes)
-            same = fetched or stat(store, file.path) == file
-            if not (same and (fetched or small or hash_file(store, file.path) == sha256)):
+            if fetched:  # what came cannot have changed
+                return
+            if stat(store, file.path) != file or not (small or hash_file(store, file.path) == sha256):
                 raise FileChanged(file.path)
 
     return Text(sha256, name, walk())
@@ -140,7 +141,8 @@ def _only_one(names: list[str]) -> str:
     members = data_in(names)
     if len(members) != 1:
         met = ", ".join(names[:5]) or "nothing"
-        raise FileRefused(f"a zip without a file of data (it holds {met}); export its data as CSV")
+        advice = "unpack it into raw/" if members else "export its data as CSV"
+        raise FileRefused(f"a zip with {len(members)} CSV files (it holds {met}), not one; {advice}")
     return members[0]
 
 
