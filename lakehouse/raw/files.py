@@ -12,6 +12,7 @@ import os
 import re
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Buffer, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -120,10 +121,17 @@ def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
         return [file]
     try:
         reader = io.BufferedReader(Seekable(obstore.open_reader(store, file.path, buffer_size=2**16)), 2**16)
-        members = data_in(zipfile.ZipFile(reader).namelist())
+        members = Counter(data_in(zipfile.ZipFile(reader).namelist()))
     except (BaseError, OSError, ValueError, zipfile.BadZipFile, NotImplementedError):  # reading it will say why
         return [file]
-    return [replace(file, path=f"{file.path}/{name}") for name in sorted(members)] if len(members) > 1 else [file]
+    if members.total() < 2:
+        return [file]
+    # A name leads to the last member that has it: the lines of the others would be lost.
+    several = "the archive has {} files of this name; give each a name of its own"
+    return [
+        replace(file, path=f"{file.path}/{name}", problem=several.format(count) if count > 1 else "")
+        for name, count in sorted(members.items())
+    ]
 
 
 def data_in(names: Sequence[str]) -> list[str]:

@@ -277,6 +277,23 @@ def archive(*members: tuple[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_of_one_name_are_asked_about_and_none_is_taken_for_the_other(tmp_path: Path) -> None:
+    (tmp_path / "raw").mkdir()
+    text = ["".join(f"{line}\n" for line in (HEADER, *hours(0, last))).encode() for last in (1, 2, 3)]
+    packed = tmp_path / "raw" / "some.zip"
+    packed.write_bytes(archive(("AAA_1h.csv", text[2]), ("AAA_1h.csv", text[0]), ("BBB_1h.csv", text[1])))
+    lake = Lake(tmp_path)
+    report = ingest(lake)
+    assert report.failed.select("path", "error").rows() == [
+        ("some.zip/AAA_1h.csv", "the archive has 2 files of this name; give each a name of its own")
+    ]
+    assert (report.read, report.inserted) == (3, 3)  # of BBB
+    packed.write_bytes(archive(("AAA_1h.csv", text[2]), ("AAA_1h_part2.csv", text[0]), ("BBB_1h.csv", text[1])))
+    assert ingest(lake).failed.is_empty()
+    assert lake.bronze.scan().collect()["symbol"].value_counts(sort=True).rows() == [("AAA", 4), ("BBB", 3)]
+
+
 def test_an_archive_of_several_files_is_read_member_by_member(tmp_path: Path) -> None:
     good = [("AAAUSDT_1h.csv", text(*hours(0, 2))), ("okx/BBBUSDT_1h.csv", text(*hours(0, 3))), ("notes.txt", b"x")]
     path = write(tmp_path, "x/many.zip", archive(*good, ("C_1h.csv", b"spoilt\n")))
