@@ -63,7 +63,7 @@ def check_url(url: str) -> None:
     _probe(url, os.environ.get("AWS_ENDPOINT_URL", ""))
 
 
-@cache  # a lake is opened many times in a run
+@cache  # a lake is opened many times in a run; elsewhere the same name is another bucket
 def _probe(url: str, endpoint: str) -> None:
     """Ask once with short limits. Neither deltalake nor Polars has any: before a silent server they wait minutes."""
     http = any(name.endswith("ALLOW_HTTP") and value.lower() in {"1", "true"} for name, value in os.environ.items())

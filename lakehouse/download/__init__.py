@@ -5,7 +5,7 @@ from lakehouse.download.look import list_archive
 from lakehouse.download.missing import missing
 from lakehouse.download.run import DownloadReport, download, download_wanted
 from lakehouse.download.standin import FAULTS, StandIn
-from lakehouse.download.wishes import SOURCES, Source
+from lakehouse.download.wishes import SOURCES
 
 __all__ = [
     "FAULTS",
@@ -14,7 +14,6 @@ __all__ = [
     "ArchiveError",
     "DownloadReport",
     "Entry",
-    "Source",
     "StandIn",
     "download",
     "download_wanted",

@@ -55,20 +55,6 @@ def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
     return report
 
 
-def make_silver(bars: pl.DataFrame, interval: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Put the bars of series on the grid.
-
-    Args:
-        bars: Rows of bronze/candles, of any series of one interval, sorted by time.
-        interval: Their length.
-
-    Returns:
-        The rows of silver/candles and of silver/gaps, sorted by time; see `contracts`.
-    """
-    candles, gaps = _on_grid(bars, interval, SERIES)
-    return check_rows(SilverCandle, candles), check_rows(Gap, gaps)
-
-
 def _on_grid(bars: pl.DataFrame, interval: str, by: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Candles and gaps, with the columns `by`: of which bars are neighbours of each other."""
     slot, before = pl.col("_slot"), pl.col("_slot").shift().over(by)
