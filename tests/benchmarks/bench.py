@@ -18,9 +18,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+import growth
 import polars as pl
 from compare import compare
 from cyclopts import App
+from nights import a_year, many
 from rich.console import Console
 from sides import SIDES
 from told import draw, steps, table
@@ -85,6 +87,47 @@ def chart(measured: Path, picture: Path, *, by: Literal["seconds", "cpu"] = "sec
         what: Was measured, for the chart's subtitle.
     """
     draw(pl.read_csv(measured), by, what or "60 months of 1m bars", picture)
+
+
+@app.command
+def gate(*, symbols: int = 4, months: int = 12, joined: bool = False, work: Path | None = None) -> None:
+    """Corrections into a large table: the same again, a new day, 1 % corrected, 5 % new and 5 % corrected.
+
+    Args:
+        symbols: 23 of 60 months are 60 million bars: 9.3 GB of CSV, 3 GB of tables, and 20 minutes to make them.
+        months: Of 1m bars for each.
+        joined: One file a symbol, of all its months, and only the first load.
+        work: A folder to keep; the files that it has are not made again.
+    """
+    with place(work) as folder:
+        console.print(growth.gate(folder, symbols, months, joined))
+
+
+@app.command
+def layers(*, interval: str = "1m", months: list[int] | None = None, runs: int = 3, work: Path | None = None) -> None:
+    """Silver and gold against the first load; then one bar corrected, and nothing new.
+
+    Args:
+        interval: Of the bars; 12 months of 1s are 31.6 million.
+        months: Each is a lake.
+        runs: Turns, of which the medians are told.
+        work: A folder to keep.
+    """
+    with place(work) as folder:
+        console.print(growth.layers(folder, interval, months or [12, 60], runs))
+
+
+@app.command
+def nights(*, nights: int = 300, every: int = 30, symbols: list[int] | None = None) -> None:
+    """What a night costs after a year of nights, and what a day of many symbols costs.
+
+    Args:
+        nights: How many; each brings a day of 1m bars of two symbols.
+        every: The last ten of so many are shown.
+        symbols: Lakes of so many symbols, which have three days of 1h bars and get one more.
+    """
+    with place(None) as folder:
+        console.print(a_year(folder, nights, every), many(folder, symbols or [50, 200, 1000]), sep="\n")
 
 
 if __name__ == "__main__":

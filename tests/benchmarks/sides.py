@@ -32,7 +32,7 @@ class Side:
     Attributes:
         load: Given the root and all files, make the table, or make it once more.
         upsert: Given the root and some files, bring these in.
-        total: Rows of the table, and the sum of their volumes.
+        total: Rows of the table, and the sum of their trades.
         needs: Modules that are imported before the clock starts; the side is skipped where one is missing.
         zipped: Whether it reads zips.
         ready: What is started before the clock.
@@ -40,7 +40,7 @@ class Side:
 
     load: Callable[[Path, Files], object]
     upsert: Callable[[Path, Files], object]
-    total: Callable[[Path], tuple[int, float]]
+    total: Callable[[Path], tuple[int, int]]
     needs: tuple[str, ...]
     zipped: bool = False
     ready: Callable[[], AbstractContextManager[object]] | None = None
@@ -64,12 +64,12 @@ def parsed(files: Files) -> pl.LazyFrame:
     return bars.with_columns(*times, symbol=pl.lit(SYMBOL), interval=pl.lit("1m")).drop("ignore")
 
 
-def summed(bars: pl.LazyFrame) -> tuple[int, float]:
-    """Rows, and the sum of their volumes."""
-    return bars.select(pl.len(), pl.sum("volume")).collect().row(0)
+def summed(bars: pl.LazyFrame) -> tuple[int, int]:
+    """Rows, and the sum of their trades."""
+    return bars.select(pl.len(), pl.sum("trades")).collect().row(0)
 
 
-def delta(root: Path) -> tuple[int, float]:
+def delta(root: Path) -> tuple[int, int]:
     return summed(pl.scan_delta(str(root / "table")))
 
 
@@ -111,7 +111,7 @@ def prefect_api() -> AbstractContextManager[object]:
     return reached_api()
 
 
-def our_total(root: Path) -> tuple[int, float]:
+def our_total(root: Path) -> tuple[int, int]:
     from lakehouse import Lake  # noqa: PLC0415
 
     return summed(Lake(root).bronze.scan())
@@ -190,7 +190,7 @@ def dlt_run(root: Path, _: Files) -> None:
     pipeline.run(files | read)
 
 
-def dlt_total(root: Path) -> tuple[int, float]:
+def dlt_total(root: Path) -> tuple[int, int]:
     return summed(pl.scan_delta(str(root / "dlt" / "lake" / "bars")))
 
 
@@ -213,9 +213,9 @@ def arctic_upsert(root: Path, files: Files) -> None:
     arctic(root).update(SYMBOL, arctic_bars(files))
 
 
-def arctic_total(root: Path) -> tuple[int, float]:
-    bars = arctic(root).read(SYMBOL, columns=["volume"]).data
-    return len(bars), float(bars["volume"].sum())
+def arctic_total(root: Path) -> tuple[int, int]:
+    bars = arctic(root).read(SYMBOL, columns=["trades"]).data
+    return len(bars), int(bars["trades"].sum())
 
 
 def duckdb_query(files: Files) -> str:
@@ -236,7 +236,7 @@ def parquet_load(root: Path, files: Files) -> None:
             connection.execute(f"COPY ({duckdb_query([file])}) TO '{root / 'parquet' / file.stem}.parquet'")
 
 
-def parquet_total(root: Path) -> tuple[int, float]:
+def parquet_total(root: Path) -> tuple[int, int]:
     return summed(pl.scan_parquet(root / "parquet" / "*.parquet"))
 
 
@@ -263,10 +263,10 @@ def ducklake_upsert(root: Path, files: Files) -> None:
         connection.execute(f"MERGE INTO lake.bars AS t USING ({duckdb_query(files)}) AS s ON {same} {then}")
 
 
-def ducklake_total(root: Path) -> tuple[int, float]:
+def ducklake_total(root: Path) -> tuple[int, int]:
     with ducklake(root) as connection:
-        rows, volume = connection.execute("SELECT count(*), sum(volume) FROM lake.bars").fetchone()
-    return rows, volume
+        rows, trades = connection.execute("SELECT count(*), sum(trades) FROM lake.bars").fetchone()
+    return rows, int(trades)
 
 
 SIDES = {
