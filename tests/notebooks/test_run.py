@@ -278,14 +278,17 @@ def test_a_misspelt_parameter_is_an_error_that_names_the_nearest() -> None:
         run_notebook("99_nothing")
 
 
-def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path) -> None:
+def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, write = list[str](), papermill.engines.write_ipynb
+    monkeypatch.setattr(papermill.engines, "write_ipynb", lambda book, path: written.append(path) or write(book, path))
     book = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(s) for s in ("x = 1", "assert x == 2, 'x is not 2'")]
     )
     nbformat.write(book, str(tmp_path / "fails.ipynb"))
     with pytest.raises(NotebookFailed, match=r"out failed in cell \[2\]: AssertionError: x is not 2") as caught:
         run_notebook(tmp_path / "fails.ipynb", output=tmp_path / "out.ipynb")
-    assert caught.value.path.is_file()
+    assert cells(caught.value.path)[-1].outputs[0].ename == "AssertionError"
+    assert len(written) == 2  # when it began and when it broke off, and not twice a cell: it holds all pictures
 
 
 @pytest.fixture
