@@ -30,7 +30,7 @@ from lakehouse.recognise import Declared, declared_for, open_file
 
 SEEN = "seen.parquet"
 HEAD_BYTES = 2**21  # of a file: what tells how it is read, ten thousand bars and more
-_TEXTS = ("sha256", "refused", "rules", "read_as")
+_TEXTS = ("etag", "sha256", "refused", "rules", "read_as")
 _SCHEMA = {"path": pl.String(), "size": pl.Int64(), "modified_at": pl.Datetime("us", "UTC")}
 _SCHEMA |= dict.fromkeys(_TEXTS, pl.String())
 
@@ -41,6 +41,7 @@ class Seen(NamedTuple):
     path: str
     size: int
     modified_at: dt.datetime
+    etag: str | None
     sha256: str
     refused: str = ""
     rules: str = ""
@@ -48,7 +49,7 @@ class Seen(NamedTuple):
 
     def is_of(self, file: RawFile) -> bool:
         """Whether that was the file as it is listed now."""
-        return (self.size, self.modified_at) == (file.size, file.modified_at)
+        return file.is_still(self.size, self.modified_at, self.etag)
 
 
 def read_seen(lake: Lake) -> dict[str, Seen]:
@@ -139,7 +140,7 @@ def _look(lake: Lake, path: str, rules: str, sources: Sequence[Declared]) -> See
             if str(error).startswith(UNREADABLE):  # what the system refuses, no rule does
                 return None
             sha256, read_as = hash_file(lake.raw, path), json.dumps({"refused": str(error)})
-        return Seen(path, file.size, file.modified_at, sha256, rules=rules, read_as=read_as)
+        return Seen(path, file.size, file.modified_at, file.etag, sha256, rules=rules, read_as=read_as)
     return None
 
 
