@@ -24,6 +24,7 @@ from lakehouse import Lake, ingest, refresh_gold, refresh_silver, withdraw
 from lakehouse.errors import LakeError
 from lakehouse.lake import Table
 from lakehouse.raw import files
+from lakehouse.status import is_current, read_status
 
 SECRET = "s3cr3t"
 DONE = 10**6  # seconds after the first bar: all bars are finished by then
@@ -102,8 +103,9 @@ def test_what_is_wrong_with_a_bucket_is_one_sentence_within_seconds(
         assert dt.datetime.now(dt.UTC) - began < dt.timedelta(seconds=20)  # deltalake alone waits for three minutes
 
 
-def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(bucket: str, tmp_path: Path) -> None:
-    root, url = tmp_path / "lake", bucket
+@pytest.mark.parametrize("kind", ["bucket", "container"])
+def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    root, url = tmp_path / "lake", request.getfixturevalue(kind)
     place(root, "one/AAA-1h.csv", [*hours(0, 40), "no,bar"], at=DONE)
     place(root, "one/z/AAA-1h.csv", hours(30, 60, 11.0), at=DONE + 5)
     place(root, "A%B C/AAB-1h.csv", hours(0, 5), at=DONE + 6)
@@ -114,6 +116,8 @@ def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(bucket: str, tmp_path: Path)
         refresh_silver(lake)
         refresh_gold(lake)
     assert (counts.read, counts.rejected, len(counts.failed)) == (79, 1, 0)
+    assert (ingest(there).untouched, is_current(there)) == (3, True)
+    assert read_status(there).series.equals(read_status(here).series)
     for mine, other in zip(tables(here), tables(there), strict=True):
         assert_frame_equal(values(mine), values(other))
     place(root, "A%B C/AAB-1h.csv", hours(0, 5, 12.0), at=DONE + 7)
