@@ -137,9 +137,9 @@ def plan(lake: Lake, again: str = "") -> Plan:
 
 def _read_ledger(lake: Lake) -> tuple[pl.DataFrame, set[str]]:
     """Of each path the last revision that did not fail, and all that stand; and archives of which a member failed."""
-    if not lake.ledger.exists():
+    if not (opened := lake.ledger.find()):
         return pl.DataFrame(schema={**lake.ledger.schema, "_last": pl.Boolean()}), set()
-    handled = lake.ledger.scan().sort("stated_at", "ingested_at").select(KNOWN).collect()
+    handled = lake.ledger.read(opened).sort("stated_at", "ingested_at").select(KNOWN).collect()
     last = pl.col("path").is_last_distinct()
     failed = handled.filter(last).filter(status="failed")["path"]
     known = handled.filter(pl.col("status") != "failed").with_columns(_last=last)

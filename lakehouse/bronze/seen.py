@@ -23,7 +23,7 @@ import polars as pl
 from obstore.exceptions import BaseError
 
 from lakehouse.delta import open_store
-from lakehouse.errors import FileRefused
+from lakehouse.errors import FileRefused, LakeError
 from lakehouse.lake import Lake
 from lakehouse.raw import UNREADABLE, FileChanged, RawFile, hash_file, stat
 from lakehouse.recognise import Declared, declared_for, open_file
@@ -54,19 +54,17 @@ class Seen(NamedTuple):
 
 def read_seen(lake: Lake) -> dict[str, Seen]:
     """What is remembered, by path."""
-    if not lake.ledger.exists():
-        return {}
     try:
         held = obstore.get(open_store(lake.uri("bronze")), SEEN).bytes()
         rows = pl.read_parquet(io.BytesIO(bytes(held))).select(*_SCHEMA).iter_rows()
-    except (BaseError, OSError, pl.exceptions.PolarsError):  # none yet, or not ours: it is a cache
+    except (LakeError, BaseError, OSError, pl.exceptions.PolarsError):  # none yet, or not ours: it is a cache
         return {}
     return {row[0]: Seen(*row) for row in rows}
 
 
 def keep_seen(lake: Lake, found: Mapping[str, Seen]) -> None:
     """Remember files, unless all that is known already."""
-    if not found or not lake.ledger.exists() or found.items() <= (held := read_seen(lake)).items():
+    if not found or found.items() <= (held := read_seen(lake)).items() or not lake.ledger.exists():
         return
     buffer = io.BytesIO()
     pl.DataFrame([*(held | dict(found)).values()], schema=_SCHEMA, orient="row").write_parquet(buffer)
