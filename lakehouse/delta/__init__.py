@@ -5,7 +5,7 @@ from lakehouse.delta.diff import diff_versions
 from lakehouse.delta.failures import writing
 from lakehouse.delta.history import TAGS, agreements, live_versions, read_tags, write_tag
 from lakehouse.delta.spans import Span, file_stats, read_files, read_spans
-from lakehouse.delta.stores import check_url, open_store
+from lakehouse.delta.stores import check_url, committed_at, open_store
 from lakehouse.delta.table import Table
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "agreements",
     "check_url",
     "commit",
+    "committed_at",
     "diff_versions",
     "file_stats",
     "guarded",
