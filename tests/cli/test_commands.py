@@ -131,7 +131,10 @@ def test_status_fits_a_screen_and_says_first_what_is_wrong_and_what_waits(
     assert max(map(len, lines)) <= 80
     head = " ".join(lines[:8])
     assert "1 file did not load" in head
-    assert "1 file waiting" in head
+    assert "1 file waiting, 0.0 MB; `lakehouse run` takes it in" in head
+    place(tmp_path, "LATER_1h.csv", hours(0, 4))
+    assert "2 files waiting, 0.0 MB; `lakehouse run` takes them in" in call(capsys, "status", "--root", tmp_path)[1]
+    (tmp_path / "raw" / "LATER_1h.csv").unlink()
     assert "… and 25 more; `lakehouse status --all` shows them" in text
     (tmp_path / "raw" / "BBB.csv").unlink()
     call(capsys, "ingest", "--root", tmp_path)
