@@ -50,6 +50,10 @@ RESULTS = {  # what each records, on the example files or a lake of its own
         **{"symbol": "BTCUSDT", "interval": "1h", "bars": 31 * 24, "superseded": 7 * 24, "overruled": 24 * 24 - 6},
         **{"corrected": 3, "withdrawn": 1, "version": 4},
     },
+    "07_care": {  # sixteen nightly files; then one night corrected, and three more: all but the tagged version goes
+        **{"symbol": "BTCUSDT", "interval": "1h", "bars": 19 * 24, "nightly": 15, "joined": 4, "fewer": 3},
+        **{"removed": 16 + 4, "lost": 16 + 4, "tagged": 17},
+    },
 }
 
 
@@ -162,6 +166,7 @@ def test_explore_bronze_runs_headless_on_a_few_days(lake: Path, tmp_path: Path) 
             {"symbol": "ETHUSDT", "interval": "1d"},
             {"bars": 31, "superseded": 7, "overruled": 24 - 6},
         ),
+        ("07_care", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 19}),
     ],
 )
 def test_a_tutorial_runs_headless_on_another_series(
