@@ -50,6 +50,9 @@ RESULTS = {  # what each records, on the example files or a lake of its own
         **{"symbol": "BTCUSDT", "interval": "1h", "bars": 31 * 24, "superseded": 7 * 24, "overruled": 24 * 24 - 6},
         **{"corrected": 3, "withdrawn": 1, "version": 4},
     },
+    "08_scale_out": {  # the same with SeaweedFS, Dask and DuckDB as without; every tenth bar of a month is corrected
+        **{"symbols": 6, "interval": "1h", "bars": 6 * 61 * 24, "parts": 4, "corrected": 75, "same": True},
+    },
 }
 
 
