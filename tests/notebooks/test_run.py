@@ -54,6 +54,9 @@ RESULTS = {  # what each records, on the example files or a lake of its own
         **{"symbol": "BTCUSDT", "interval": "1h", "bars": 19 * 24, "nightly": 15, "joined": 4, "fewer": 3},
         **{"removed": 16 + 4, "lost": 16 + 4, "tagged": 17},
     },
+    "08_scale_out": {  # the same with SeaweedFS, Dask and DuckDB as without; every tenth bar of a month is corrected
+        **{"symbols": 6, "interval": "1h", "bars": 6 * 61 * 24, "parts": 4, "corrected": 75, "same": True},
+    },
 }
 
 
