@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from lakehouse.lake import Table
 from lakehouse.raw import files
 from lakehouse.status import is_current, read_status
 
+UNPACK = sys.modules["lakehouse.raw.unpack"]  # at its door the function has this name
 SECRET = "s3cr3t"
 DONE = 10**6  # seconds after the first bar: all bars are finished by then
 
@@ -151,22 +153,36 @@ def test_raw_files_may_lie_elsewhere_than_the_tables(
     assert Lake(tmp_path).raw_uri == str(tmp_path / "raw")  # another lake has raw files of its own
 
 
-def test_files_of_a_bucket_are_read_in_every_packing(bucket: str, tmp_path: Path) -> None:
+def test_files_of_a_bucket_are_read_in_every_packing(
+    bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = place(tmp_path, "x.csv", hours(0, 9)).read_bytes()
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
         archive.writestr("CCC-1h.csv", text)
         archive.writestr("DDD-1h.csv", text)
+        archive.writestr("notes.md", random.randbytes(2 * UNPACK.NAMES_BYTES))
+        for number in range(100):
+            archive.writestr(f"{1000 * 'long/'}{number}.md", "")  # more names than one look at the end can bring
+    with zipfile.ZipFile(few := io.BytesIO(), "w") as archive:
+        for number in range(5):
+            archive.writestr(f"E{number}-1h.csv", text)
     store = from_url(bucket)
     obstore.put(store, "raw/AAA-1h.csv", text)
     obstore.put(store, "raw/BBB-1h.csv.gz", gzip.compress(text))
     obstore.put(store, "raw/some.zip", held.getvalue())
+    obstore.put(store, "raw/few.zip", few.getvalue())
     lake = Lake(bucket)
-    assert ingest(lake).inserted == 40
-    assert lake.bronze.scan().collect()["symbol"].value_counts().sort("symbol").rows() == [
-        (name, 10) for name in ("AAA", "BBB", "CCC", "DDD")
-    ]
-    assert ingest(lake).read == 0
+    with Proxy(seaweed) as proxy, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        assert ingest(lake).inserted == 90
+        # sources.toml, which is not there, and two files; of few.zip the end, and once all for its five; of some.zip
+        # the end, five looks more, and all.
+        assert proxy.count()["of a raw file"] == 3 + 2 + 7
+    names = ("AAA", "BBB", "CCC", "DDD", *(f"E{number}" for number in range(5)))
+    symbols = Lake(bucket).bronze.scan().collect()["symbol"].value_counts().sort("symbol")
+    assert symbols.rows() == [(name, 10) for name in names]
+    assert ingest(Lake(bucket)).read == 0
 
 
 def test_a_file_of_a_bucket_is_downloaded_once(
@@ -175,7 +191,7 @@ def test_a_file_of_a_bucket_is_downloaded_once(
     for number in range(6):
         place(tmp_path, f"AAA{number}-1h.csv", hours(0, 100))
     upload(bucket, tmp_path)
-    monkeypatch.setattr(files, "SPOOLED_BYTES", 3_000)  # what is larger is held on the disk
+    monkeypatch.setattr(UNPACK, "SPOOLED_BYTES", 3_000)  # what is larger is held on the disk
     with Proxy(seaweed) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         assert ingest(Lake(bucket), batch_bytes=4_000).inserted == 606
