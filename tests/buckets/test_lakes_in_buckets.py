@@ -22,8 +22,10 @@ from polars.testing import assert_frame_equal
 from proxy import Proxy
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver, withdraw
-from lakehouse.errors import LakeError
+from lakehouse.errors import InputError, LakeError
 from lakehouse.lake import Table
+from lakehouse.layers import clone, rehearse
+from lakehouse.notebooks import read_results, run_notebook
 from lakehouse.raw import files
 from lakehouse.status import is_current, read_status
 
@@ -138,6 +140,28 @@ def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(kind: str, tmp_path: Path, r
         assert_frame_equal(values(mine), values(other))
 
 
+def test_a_lake_in_a_bucket_is_cloned_into_a_folder(bucket: str, tmp_path: Path) -> None:
+    place(tmp_path / "lake", "A%B C/AAA-1h.csv", hours(0, 40))
+    place(tmp_path / "lake", "A%B C/z/AAA-1h.csv", hours(30, 60, 11.0), at=5)
+    upload(bucket, tmp_path / "lake")
+    lake = Lake(bucket)
+    ingest(lake)
+    refresh_silver(lake)
+    with pytest.raises(InputError, match="`lakehouse clone` downloads it"):
+        rehearse(lake)
+    (tmp_path / "trial").mkdir()
+    trial = clone(lake, tmp_path / "trial")
+    for mine, other in ((trial.bronze, lake.bronze), (trial.silver, lake.silver)):
+        assert_frame_equal(values(mine), values(other))
+    assert rehearse(trial)[0].files.is_empty()  # it knows the files by their times
+    assert (tmp_path / "trial/raw/A%B C/AAA-1h.csv").read_bytes() == (
+        tmp_path / "lake/raw/A%B C/AAA-1h.csv"
+    ).read_bytes()
+    trial.bronze.restore(0)
+    assert trial.bronze.scan().collect().is_empty()
+    assert lake.bronze.scan().collect().height == 61
+
+
 def test_raw_files_may_lie_elsewhere_than_the_tables(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,6 +269,19 @@ def test_an_etag_tells_what_the_second_of_an_upload_does_not() -> None:
     assert file.is_still(5, fresh, "x")
     assert not file.is_still(6, then, "x")
     assert not files.RawFile("a.csv", 5, fresh, etag="x").is_still(5, fresh, None)
+
+
+@pytest.mark.slow
+def test_the_first_notebooks_work_on_a_bucket(
+    bucket: str, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(bucket, Path(__file__).parents[2])
+    monkeypatch.setenv("LAKEHOUSE_ROOT", bucket)
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    for name in ("00_quick_tour", "01_raw_to_bronze"):
+        results = read_results(run_notebook(name, {}, tmp_path / f"{name}.ipynb"))
+        assert (results["bars"], results["read"], results["rejected"]) == (2199, 4431, 5)
+    assert Lake().bronze.scan().collect().height == 3706  # by the second one
 
 
 @pytest.mark.slow
