@@ -49,9 +49,10 @@ class Rooms(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.split("::", maxsplit=1)[0]
-        if "solutions_pass" in nodeid and "raw_to_bronze" not in nodeid:
+        runs_flow = "raw_to_bronze" in nodeid or "scale_out" in nodeid
+        if "solutions_pass" in nodeid and not runs_flow:
             return nodeid
-        shares = "raw_to_bronze" in nodeid or (path != "tests/notebooks/test_run.py" and path in _files_with_prefect())
+        shares = runs_flow or (path != "tests/notebooks/test_run.py" and path in _files_with_prefect())
         return "prefect" if shares else path
 
 

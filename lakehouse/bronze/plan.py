@@ -7,21 +7,24 @@ file's stat was when it was taken, and `seen` what has been hashed since and was
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
+from heapq import heapreplace
 from typing import Any
 
 import polars as pl
 from obstore.exceptions import BaseError
 
 from lakehouse.bronze.seen import Seen, keep_seen, read_otherwise, read_seen, rules_of
+from lakehouse.dataset import Dataset
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.raw import RACY, UNREADABLE, RawFile, at_once, hash_file, list_all, list_members, split_member
-from lakehouse.recognise import Declared, declared_for, find_strangers, how_redeclared, load_sources
+from lakehouse.recognise import Declared, declared_for, find_strangers, how_redeclared, load_sources, read_name
 
 KNOWN = [  # of a file, in the ledger
     *("path", "size", "modified_at", "etag", "sha256", "stated_at"),
@@ -75,6 +78,28 @@ class Plan:
     def rank(self, path: str) -> int:
         """What sources.toml prefers: the rank of a path."""
         return declared_for(path, self.sources).rank(path)
+
+    def parts(self, dataset: Dataset, most: int) -> list[Plan]:
+        """Deal the pending files to plans that can be carried out side by side, of about equal size.
+
+        What is likely of one symbol stays together, so that hardly two of them meet in a series. Where they do,
+        settling decides as between any two writers.
+
+        Args:
+            dataset: Whose names tell the symbol.
+            most: How many there are to be.
+        """
+        likely = defaultdict[str, list[Pending]](list)
+        for item in self.pending:
+            path = item.file.path
+            likely[read_name(path.rsplit("/", 1)[-1], dataset.names).symbol or path].append(item)
+        dealt, filled = [list[Pending]() for _ in range(most)], [(0, number) for number in range(most)]
+        sizes = {symbol: sum(item.file.size for item in items) for symbol, items in likely.items()}
+        for symbol in sorted(likely, key=sizes.__getitem__, reverse=True):
+            size, number = filled[0]  # the least so far
+            dealt[number] += likely[symbol]
+            heapreplace(filled, (size + sizes[symbol], number))
+        return [Plan(tuple(sorted(part, key=_by_statement)), 0, self.sources) for part in dealt if part]
 
 
 def plan(lake: Lake, again: str = "") -> Plan:
@@ -181,7 +206,12 @@ def _as_read(lake: Lake, found: list[Pending], paths: Sequence[str], sources: Se
     asked = [
         replace(p, file=replace(p.file, problem=why)) if (why := strangers.get(p.file.path)) else p for p in wanted
     ]
-    return sorted(asked, key=lambda p: (p.rank, p.stated_at, p.file.path))
+    return sorted(asked, key=_by_statement)
+
+
+def _by_statement(pending: Pending) -> tuple[int, dt.datetime, str]:
+    """What orders files: the one that loses to all others first."""
+    return pending.rank, pending.stated_at, pending.file.path
 
 
 def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:

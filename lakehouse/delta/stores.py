@@ -136,8 +136,13 @@ def _missing_files(uri: str, old: DeltaTable, latest: DeltaTable) -> int:
     wanted = set(file_stats(old)["path"]) - set(file_stats(latest)["path"])
     if not wanted:
         return 0
-    there = {str(found["path"]) for chunk in obstore.list(open_store(uri)) for found in chunk}
+    there = sizes_on_disk(uri)
     return sum(unquote(path) not in there for path in wanted)
+
+
+def sizes_on_disk(uri: str) -> dict[str, int]:
+    """All files below a table, whether a version needs them or not: path relative to it → bytes."""
+    return {str(found["path"]): int(found["size"]) for chunk in obstore.list(open_store(uri)) for found in chunk}
 
 
 def widen(table: DeltaTable, schema: Mapping[str, pl.DataType]) -> DeltaTable:

@@ -224,14 +224,14 @@ class Table:
         return base.version()
 
     def optimize(self) -> int:
-        """Join small files, rows sorted by key, so that reading is fast again; no row changes.
+        """Join small files where it pays, rows sorted by key, so that reading is fast again; no row changes.
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
         """
         self._refuse_if_pinned()
         with writing(self.uri):
-            return guarded(lambda: compact(opened := self.open(), self.key, _partition(opened)))
+            return guarded(lambda: compact(opened := self.open(), self.key, _partition(opened), self.retention_days))
 
     def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
         """Look after the table by the writer that has just committed; see `upkeep.tidy`.
@@ -243,11 +243,12 @@ class Table:
         partition, days = _partition(committed), self.retention_days
         tidy(committed, self.key, partition, touched.select(partition), days, self.tagged)
 
-    def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
+    def vacuum(self, keep_versions: Sequence[int] = (), *, hours: int | None = 0, dry_run: bool = False) -> list[str]:
         """Remove the files that neither the latest version needs nor a tag. Other versions cannot be read then.
 
         Args:
             keep_versions: Older versions that are to stay readable; negative ones count from the end.
+            hours: For how long they must have been out of use; None for as long as retention says.
             dry_run: Only tell what would be removed.
 
         Returns:
@@ -256,7 +257,7 @@ class Table:
         self._refuse_if_pinned()
         kept = [*(self.at(version).version() for version in keep_versions), *self.tagged()]
         with writing(self.uri):
-            return guarded(lambda: remove_unused(self.open(), kept, dry_run=dry_run))
+            return guarded(lambda: remove_unused(self.open(), kept, hours=hours, dry_run=dry_run))
 
     def _refuse_if_pinned(self) -> None:
         if self.pinned is not None:
