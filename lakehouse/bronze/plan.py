@@ -197,9 +197,10 @@ def _judge(lake: Lake, known: pl.DataFrame, sources: Sequence[Declared], again: 
 
 def _as_read(lake: Lake, found: list[Pending], paths: Sequence[str], sources: Sequence[Declared]) -> list[Pending]:
     """An archive's members instead of it, each with its rank, and with its problem if its name must be asked about."""
+    archives = [p.file for p in found if p.file.path.lower().endswith(".zip")]
     with ThreadPoolExecutor(at_once(lake.raw)) as pool:
-        listed = pool.map(partial(list_members, lake.raw), (p.file for p in found))
-        members = [replace(p, file=file) for p, files in zip(found, listed, strict=True) for file in files]
+        inside = dict(zip(archives, pool.map(partial(list_members, lake.raw), archives), strict=True))
+    members = [replace(p, file=file) for p in found for file in inside.get(p.file, [p.file])]
     said = {p.file.path: declared_for(p.file.path, sources) for p in members}
     wanted = [replace(p, rank=said[path].rank(path)) for p in members if not said[path := p.file.path].ignore]
     strangers = find_strangers((p.file.path for p in wanted), paths, lake.dataset, sources)
