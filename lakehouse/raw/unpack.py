@@ -118,7 +118,8 @@ class _Archive:
             if not self._is or self._is[0] is not store or self._is[1] != file:
                 self._is = None
                 self._disk.close()  # who still reads the one before has opened it
-                self._path = Path(self._disk.enter_context(tempfile.TemporaryDirectory()), "archive")
+                folder = self._disk.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+                self._path = Path(folder, "archive")
                 with self._path.open("wb") as held:
                     self._sha256 = fetch(store, file, held)
                 self._is = store, file
