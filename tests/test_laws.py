@@ -230,7 +230,7 @@ def test_a_run_opens_no_file_that_it_need_not_touch(
 # Law 6
 
 
-@pytest.mark.parametrize("wanted", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [2, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(wanted: int, tmp_path: Path) -> None:
     """Law 6: lakes whose every run but the last is killed -9 end as one that was left in peace."""
     files, batch_bytes, chance = overlapping_files(), 20_000, random.Random(6)

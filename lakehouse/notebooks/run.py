@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill as pm
@@ -20,6 +21,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -67,6 +69,7 @@ def run_notebook(
                 str(target),
                 parameters=given,
                 kernel_name="python3",
+                engine_name=WrittenOnce.__name__,
                 progress_bar=False,
                 execution_timeout=timeout,
                 cwd=str(Path.cwd() if path.parent == CHAPTERS else path.parent),
@@ -83,6 +86,22 @@ def run_notebook(
     if target.absolute().parents[1].name == RUNS:
         write_index(target.parents[1])
     return target
+
+
+class WrittenOnce(NBClientEngine):  # type: ignore[misc]
+    """Write the copy when it begins and when it ends or breaks off, and not twice a cell: it holds all pictures."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+        """Run the cells; papermill itself writes what has come of them."""
+        path, nb_man.output_path = nb_man.output_path, None
+        try:
+            super().execute_managed_notebook(nb_man, kernel_name, **options)
+        finally:
+            nb_man.output_path = path
+
+
+papermill_engines.register(WrittenOnce.__name__, WrittenOnce)
 
 
 class OwnKernel(AsyncKernelManager):
