@@ -1,7 +1,7 @@
 """The workers of a Dask cluster, if DASK_ADDRESS names its scheduler; without it all tasks run in this process.
 
 What travels is a sub-plan (paths) and, back, an account; rows never do: the workers read raw/ and write the tables
-themselves, so the lake must be the same one for all of them, a bucket or a shared folder.
+themselves, so the lake must be the same one for all of them: a bucket, or a folder of the one machine that they share.
 """
 
 import lakehouse.flows.settings  # noqa: F401  before Prefect
@@ -64,7 +64,7 @@ def cluster(lake: Lake) -> "Iterator[DaskTaskRunner | None]":
         # A folder of the same name on another machine would be filled there, and nobody would see it here.
         seen: dict[str, str] = runner.client.run(_ledger_of, lake, on_error="ignore")
         if strange := sorted(worker for worker, ledger in seen.items() if ledger != known):
-            raise ClusterError(f"{lake.root} is another folder for the worker {strange[0]}: use a bucket, or a share")
+            raise ClusterError(f"{lake.root} is another folder for the worker {strange[0]}: use a bucket")
         try:
             yield runner
         except (CancelledError, KilledWorker) as error:
