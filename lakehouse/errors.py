@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+STOPPED = "stopped; what was committed stands, run again to go on"
+
+
 class LakehouseError(Exception):
     """Base of all errors of this package."""
 

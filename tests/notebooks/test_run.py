@@ -50,6 +50,10 @@ RESULTS = {  # what each records, on the example files or a lake of its own
         **{"symbol": "BTCUSDT", "interval": "1h", "bars": 31 * 24, "superseded": 7 * 24, "overruled": 24 * 24 - 6},
         **{"corrected": 3, "withdrawn": 1, "version": 4},
     },
+    "07_care": {  # sixteen nightly files; then one night corrected, and three more: all but the tagged version goes
+        **{"symbol": "BTCUSDT", "interval": "1h", "bars": 19 * 24, "nightly": 15, "joined": 4, "fewer": 3},
+        **{"removed": 16 + 4, "lost": 16 + 4, "tagged": 17},
+    },
     "08_scale_out": {  # the same with SeaweedFS, Dask and DuckDB as without; every tenth bar of a month is corrected
         **{"symbols": 6, "interval": "1h", "bars": 6 * 61 * 24, "parts": 4, "corrected": 75, "same": True},
     },
@@ -165,6 +169,7 @@ def test_explore_bronze_runs_headless_on_a_few_days(lake: Path, tmp_path: Path) 
             {"symbol": "ETHUSDT", "interval": "1d"},
             {"bars": 31, "superseded": 7, "overruled": 24 - 6},
         ),
+        ("07_care", {"symbol": "ETHUSDT", "interval": "1d"}, {"bars": 19}),
     ],
 )
 def test_a_tutorial_runs_headless_on_another_series(
@@ -281,14 +286,17 @@ def test_a_misspelt_parameter_is_an_error_that_names_the_nearest() -> None:
         run_notebook("99_nothing")
 
 
-def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path) -> None:
+def test_a_failing_notebook_names_its_cell_and_leaves_its_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written, write = list[str](), papermill.engines.write_ipynb
+    monkeypatch.setattr(papermill.engines, "write_ipynb", lambda book, path: written.append(path) or write(book, path))
     book = nbformat.v4.new_notebook(
         cells=[nbformat.v4.new_code_cell(s) for s in ("x = 1", "assert x == 2, 'x is not 2'")]
     )
     nbformat.write(book, str(tmp_path / "fails.ipynb"))
     with pytest.raises(NotebookFailed, match=r"out failed in cell \[2\]: AssertionError: x is not 2") as caught:
         run_notebook(tmp_path / "fails.ipynb", output=tmp_path / "out.ipynb")
-    assert caught.value.path.is_file()
+    assert cells(caught.value.path)[-1].outputs[0].ename == "AssertionError"
+    assert len(written) == 2  # when it began and when it broke off, and not twice a cell: it holds all pictures
 
 
 @pytest.fixture
