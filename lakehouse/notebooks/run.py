@@ -14,13 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-import papermill as pm
 from IPython.display import display
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from lakehouse.errors import NotebookFailed
@@ -55,6 +52,10 @@ def run_notebook(
         InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
         NotebookFailed: A cell raised or took too long, or its kernel died.
     """
+    import papermill as pm  # noqa: PLC0415  each kernel would import it, to run nothing
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
+    from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415
+
     path = find_notebook(name_or_path)
     given = dict(parameters or {})
     check_parameters(path, given)
