@@ -116,8 +116,8 @@ def _written_once() -> str:
             finally:
                 nb_man.output_path = path  # papermill itself writes what has come of the cells
 
-    papermill_engines.register(WrittenOnce.__name__, WrittenOnce)
-    return WrittenOnce.__name__
+    papermill_engines.register(name := "written once", WrittenOnce)
+    return name
 
 
 @contextmanager
