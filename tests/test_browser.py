@@ -26,6 +26,8 @@ CHARTS = (
     *("versions_timeline", "changes_map", "before_after", "conflicts_over_time", "beside", r"alt\.Chart"),
 )
 DRAWN = ".vega-embed:has(.marks)"
+FITS = """() => [...document.querySelectorAll(".chart")].every(
+    chart => chart.querySelector(".marks")?.getBoundingClientRect().width <= chart.parentElement.clientWidth)"""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
@@ -147,4 +149,8 @@ def test_the_report_opens_without_a_network_and_its_overview_can_be_brushed(
     page.goto(html.as_uri())
     page.wait_for_function(f"document.querySelectorAll('{DRAWN}').length >= 7", timeout=300_000)
     brush(page, page.locator(DRAWN).first)
+    page.set_viewport_size({"width": 390, "height": 900})  # a telephone
+    page.reload()
+    page.wait_for_function(f"document.querySelectorAll('{DRAWN}').length >= 7", timeout=300_000)
+    page.wait_for_function(FITS, timeout=300_000)
     assert (errors, away) == ([], [])
