@@ -92,6 +92,7 @@ class Revision(dy.Schema):
     sha256 = dy.String()  # empty if the file could not be read
     size = dy.Int64()  # bytes
     modified_at = _time()  # what the file system said: the plan compares it
+    etag = dy.String(nullable=True)  # what a bucket said: there the plan compares this
     stated_at = _time()  # modified_at, or just after the path's last revision if the clock went back
     layout = dy.String(nullable=True)
     market = dy.String(nullable=True)

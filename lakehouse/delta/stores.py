@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -121,6 +122,13 @@ def open_version(name: str, uri: str, latest: DeltaTable, version: int) -> Delta
     if gone := _missing_files(uri, old, latest):
         raise VersionError(f"table '{name}': vacuum has removed {gone} file(s) of version {wanted}")
     return old
+
+
+def committed_at(table: DeltaTable) -> dt.datetime | None:
+    """When an opened version was committed. deltalake's history asks twice, and lets no other thread run meanwhile."""
+    log = obstore.get(open_store(table.table_uri), f"_delta_log/{table.version():020}.json").bytes()
+    told = [json.loads(line).get("commitInfo", {}).get("timestamp") for line in bytes(log).splitlines()]
+    return next((dt.datetime.fromtimestamp(at / 1000, dt.UTC) for at in told if at), None)
 
 
 def _missing_files(uri: str, old: DeltaTable, latest: DeltaTable) -> int:

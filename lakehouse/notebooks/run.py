@@ -11,7 +11,9 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from IPython.display import display
@@ -68,6 +70,7 @@ def run_notebook(
                 str(target),
                 parameters=given,
                 kernel_name="python3",
+                engine_name=_engine(),
                 progress_bar=False,
                 execution_timeout=timeout,
                 cwd=str(Path.cwd() if path.parent == CHAPTERS else path.parent),
@@ -84,6 +87,28 @@ def run_notebook(
     if target.absolute().parents[1].name == RUNS:
         write_index(target.parents[1])
     return target
+
+
+@cache
+def _engine() -> str:
+    """Tell papermill of an engine that writes the copy when it begins and when it ends or breaks off.
+
+    Its own does twice a cell, and the copy holds all pictures.
+    """
+    from papermill.engines import NBClientEngine, papermill_engines  # noqa: PLC0415
+
+    class WrittenOnce(NBClientEngine):  # type: ignore[misc]
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+            """Run the cells; papermill itself writes what has come of them."""
+            path, nb_man.output_path = nb_man.output_path, None
+            try:
+                super().execute_managed_notebook(nb_man, kernel_name, **options)
+            finally:
+                nb_man.output_path = path
+
+    papermill_engines.register(WrittenOnce.__name__, WrittenOnce)
+    return WrittenOnce.__name__
 
 
 class OwnKernel(AsyncKernelManager):

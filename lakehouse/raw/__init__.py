@@ -12,6 +12,7 @@ from lakehouse.raw.fields import (
     split_line,
 )
 from lakehouse.raw.files import (
+    RACY,
     UNREADABLE,
     FileChanged,
     RawFile,
@@ -35,6 +36,7 @@ __all__ = [
     "COMPACT_TIMES",
     "HEAD_LINES",
     "OFF_UNITS",
+    "RACY",
     "SEPARATORS",
     "UNREADABLE",
     "Block",

@@ -24,6 +24,7 @@ from lakehouse import Lake, ingest, refresh_gold, refresh_silver, withdraw
 from lakehouse.errors import LakeError
 from lakehouse.lake import Table
 from lakehouse.raw import files
+from lakehouse.status import is_current, read_status
 
 SECRET = "s3cr3t"
 DONE = 10**6  # seconds after the first bar: all bars are finished by then
@@ -102,8 +103,9 @@ def test_what_is_wrong_with_a_bucket_is_one_sentence_within_seconds(
         assert dt.datetime.now(dt.UTC) - began < dt.timedelta(seconds=20)  # deltalake alone waits for three minutes
 
 
-def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(bucket: str, tmp_path: Path) -> None:
-    root, url = tmp_path / "lake", bucket
+@pytest.mark.parametrize("kind", ["bucket", "container"])
+def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    root, url = tmp_path / "lake", request.getfixturevalue(kind)
     place(root, "one/AAA-1h.csv", [*hours(0, 40), "no,bar"], at=DONE)
     place(root, "one/z/AAA-1h.csv", hours(30, 60, 11.0), at=DONE + 5)
     place(root, "A%B C/AAB-1h.csv", hours(0, 5), at=DONE + 6)
@@ -114,6 +116,8 @@ def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(bucket: str, tmp_path: Path)
         refresh_silver(lake)
         refresh_gold(lake)
     assert (counts.read, counts.rejected, len(counts.failed)) == (79, 1, 0)
+    assert (ingest(there).untouched, is_current(there)) == (3, True)
+    assert read_status(there).series.equals(read_status(here).series)
     for mine, other in zip(tables(here), tables(there), strict=True):
         assert_frame_equal(values(mine), values(other))
     place(root, "A%B C/AAB-1h.csv", hours(0, 5, 12.0), at=DONE + 7)
@@ -180,6 +184,51 @@ def test_a_file_of_a_bucket_is_downloaded_once(
         again = proxy.count()
     assert (again["of a raw file"], again["PUT"]) == (1, 0)
     assert again["GET"] < 40
+
+
+def test_what_is_uploaded_again_unchanged_is_not_read(
+    bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, other = place(tmp_path, "AAA-1h.csv", hours(0, 9)), place(tmp_path, "x", hours(0, 9, 11.0)).read_bytes()
+    upload(bucket, tmp_path)
+    store = from_url(bucket)
+    with Proxy(seaweed) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+
+        def run(expected: int) -> dict[str, int]:
+            """The counts of a run, if it asked the bucket so often for a file."""
+            proxy.count()
+            report = ingest(Lake(bucket))
+            assert proxy.count()["of a raw file"] == expected + 1  # sources.toml, which is not there
+            return {name: sum(report.files[name]) for name in ("inserted", "updated")} if report.files.height else {}
+
+        assert run(1) == {"inserted": 10, "updated": 0}
+        ledger = Lake(bucket).ledger
+        before = ledger.scan().select("stated_at", "etag").collect().row(0)
+        # As an older program left it: the time tells that nothing is new, or else the bytes do.
+        ledger.at(-1).update({"etag": "null"})
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes())
+        assert (run(1), run(0)) == ({}, {})
+        ledger.restore(-2)
+        assert ledger.scan().select("stated_at", "etag").collect().row(0) == before
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes())
+        assert (run(0), run(0)) == ({}, {})
+        # Uploaded in parts it has another etag: it is read, found to be the same, and not read again.
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes(), use_multipart=True)
+        assert (run(1), run(0)) == ({}, {})
+        obstore.put(store, "raw/AAA-1h.csv", other)  # of as many bytes: hashed and read
+        assert (run(2), run(0)) == ({"inserted": 0, "updated": 10}, {})
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes() + b"no,bar\n")  # of more bytes: new in any case
+        assert (run(1), run(0)) == ({"inserted": 0, "updated": 10}, {})
+
+
+def test_an_etag_tells_what_the_second_of_an_upload_does_not() -> None:
+    then = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    file, fresh = files.RawFile("a.csv", 5, then, etag="x"), dt.datetime.now(dt.UTC)
+    assert [file.is_still(5, then, etag) for etag in ("x", "y", None)] == [True, False, True]
+    assert file.is_still(5, fresh, "x")
+    assert not file.is_still(6, then, "x")
+    assert not files.RawFile("a.csv", 5, fresh, etag="x").is_still(5, fresh, None)
 
 
 @pytest.mark.slow

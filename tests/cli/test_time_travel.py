@@ -300,7 +300,7 @@ def test_without_duckdb_sql_says_what_to_install_and_that_is_what_the_package_na
     engines = tomllib.loads((README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"
     ]["engines"]
-    assert text.endswith(f"needs DuckDB: uv sync --extra engines, or pip install {' '.join(engines)}")
+    assert text.endswith(f"needs DuckDB: uv sync --extra engines, or pip install {' '.join(map(repr, engines))}")
 
 
 @pytest.mark.usefixtures("prefect_api")
