@@ -74,7 +74,7 @@ async function draw(place) {
   if (room < 600) spec.config.legend = {...spec.config.legend, orient: "bottom", columns: room < 450 ? 2 : 3};
   if (typeof spec.title === "string") spec.title = {text: spec.title};
   if (spec.title?.text) {
-    spec.title.text = wrap(spec.title.text, room / 8.5);
+    spec.title.text = wrap(spec.title.text, room / 9);
     if (spec.title.subtitle) spec.title.subtitle = wrap(spec.title.subtitle, room / 6.3);
   }
   let beside = 90;  // for axes; how much they take is known when they are drawn

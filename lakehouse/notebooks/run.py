@@ -108,7 +108,7 @@ def _engine() -> str:
                 nb_man.output_path = path
 
     papermill_engines.register(WrittenOnce.__name__, WrittenOnce)
-    return WrittenOnce.__name__
+    return str(WrittenOnce.__name__)
 
 
 class OwnKernel(AsyncKernelManager):
