@@ -1,10 +1,10 @@
 """The workers of a Dask cluster, if DASK_ADDRESS names its scheduler; without it all tasks run in this process.
 
 What travels is a sub-plan (paths) and, back, an account; rows never do: the workers read raw/ and write the tables
-themselves, so the lake must be the same one for all of them, a bucket or a shared folder.
+themselves, so the lake must be the same one for all of them: a bucket, or a folder of the one machine that they share.
 """
 
-from lakehouse.flows.embedded import ANSWER_SECONDS  # before Prefect
+import lakehouse.flows.settings  # noqa: F401  before Prefect
 
 # isort: split
 import os
@@ -30,7 +30,7 @@ Finished = tuple[str, int, list[dict[str, object]]]  # what, bytes, rows of the 
 
 DASK = "'distributed>=2026.8' 'prefect-dask>=0.3.7'"
 TURNS = 4  # tasks that each thread of a cluster is to have
-WORKER_SECONDS = 30  # that a first worker may take to come
+ANSWER_SECONDS = 30  # that a scheduler may take to answer, also one that was lost; and a first worker to come
 
 
 @contextmanager
@@ -38,14 +38,16 @@ def cluster(lake: Lake) -> "Iterator[DaskTaskRunner | None]":
     """Give the workers of the cluster of DASK_ADDRESS as a task runner; None if none is named.
 
     Raises:
-        ClusterError: It cannot be reached, has no worker, or one that sees another lake; or Dask is not installed.
+        ClusterError: It cannot be reached, is lost, has no worker, or one that sees another lake; or Dask is not
+            installed.
     """
     if not (address := os.environ.get("DASK_ADDRESS", "")):
         yield None
         return
     here = "or unset it to run in this process"
     try:
-        from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415  not everybody has it
+        from distributed import CancelledError, KilledWorker  # noqa: PLC0415  not everybody has it
+        from prefect_dask.task_runners import DaskTaskRunner  # noqa: PLC0415
     except ImportError as error:
         raise ClusterError(
             f"DASK_ADDRESS is {address}, and Dask is not installed: uv sync --extra dask, or pip install {DASK}; {here}"
@@ -53,7 +55,7 @@ def cluster(lake: Lake) -> "Iterator[DaskTaskRunner | None]":
     known = str(lake.ledger.open_or_create().metadata().id)
     with DaskTaskRunner(address=address, client_kwargs={"timeout": ANSWER_SECONDS}) as runner:
         try:
-            runner.client.wait_for_workers(1, timeout=WORKER_SECONDS)
+            runner.client.wait_for_workers(1, timeout=ANSWER_SECONDS)
         except (OSError, ValueError) as error:
             raise ClusterError(
                 f"DASK_ADDRESS is {address}, and no scheduler with a worker answers there: start `dask scheduler` and "
@@ -62,8 +64,13 @@ def cluster(lake: Lake) -> "Iterator[DaskTaskRunner | None]":
         # A folder of the same name on another machine would be filled there, and nobody would see it here.
         seen: dict[str, str] = runner.client.run(_ledger_of, lake, on_error="ignore")
         if strange := sorted(worker for worker, ledger in seen.items() if ledger != known):
-            raise ClusterError(f"{lake.root} is another folder for the worker {strange[0]}: use a bucket, or a share")
-        yield runner
+            raise ClusterError(f"{lake.root} is another folder for the worker {strange[0]}: use a bucket")
+        try:
+            yield runner
+        except (CancelledError, KilledWorker) as error:
+            raise ClusterError(
+                f"the cluster at {address} was lost; what was committed stands, run again: {error}"
+            ) from error
 
 
 def _ledger_of(lake: Lake) -> str:
