@@ -26,6 +26,8 @@ CHARTS = (
     *("versions_timeline", "changes_map", "before_after", "conflicts_over_time", "beside", r"alt\.Chart"),
 )
 DRAWN = ".vega-embed:has(.marks)"
+FITS = """() => [...document.querySelectorAll(".chart")].every(
+    chart => chart.querySelector(".marks")?.getBoundingClientRect().width <= chart.parentElement.clientWidth)"""
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
     pytest.mark.slow,
@@ -68,6 +70,17 @@ def brush(page: Page, chart: Locator) -> None:
     page.mouse.up()
     page.wait_for_timeout(500)
     assert chart.screenshot() != before
+
+
+def pick(page: Page, series: str, bars: str) -> None:
+    """Choose another series in the list, and run what stands below: it is about that one."""
+    page.locator(".jp-OutputArea-output select").first.select_option(label=series)
+    page.locator(".jp-CodeCell", has_text="picked.bars()").locator(".jp-InputArea-editor").click()
+    page.click("text=Run >> nth=0")
+    page.locator(".lm-Menu-itemLabel", has_text="Run Selected Cell and All Below").click()
+    counted = page.locator(".jp-CodeCell", has_text="bars.height").locator(".jp-OutputArea-output", has_text=bars)
+    counted.first.wait_for(timeout=300_000)
+    page.wait_for_selector("text=Python 3 (ipykernel) | Idle", timeout=300_000)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +131,8 @@ def test_a_notebook_runs_in_jupyterlab_and_every_chart_is_drawn(
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
     if path.stem == "00_quick_tour":
         brush(page, page.locator(DRAWN).nth(1))  # the first is about the fates of lines
+    if path.stem == "02_explore_bronze":
+        pick(page, "ETHUSDT 1h (binance)", "1507")
     assert away == []
 
 
@@ -134,4 +149,8 @@ def test_the_report_opens_without_a_network_and_its_overview_can_be_brushed(
     page.goto(html.as_uri())
     page.wait_for_function(f"document.querySelectorAll('{DRAWN}').length >= 7", timeout=300_000)
     brush(page, page.locator(DRAWN).first)
+    page.set_viewport_size({"width": 390, "height": 900})  # a telephone
+    page.reload()
+    page.wait_for_function(f"document.querySelectorAll('{DRAWN}').length >= 7", timeout=300_000)
+    page.wait_for_function(FITS, timeout=300_000)
     assert (errors, away) == ([], [])

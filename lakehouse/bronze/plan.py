@@ -9,8 +9,10 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from heapq import heapreplace
 from typing import Any
 
@@ -21,7 +23,7 @@ from lakehouse.bronze.seen import Seen, keep_seen, read_otherwise, read_seen, ru
 from lakehouse.dataset import Dataset
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.raw import RACY, UNREADABLE, RawFile, hash_file, list_all, list_members, split_member
+from lakehouse.raw import RACY, UNREADABLE, RawFile, at_once, hash_file, list_all, list_members, split_member
 from lakehouse.recognise import Declared, declared_for, find_strangers, how_redeclared, load_sources, read_name
 
 KNOWN = [  # of a file, in the ledger
@@ -195,7 +197,10 @@ def _judge(lake: Lake, known: pl.DataFrame, sources: Sequence[Declared], again: 
 
 def _as_read(lake: Lake, found: list[Pending], paths: Sequence[str], sources: Sequence[Declared]) -> list[Pending]:
     """An archive's members instead of it, each with its rank, and with its problem if its name must be asked about."""
-    members = [replace(p, file=file) for p in found for file in list_members(lake.raw, p.file)]
+    archives = [p.file for p in found if p.file.path.lower().endswith(".zip")]
+    with ThreadPoolExecutor(at_once(lake.raw)) as pool:
+        inside = dict(zip(archives, pool.map(partial(list_members, lake.raw), archives), strict=True))
+    members = [replace(p, file=file) for p in found for file in inside.get(p.file, [p.file])]
     said = {p.file.path: declared_for(p.file.path, sources) for p in members}
     wanted = [replace(p, rank=said[path].rank(path)) for p in members if not said[path := p.file.path].ignore]
     strangers = find_strangers((p.file.path for p in wanted), paths, lake.dataset, sources)

@@ -140,8 +140,8 @@ def settle(
                 standing = _standing(judged, dataset)
             else:  # as in a first load: there is nothing to be held against
                 settled.count("inserted", winners)
-                settled.inserted.append(winners.select(dataset.schema.keys()))
-                standing = _as_won(winners, dataset)
+                settled.inserted.append(winners[[*dataset.schema]])  # no query, as `select` is: it copies every row
+                standing = _as_won(winners, dataset) if losers.height or gone is not None else losers
             if losers.height:
                 settled.judge(losers, standing, dataset)
             if gone is not None:

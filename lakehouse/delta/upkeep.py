@@ -163,18 +163,19 @@ def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[Mapping[str,
         {"path": path, "size": size, "partitionValues": dict(zip(partition, values, strict=True)), **known}
         for path, size, *values in files.iter_rows()
     ]
-    actions = [{"commitInfo": info}, *({"remove": file} for file in removed)]
-    actions += [{"add": {**add, "dataChange": False}} for add in adds]
-    entry = "\n".join(map(json.dumps, actions)).encode()
+    added = ({"add": {**add, "dataChange": False}} for add in adds)
+    entry = "\n".join(map(json.dumps, [{"commitInfo": info}, *({"remove": file} for file in removed), *added])).encode()
     store = open_store(table.table_uri)
     while gone <= set(file_stats(table)["path"]):
+        place = f"_delta_log/{table.version() + 1:020}.json"
         with suppress(AlreadyExistsError):
-            obstore.put(store, f"_delta_log/{table.version() + 1:020}.json", entry, mode="create")
-            table.update_incremental()
+            obstore.put(store, place, entry, mode="create")
+        table.update_incremental()
+        # Only the log tells whose place it is: who has lost an answer, and asks again, meets a commit of its own.
+        if bytes(obstore.get(store, place).bytes()) == entry:
             if (table.version() + 1) % CHECKPOINT_EVERY == 0:  # deltalake makes them after commits of its own
                 table.create_checkpoint()
             return
-        table.update_incremental()
     raise CommitFailedError("another writer has rewritten files that were to be joined")
 
 

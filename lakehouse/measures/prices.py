@@ -47,4 +47,4 @@ def last_close(bars: pl.DataFrame) -> float:
     Args:
         bars: open_time, close; one series, at least one.
     """
-    return float(bars.sort("open_time")["close"][-1])
+    return float(bars.select(pl.col("close").get(pl.col("open_time").arg_max())).item())

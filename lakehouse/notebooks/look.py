@@ -59,25 +59,31 @@ function merge(under, over) {
   for (const [name, part] of Object.entries(over)) both[name] = isPlain(part) ? merge(under[name] ?? {}, part) : part;
   return both;
 }
-function fit(part, room) {
-  if (Array.isArray(part)) return part.map(inner => fit(inner, room));
+function fit(part, width) {
+  if (Array.isArray(part)) return part.map(inner => fit(inner, width));
   if (!part || typeof part !== "object") return part;
   const fitted = Object.fromEntries(Object.entries(part).map(
-    ([name, inner]) => [name, /^(datasets|data|config)$/.test(name) ? inner : fit(inner, room)]));
-  if (typeof part.width === "number" && (part.mark || part.layer)) fitted.width = Math.min(part.width, room - 90);
+    ([name, inner]) => [name, /^(datasets|data|config)$/.test(name) ? inner : fit(inner, width)]));
+  if (typeof part.width === "number" && (part.mark || part.layer)) fitted.width = Math.min(part.width, width);
   return fitted;
 }
 async function draw(place) {
-  const room = place.clientWidth;
-  let spec = JSON.parse(document.getElementById(place.id + "-spec").textContent);
-  spec = fit(spec, room);
+  const room = place.parentElement.clientWidth;  // its own is that of the last drawing
+  const spec = JSON.parse(document.getElementById(place.id + "-spec").textContent);
   spec.config = merge(spec.config ?? {}, looks[dark.matches ? "dark" : "light"]);
-  if (room < 600) spec.config.legend = {...spec.config.legend, orient: "bottom", columns: 3};
+  if (room < 600) spec.config.legend = {...spec.config.legend, orient: "bottom", columns: room < 450 ? 2 : 3};
+  if (typeof spec.title === "string") spec.title = {text: spec.title};
   if (spec.title?.text) {
-    spec.title.text = wrap(spec.title.text, room / 8.5);
+    spec.title.text = wrap(spec.title.text, room / 9);
     if (spec.title.subtitle) spec.title.subtitle = wrap(spec.title.subtitle, room / 6.3);
   }
-  await vegaEmbed(place, spec, {actions: false, ast: true});
+  let beside = 90;  // for axes; how much they take is known when they are drawn
+  for (let turn = 0; turn < 3; turn++) {
+    await vegaEmbed(place, fit(spec, room - beside), {actions: false, ast: true});
+    const over = place.querySelector(".marks").getBoundingClientRect().width - room;
+    if (over <= 0 || room - beside - over < 100) return;
+    beside += over + 2;
+  }
 }
 function sortable(table) {
   const head = [...table.querySelectorAll("thead th")], body = table.querySelector("tbody");

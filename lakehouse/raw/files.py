@@ -10,14 +10,11 @@ import hashlib
 import io
 import os
 import re
-import tempfile
-import zipfile
-from collections import Counter
-from collections.abc import Buffer, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
@@ -34,7 +31,6 @@ SUFFIXES = (*PLAIN, *(plain + packed for plain in PLAIN for packed in PACKED), "
 BESIDE = (".checksum", ".part")  # what stands beside a download
 LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a link to nowhere
 UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
-SPOOLED_BYTES = 64 * 2**20  # of a file that is downloaded: what is held in memory
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its time showing it
 
@@ -129,35 +125,9 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
     return [found[path] for path in sorted(found)], sorted(unread)
 
 
-def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
-    """The files in an archive of several, each under the path of its own; else the file itself.
-
-    Args:
-        store: raw/.
-        file: As it was listed. The members have its size and time: whether it has changed is asked of the archive.
-    """
-    if file.problem or not file.path.lower().endswith(".zip"):
-        return [file]
-    try:
-        reader = io.BufferedReader(Seekable(obstore.open_reader(store, file.path, buffer_size=2**16)), 2**16)
-        members = Counter(data_in(zipfile.ZipFile(reader).namelist()))
-    except (BaseError, OSError, ValueError, zipfile.BadZipFile, NotImplementedError):  # reading it will say why
-        return [file]
-    if members.total() < 2:
-        return [file]
-    # A name leads to the last member that has it: the lines of the others would be lost.
-    several = "the archive has {} files of this name; give each a name of its own"
-    return [
-        replace(file, path=f"{file.path}/{name}", problem=several.format(count) if count > 1 else "")
-        for name, count in sorted(members.items())
-    ]
-
-
-def data_in(names: Sequence[str]) -> list[str]:
-    """Which members of an archive hold data: its CSV files, or else its text files."""
-    data = [n for n in names if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith(".")]
-    kinds = ([n for n in data if n.lower().endswith(kind)] for kind in PLAIN)
-    return next((members for members in kinds if members), [])
+def at_once(store: ObjectStore) -> int:
+    """How many files to ask a store for side by side: a bucket lets one wait, whatever it is asked for."""
+    return 2 if isinstance(store, LocalStore) else 8
 
 
 def split_member(path: str) -> tuple[str, str]:
@@ -250,15 +220,16 @@ def open_file_of(store: ObjectStore, path: str) -> io.BufferedReader:
     return io.BufferedReader(Seekable(reader), READ_BYTES)
 
 
-def fetch_file(store: ObjectStore, file: RawFile) -> tuple[str, IO[bytes]]:
-    """Download a file of a bucket, once and as a whole; what came cannot change any more while it is read.
+def fetch(store: ObjectStore, file: RawFile, into: IO[bytes]) -> str:
+    """Download a file of a bucket, or the archive that holds it, once and as a whole.
 
     Args:
         store: raw/, in a bucket.
         file: As it was listed, some seconds ago.
+        into: Where its bytes go.
 
     Returns:
-        Its sha256, and its bytes; on disk if they are many.
+        Its sha256.
 
     Raises:
         FileChanged: It is not the file that was listed.
@@ -269,12 +240,10 @@ def fetch_file(store: ObjectStore, file: RawFile) -> tuple[str, IO[bytes]]:
     if came.size != file.size or (came.etag != file.etag if came.etag and file.etag else later):
         raise FileChanged(file.path)
     digest = hashlib.sha256()
-    held = cast("IO[bytes]", io.BytesIO() if file.size <= SPOOLED_BYTES else tempfile.TemporaryFile())  # noqa: SIM115
     for chunk in found:
         digest.update(chunk)
-        held.write(chunk)
-    held.seek(0)
-    return digest.hexdigest(), held
+        into.write(chunk)
+    return digest.hexdigest()
 
 
 def hash_file(store: ObjectStore, path: str) -> str:

@@ -67,10 +67,12 @@ def sides(
         work: A folder on the disk that is to be measured.
     """
     months, runs, side = (6, 2, side or ["ours"]) if quick else (months, runs, side)
-    with place(work) as folder:
-        measured = compare(folder, months, runs, side or [*SIDES], console.print)
     out.parent.mkdir(parents=True, exist_ok=True)
-    measured.write_csv(out)
+    measured = pl.DataFrame()
+    with place(work) as folder:
+        for rows in compare(folder, months, runs, side or [*SIDES], console.print):
+            measured = pl.concat([measured, rows]) if measured.height else rows
+            measured.write_csv(out)  # whoever breaks it off keeps what is known
     console.print(table(measured, "seconds"), table(measured, "cpu"), steps(measured, months), f"→ {out}", sep="\n")
     if picture:
         draw(measured, by, f"{months} months of 1m bars", picture)

@@ -1,4 +1,4 @@
-"""The same files, every side in turn: a frame of what each case took."""
+"""The same files, every side in turn: frames of what each case took."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +35,9 @@ class Files(NamedTuple):
     zips: Sequence[Path]
 
 
-def compare(work: Path, months: int, runs: int, names: Sequence[str], say: Callable[[str], object]) -> pl.DataFrame:
+def compare(
+    work: Path, months: int, runs: int, names: Sequence[str], say: Callable[[str], object]
+) -> Iterator[pl.DataFrame]:
     """Measure every side in turn.
 
     Args:
@@ -46,20 +47,19 @@ def compare(work: Path, months: int, runs: int, names: Sequence[str], say: Calla
         names: Of sides; the floor is always one.
         say: Told what is skipped, and why.
 
-    Returns:
-        side, case, turn, seconds, cpu, peak: a row for each measurement.
+    Yields:
+        side, case, turn, seconds, cpu, peak: a row for each case, when a side has had its turn.
     """
     files = made(work, months)
     wanted = {name: side for name, side in SIDES.items() if name in (FLOOR, *names)}
     for name in [name for name, side in wanted.items() if side.missing]:
         say(f"{name}: skipped, there is no {wanted[name].missing}; `uv run --group peers` brings it")
         del wanted[name]
-    rows = list[tuple[str, str, int, float, float, float]]()
     for turn in range(runs):
-        spent = measure(four_steps, fresh(work / "turn"), files.months)
-        cpu = sum(spent.returned.values())
-        rows.append((LIMIT, FIRST, turn, cpu / (os.cpu_count() or 1), cpu, spent.peak))
-        rows += [(LIMIT, step, turn, seconds, seconds, spent.peak) for step, seconds in spent.returned.items()]
+        alone = measure(four_steps, fresh(work / "turn"), files.months)
+        cpu = sum(alone.returned.values())
+        yield rows_of(LIMIT, turn, [(FIRST, Took(cpu / (os.cpu_count() or 1), cpu, alone.peak))])
+        yield rows_of(LIMIT, turn, [(step, Took(spent, spent, alone.peak)) for step, spent in alone.returned.items()])
         for name in [*wanted]:
             try:
                 took = list(cases(wanted[name], fresh(work / "turn"), files))
@@ -69,10 +69,14 @@ def compare(work: Path, months: int, runs: int, names: Sequence[str], say: Calla
                 say(f"{name}: left out: {str(error).splitlines()[-1]}")
                 del wanted[name]
                 continue
-            rows += [(name, case, turn, *astuple(one)[:3]) for case, one in took]
-            if sum(one.cpu for _, one in took) > TOO_LONG:
+            yield rows_of(name, turn, took)
+            if sum(one.cpu for _, one in took) > TOO_LONG and turn + 1 < runs:
                 say(f"{name}: one turn only, it takes so long")
                 del wanted[name]
+
+
+def rows_of(side: str, turn: int, took: Sequence[tuple[str, Took]]) -> pl.DataFrame:
+    rows = [(side, case, turn, one.seconds, one.cpu, one.peak) for case, one in took]
     return pl.DataFrame(rows, ["side", "case", "turn", "seconds", "cpu", "peak"], orient="row")
 
 

@@ -79,7 +79,8 @@ def chart(measured: pl.DataFrame, by: str, what: str) -> alt.HConcatChart:
     ours = sums.filter(side="ours", case=FIRST).row(0, named=True)
     floor = "what a bare parse and write take, without a check, an account or an upsert"
     title = f"A first load takes {ours['ratio']:.1f} × {floor}"
-    subtitle = f"{UNITS[by]}, medians of {ours['turns']}; {what}; each panel has its own scale"
+    turns = "one turn" if ours["turns"] == 1 else f"medians of {ours['turns']} turns"
+    subtitle = f"{UNITS[by]}, {turns}; {what}; each panel has its own scale"
     drawn: alt.HConcatChart = alt.hconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=subtitle))
     return drawn
 

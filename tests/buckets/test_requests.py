@@ -21,13 +21,13 @@ from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.sample import write_sample
 from lakehouse.status import read_status
 
-MOST = {  # requests
-    "first load": 119,
-    "nothing new": 10,
-    "silver and gold, first": 182,
-    "silver and gold, nothing new": 78,
-    "status": 84,
-    "restore": 62,
+MOST = {  # requests, and some that a busy store makes us ask again
+    "first load": 125,
+    "nothing new": 12,
+    "silver and gold, first": 190,
+    "silver and gold, nothing new": 82,
+    "status": 88,
+    "restore": 66,
 }
 
 

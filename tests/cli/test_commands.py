@@ -236,10 +236,21 @@ def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
     wanted = ("--root", tmp_path, "--output", tmp_path / "out.ipynb")
     code, text = call(capsys, "report", "--symbol", "BBBUSDT", *wanted)
     assert (code, "bars 5," in text) == (0, True)
+    Lake(tmp_path).tag("five")
+    place(tmp_path, "BBBUSDT_1h_more.csv", hours(5, 9), at=9)
+    call(capsys, "ingest", "--root", tmp_path)
+    code, text = call(capsys, "report", "--symbol", "BBBUSDT", "--at", "five", *wanted)
+    assert (code, "bars 5," in text) == (0, True)
+    assert "as it was at the tag five" in (tmp_path / "out.html").read_text(encoding="utf-8")
+    code, text = call(capsys, "notebook", "02_explore_bronze", "--at", "fiv", *wanted)
+    assert (code, "no tag 'fiv' in" in text) == (2, True)
+    wanted = (*wanted, "--at", "five")
     code, text = call(capsys, "notebook", "02_explore_bronze", "-p", "symbol=BBBUSDT", *wanted)
     assert (code, "bars 5," in text, (tmp_path / "out.html").exists()) == (0, True, True)
     code, text = call(capsys, "notebook", "00_quick_tour", *wanted)
     assert (code, "notebook '00_quick_tour' has no parameter 'root'" in text) == (2, True)
+    code, text = call(capsys, "notebook", "00_quick_tour", "--at", "five")
+    assert (code, "notebook '00_quick_tour' has no parameter 'at'" in text) == (2, True)
 
 
 def test_two_files_that_contradict_each_other_end_in_exit_code_1_unless_that_was_asked_for(

@@ -5,12 +5,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
+import obstore
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 from klines import START, bar, hours, place
+from obstore.store import ObjectStore
 
 from lakehouse import Lake, ingest, refresh_silver
 from lakehouse.delta.commits import Changes, commit
@@ -263,6 +266,22 @@ def test_two_writers_that_join_the_same_files_do_not_double_a_row(table: Table) 
     assert table.scan().collect().height == 16 * 24
     written = list(Path(table.uri).rglob("*.parquet"))
     assert len([path for path in written if "checkpoint" not in path.name]) == 16 + 1  # nothing of the second is left
+
+
+def test_a_join_whose_answer_is_lost_stands(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commit is asked for again then, and is there already: its files must not be taken for left-overs."""
+    put = obstore.put
+
+    def put_again(store: ObjectStore, path: str, *args: Any, **options: Any) -> object:
+        put(store, path, *args, **options)
+        return put(store, path, *args, **options) if path.startswith("_delta_log") else None
+
+    monkeypatch.setattr(obstore, "put", put_again)
+    base = nights(table, 1, 15, "A")
+    commit(base, KEY, Changes(bars(16, "A")), guards=[table.guard()])
+    table.tidy(base, bars(16, "A"))
+    assert table.versions()["operation"].to_list().count("OPTIMIZE") == 1
+    assert table.scan().collect().height == 16 * 24
 
 
 def test_a_join_stands_beside_what_another_writer_has_added(table: Table) -> None:
