@@ -13,11 +13,15 @@ lake.conflicts.scan().collect()    # what files say otherwise than the table, an
 withdraw(lake, "2024/*")           # take back what some files stated
 """
 
-from lakehouse.bronze import IngestReport, ingest, withdraw
-from lakehouse.delta import Table
-from lakehouse.errors import LakehouseError
-from lakehouse.lake import Lake
-from lakehouse.layers import RefreshReport, refresh_gold, refresh_silver
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lakehouse.bronze import IngestReport, ingest, withdraw
+    from lakehouse.delta import Table
+    from lakehouse.errors import LakehouseError
+    from lakehouse.lake import Lake
+    from lakehouse.layers import RefreshReport, refresh_gold, refresh_silver
 
 __all__ = [
     "IngestReport",
@@ -30,3 +34,15 @@ __all__ = [
     "refresh_silver",
     "withdraw",
 ]
+_WINGS = {
+    **dict.fromkeys(("IngestReport", "ingest", "withdraw"), "bronze"),
+    **dict.fromkeys(("RefreshReport", "refresh_gold", "refresh_silver"), "layers"),
+    **{"Lake": "lake", "LakehouseError": "errors", "Table": "delta"},
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import what is asked for when it is: the command line must hear a Ctrl-C before that second is over."""
+    if name not in _WINGS:
+        raise AttributeError(f"module 'lakehouse' has no attribute '{name}'")
+    return getattr(import_module(f"lakehouse.{_WINGS[name]}"), name)

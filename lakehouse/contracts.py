@@ -24,6 +24,8 @@ finally:
     if _hidden:
         del sys.modules["sqlalchemy"]
 
+Contract = dy.Schema
+
 EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
 LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 NAME_BYTES = 64  # a name becomes that of a folder, three letters for each odd byte, and 255 is the most
@@ -101,6 +103,7 @@ class Revision(dy.Schema):
     sha256 = dy.String()  # empty if the file could not be read
     size = dy.Int64()  # bytes
     modified_at = _time()  # what the file system said: the plan compares it
+    etag = dy.String(nullable=True)  # what a bucket said: there the plan compares this
     stated_at = _time()  # modified_at, or just after the path's last revision if the clock went back
     layout = dy.String(nullable=True)
     market = dy.String(nullable=True)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
-import dataframely as dy
 import polars as pl
 
-from lakehouse.contracts import rules
+from lakehouse.contracts import Contract, rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Dataset:
     """One bronze table and how raw files state it. Bronze's code knows nothing else of candles."""
 
     name: str
-    contract: type[dy.Schema]
+    contract: type[Contract]
     key: tuple[str, ...]
     time: str
     partition: tuple[str, ...]

@@ -9,6 +9,7 @@ LakehouseError            catch this to catch them all
 ├── ConflictError         other writers kept winning; running again is safe
 ├── ContractError         rows that were computed break the contract of their table; nothing was written
 ├── ApiError              Prefect's API does not answer, or the embedded one does not start
+├── ClusterError          the Dask cluster that is named cannot be used
 ├── NotebookFailed        a cell of a notebook raised, or took too long
 ├── BatchFailed           some notebooks of a batch failed, the others have run
 ├── download.ArchiveError the archive cannot be reached, or what it answers is no listing
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
+
+
+STOPPED = "stopped; what was committed stands, run again to go on"
 
 
 class LakehouseError(Exception):
@@ -57,6 +61,10 @@ class ContractError(LakehouseError):
 
 class ApiError(LakehouseError):
     """Prefect's API does not answer, or the embedded one did not start. `lakehouse ingest` does without."""
+
+
+class ClusterError(LakehouseError):
+    """The cluster of DASK_ADDRESS does not answer, has no worker, or does not see this lake."""
 
 
 class NotebookFailed(LakehouseError):

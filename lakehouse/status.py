@@ -6,13 +6,14 @@ import datetime as dt
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 from deltalake import DeltaTable
 
 from lakehouse.bronze import MAX_CONFLICTS, contradicted, plan, read_otherwise
 from lakehouse.contracts import COUNTS
-from lakehouse.delta import Span, Table, file_stats, read_spans
+from lakehouse.delta import Span, Table, committed_at, file_stats, read_spans
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.layers import read_mismatches
@@ -69,13 +70,16 @@ def read_status(lake: Lake) -> Status:
     Returns:
         Where it stands.
     """
-    todo = plan(lake)
-    pending = [p.file for p in todo.pending]
     layers = (lake.silver, lake.gaps, lake.mismatches, lake.gold, lake.weekly, lake.monthly)
     bronze = (lake.bronze, lake.quarantine, lake.ledger, lake.conflicts)
-    with ThreadPoolExecutor() as pool:  # each waits for a bucket some time
-        found = zip((*bronze, *layers), pool.map(_open, (*bronze, *layers)), strict=True)
-    opened = {table.name: held for table, held in found if held is not None}
+    with ThreadPoolExecutor(len(bronze + layers) + 1) as pool:  # each waits for a bucket some time
+        planning = pool.submit(plan, lake)
+        found = zip(bronze + layers, pool.map(Table.find, bronze + layers), strict=True)
+        opened = {table.name: held for table, held in found if held is not None}
+        changed_at = dict(zip(opened, pool.map(committed_at, opened.values()), strict=True))
+        consumed = pl.concat(pool.map(partial(_read_layer, opened), (layers[0], *layers[2:])))
+        todo = planning.result()
+    pending = [p.file for p in todo.pending]
     handled = _read(lake.ledger, opened)
     order = ["stated_at", pl.col("status") != "rolled_back", "ingested_at"]
     latest = handled.sort(order).unique("path", keep="last", maintain_order=True)
@@ -108,8 +112,8 @@ def read_status(lake: Lake) -> Status:
         .agg(pl.len().cast(pl.Int64).alias("lines"))
         .sort("lines", "reason", descending=[True, False])
     )
-    tables = [_read_table(t, opened) for t in (lake.bronze, lake.quarantine, lake.ledger)]
-    tables += [_read_table(t, opened) for t in (lake.conflicts, *layers) if t.name in opened]
+    shown = [*bronze[:3], *(table for table in (lake.conflicts, *layers) if table.name in opened)]
+    tables = [_read_table(table.name, opened.get(table.name), changed_at.get(table.name)) for table in shown]
     rolled_back = undone.select("path", "ingested_at")
     withdrawn = latest.filter(status="withdrawn").select("path", "ingested_at")
     contradicting = latest.filter(pl.col("contradicts") > MAX_CONFLICTS, status="loaded")
@@ -118,7 +122,6 @@ def read_status(lake: Lake) -> Status:
     pairs = [(path, contradicted(note)) for path, note in contradicting.select("path", "note").iter_rows()]
     over = [p for p, other in pairs if stands.get(other) != stands[p] or todo.rank(other) != todo.rank(p)]
     contradicting = contradicting.filter(~pl.col("path").is_in(over)).select("path", "contradicts", "note")
-    consumed = pl.concat([_read_layer(t, opened) for t in layers if t is not layers[1]])
     errors = failed.select("path", "error")
     series = _read_series(lake, opened.get(lake.bronze.name))
     unread = pl.DataFrame({"path": todo.unread}, schema={"path": pl.String})
@@ -144,7 +147,7 @@ def read_series(lake: Lake) -> pl.DataFrame:
     Returns:
         The partition columns, rows (Int64), first, last (Datetime, UTC) and last_close, sorted by partition.
     """
-    return _read_series(lake, _open(lake.bronze))
+    return _read_series(lake, lake.bronze.find())
 
 
 def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
@@ -172,17 +175,13 @@ def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
     return series.join(newest, on=partition, how="left", maintain_order="left")
 
 
-def _open(table: Table) -> DeltaTable | None:
-    return table.open() if table.exists() else None
-
-
 def _read(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
     if table.name not in opened:
         return pl.DataFrame(schema=table.schema)
     return table.read(opened[table.name]).collect()
 
 
-def _read_layer(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
+def _read_layer(opened: Mapping[str, DeltaTable], table: Table) -> pl.DataFrame:
     schema = {"table": pl.String, "made_from": pl.String, "consumed": pl.Int64, "latest": pl.Int64}
     if not table.made_from or not {table.name, table.made_from.name} <= opened.keys():
         return pl.DataFrame(schema=schema)
@@ -192,17 +191,17 @@ def _read_layer(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
     return pl.DataFrame([(table.name, table.made_from.name, known, source.version())], schema=schema, orient="row")
 
 
-def _read_table(table: Table, opened: Mapping[str, DeltaTable]) -> pl.DataFrame:
+def _read_table(name: str, version: DeltaTable | None, changed_at: dt.datetime | None) -> pl.DataFrame:
     schema = {"table": pl.String, **dict.fromkeys(("version", "rows", "files", "bytes"), pl.Int64)}
-    row: dict[str, object] = {"table": table.name}
-    if version := opened.get(table.name):
+    row: dict[str, object] = {"table": name}
+    if version:
         files = file_stats(version)
         row |= {
             "version": version.version(),
             "rows": files["num_records"].sum(),
             "files": files.height,
             "bytes": files["size_bytes"].sum(),
-            "changed_at": dt.datetime.fromtimestamp(version.history(1)[0]["timestamp"] / 1000, dt.UTC),
+            "changed_at": changed_at,
         }
     return pl.DataFrame([row], schema={**schema, "changed_at": pl.Datetime("us", "UTC")})
 

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import histories
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parents[1]
-LONGEST = ("test_browser.py", "flows/", "solutions_pass", "test_laws.py", "test_laws_of", "notebooks/test_run.py")
+LONGEST = (
+    "flows/test_schedule",
+    "test_browser.py",
+    "flows/",
+    "solutions_pass",
+    "test_laws.py",
+    "test_laws_of",
+    "notebooks/test_run.py",
+)
 # Prefect reads it when the first test module imports it, which is before ours do; a busy machine takes more than 20.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
@@ -40,25 +45,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A few cores for the whole suite; tests that are named begin sooner without workers."""
-    return min(os.cpu_count() or 1, 4) if config.args_source is pytest.Config.ArgsSource.TESTPATHS else 0
+    """A worker a core; one more for slow tests, which often wait. Tests that are named begin sooner without."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return 0
+    return min(os.cpu_count() or 1, 4) + (not config.option.markexpr)
 
 
 class Rooms(LoadScopeScheduling):
-    """Deals a file to one worker, and all that needs Prefect's server, so that one is started; tutorials go singly."""
+    """Deals a file to one worker, and tutorials singly. A worker starts Prefect's server once, if it needs it."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.split("::", maxsplit=1)[0]
-        if "solutions_pass" in nodeid and "raw_to_bronze" not in nodeid:
-            return nodeid
-        shares = "raw_to_bronze" in nodeid or (path != "tests/notebooks/test_run.py" and path in _files_with_prefect())
-        return "prefect" if shares else path
-
-
-@cache
-def _files_with_prefect() -> set[str]:
-    paths = Path(__file__).parent.rglob("test_*.py")
-    return {path.relative_to(ROOT).as_posix() for path in paths if "prefect_api" in path.read_text(encoding="utf-8")}
+        return nodeid if "solutions_pass" in nodeid else nodeid.split("::", maxsplit=1)[0]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Rooms:

@@ -49,7 +49,10 @@ class Proxy:
         self._process.communicate()
 
     def count(self) -> Counter[str]:
-        """The requests by method, those for files of raw/, and the faults, since this was last asked."""
+        """The requests by method, those for files of raw/, and the faults, since this was last asked.
+
+        `milliseconds` is how long requests stood waiting for the delay; side by side counts once.
+        """
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{self.url}/-/count", timeout=10) as answer:
             return Counter(json.loads(answer.read()))
@@ -58,6 +61,7 @@ class Proxy:
 async def serve(port: int, delay: float, faults: float, chance: random.Random) -> None:
     """Pass on what comes, until the process is ended."""
     seen: Counter[str] = Counter()
+    until = 0.0
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):
@@ -70,6 +74,7 @@ async def serve(port: int, delay: float, faults: float, chance: random.Random) -
         writer.close()
 
     async def ask(reader: asyncio.StreamReader, out: asyncio.StreamWriter, back: asyncio.StreamWriter) -> None:
+        nonlocal until
         while data := await reader.read(2**16):
             if found := REQUEST.match(data):
                 if found[2] == b"/-/count":
@@ -80,6 +85,9 @@ async def serve(port: int, delay: float, faults: float, chance: random.Random) -
                     return
                 seen[found[1].decode()] += 1
                 seen["of a raw file"] += b"/raw/" in found[2]
+                now = asyncio.get_running_loop().time()
+                seen["milliseconds"] += round(1000 * (now + delay - max(now, until)))
+                until = now + delay
                 await asyncio.sleep(delay)
                 if chance.random() < faults:
                     seen[fault := chance.choice(FAULTS)] += 1

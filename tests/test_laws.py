@@ -230,10 +230,10 @@ def test_a_run_opens_no_file_that_it_need_not_touch(
 # Law 6
 
 
-@pytest.mark.parametrize("wanted", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [2, pytest.param(25, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(wanted: int, tmp_path: Path) -> None:
     """Law 6: lakes whose every run but the last is killed -9 end as one that was left in peace."""
-    files, batch_bytes, chance = overlapping_files(), 20_000, random.Random(6)
+    files, batch_bytes, chance = overlapping_files(), 50_000, random.Random(6)
     peaceful, oracle = fresh_lake(tmp_path / "peaceful", files), Oracle()
     with Writer() as writer:
         writer.ready().begin(tmp_path / "peaceful", batch_bytes)
@@ -295,7 +295,7 @@ def test_writers_that_each_drop_their_own_files_end_as_one(tmp_path: Path) -> No
     inboxes = [tmp_path / f"inbox-{number}" for number in range(WRITERS)]
     for number, path in enumerate(files):
         put(inboxes[number // 3], path, *files[path])
-    write_together(tmp_path / "shared", 10_000, inboxes)
+    write_together(tmp_path / "shared", 20_000, inboxes)
     ingest(lake)
     assert tables_of(lake) == tables_of(alone)
 

@@ -131,7 +131,7 @@ def play(history: list[tuple[str, Any]], root: Path) -> None:
             assert [table.version() for table in (lake.bronze, lake.ledger, lake.conflicts)] == before
 
 
-@laws(max_examples=examples(75))
+@laws(max_examples=examples(30))
 @given(deeds())
 @example(
     [
@@ -158,7 +158,7 @@ def state(lake: Lake) -> tuple[Any, ...]:
     return rows, said, ledger
 
 
-@pytest.mark.parametrize("wanted", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [2, pytest.param(10, marks=pytest.mark.slow)])
 def test_a_withdrawal_that_is_killed_at_any_moment_is_ended_by_the_next_run(wanted: int, tmp_path: Path) -> None:
     """Law 6: the ledger says what was begun; the run that follows ends it, or it never was."""
     files, chance, pattern = overlapping_files(), random.Random(9), "*-fixed*"

@@ -48,16 +48,17 @@ def test_a_look_at_a_lake_opens_each_table_once(tmp_path: Path, monkeypatch: pyt
     ingest(lake)
     refresh_silver(lake)
     refresh_gold(lake)
-    begun, opened = Table.open, Counter[str]()
+    begun, opened = Table.find, Counter[str]()
 
-    def counted(table: Table) -> DeltaTable:
+    def counted(table: Table) -> DeltaTable | None:
         opened[table.name] += 1
         return begun(table)
 
-    monkeypatch.setattr(Table, "open", counted)
+    monkeypatch.setattr(Table, "find", counted)
     stands = read_status(lake)
     layers = ("silver/candles", "silver/gaps", "silver/mismatches", "gold/daily", "gold/weekly", "gold/monthly")
-    assert opened == dict.fromkeys(("bronze/candles", "bronze/ledger", *layers), 1) | {"bronze/ledger": 2}  # the plan's
+    bronze = ("bronze/candles", "bronze/quarantine", "bronze/conflicts")
+    assert opened == dict.fromkeys((*bronze, *layers), 1) | {"bronze/ledger": 2}  # the plan's
     assert stands.layers.select("table", "consumed", "latest").rows() == [
         ("silver/candles", 1, 1),
         ("silver/mismatches", 1, 1),

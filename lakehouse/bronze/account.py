@@ -62,6 +62,7 @@ class Account:
         }
         return told | {
             **{"path": self.file.path, "size": self.file.size, "modified_at": self.file.modified_at},
+            **{"etag": self.file.etag or None},
             **{"symbol": next(iter(self.symbols)) if len(self.symbols) == 1 else None, "note": noted or None},
             **{"first_open_time": self.first, "last_open_time": self.last, "bronze_version": max(self.versions)},
             **{"withdrawn_version": None, "run_id": run_id, "ingested_at": ingested_at},

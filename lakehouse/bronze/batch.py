@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,11 +17,12 @@ from lakehouse.bronze.settle import Partition
 from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
-from lakehouse.raw import Block, FileChanged
+from lakehouse.raw import Block, FileChanged, at_once
 from lakehouse.recognise import BLOCK_BYTES, Opened, declared_for, open_file
 
 BATCH_BYTES = 64 * 2**20
 BATCH_FILES = 500
+AHEAD_BYTES = 8 * 2**20  # of files that are opened ahead; unpacked they may be ten times as large
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
@@ -149,18 +150,18 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
 def _open(
     lake: Lake, todo: Plan, group: Sequence[Pending], read_at: dt.datetime, block_bytes: int
 ) -> Iterator[tuple[Pending, Future[Opened]]]:
-    """Open files in their order, the next one while the caller is with this one."""
-    with ThreadPoolExecutor(2, "open") as pool:
-        before: tuple[Pending, Future[Opened]] | None = None
+    """Open files in their order, the next one while the caller is with this one; of a bucket some more, if small."""
+    most = at_once(lake.raw)
+    with ThreadPoolExecutor(most, "open") as pool:
+        waiting = deque[tuple[Pending, Future[Opened]]]()
         for item in group:
             declared = declared_for(item.file.path, todo.sources)
             provenance = {"_modified_at": item.stated_at, "_ingested_at": read_at}
             opening = pool.submit(open_file, lake.raw, item.file, lake.dataset, declared, provenance, block_bytes)
-            if before:
-                yield before
-            before = item, opening
-        if before:
-            yield before
+            waiting.append((item, opening))
+            while len(waiting) >= most or (len(waiting) > 1 and sum(p.file.size for p, _ in waiting) > AHEAD_BYTES):
+                yield waiting.popleft()
+        yield from waiting
 
 
 def by_partition(

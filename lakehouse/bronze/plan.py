@@ -1,29 +1,33 @@
 """What a run has to do: which file revisions are new, and what stands in the ledger under another word than now.
 
-A stat for each file, and a hash only where the stat has changed. The ledger tells what a file's stat was when it was
-taken, and `seen` what has been hashed since and was nothing new.
+A stat for each file, and a hash only where the stat has changed, or in a bucket the etag. The ledger tells what a
+file's stat was when it was taken, and `seen` what has been hashed since and was nothing new.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
+from heapq import heapreplace
 from typing import Any
 
 import polars as pl
 from obstore.exceptions import BaseError
 
 from lakehouse.bronze.seen import Seen, keep_seen, read_otherwise, read_seen, rules_of
+from lakehouse.dataset import Dataset
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
-from lakehouse.raw import UNREADABLE, RawFile, hash_file, list_all, list_members, split_member
-from lakehouse.recognise import Declared, declared_for, find_strangers, how_redeclared, load_sources
+from lakehouse.raw import RACY, UNREADABLE, RawFile, at_once, hash_file, list_all, list_members, split_member
+from lakehouse.recognise import Declared, declared_for, find_strangers, how_redeclared, load_sources, read_name
 
-RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its stat showing it
 KNOWN = [  # of a file, in the ledger
-    *("path", "size", "modified_at", "sha256", "stated_at"),
+    *("path", "size", "modified_at", "etag", "sha256", "stated_at"),
     *("market", "symbol", "interval", "status", "declared"),
 ]
 LARGE = 2**20  # bytes, packed: to refuse what is smaller once more costs nothing
@@ -75,6 +79,28 @@ class Plan:
         """What sources.toml prefers: the rank of a path."""
         return declared_for(path, self.sources).rank(path)
 
+    def parts(self, dataset: Dataset, most: int) -> list[Plan]:
+        """Deal the pending files to plans that can be carried out side by side, of about equal size.
+
+        What is likely of one symbol stays together, so that hardly two of them meet in a series. Where they do,
+        settling decides as between any two writers.
+
+        Args:
+            dataset: Whose names tell the symbol.
+            most: How many there are to be.
+        """
+        likely = defaultdict[str, list[Pending]](list)
+        for item in self.pending:
+            path = item.file.path
+            likely[read_name(path.rsplit("/", 1)[-1], dataset.names).symbol or path].append(item)
+        dealt, filled = [list[Pending]() for _ in range(most)], [(0, number) for number in range(most)]
+        sizes = {symbol: sum(item.file.size for item in items) for symbol, items in likely.items()}
+        for symbol in sorted(likely, key=sizes.__getitem__, reverse=True):
+            size, number = filled[0]  # the least so far
+            dealt[number] += likely[symbol]
+            heapreplace(filled, (size + sizes[symbol], number))
+        return [Plan(tuple(sorted(part, key=_by_statement)), 0, self.sources) for part in dealt if part]
+
 
 def plan(lake: Lake, again: str = "") -> Plan:
     """Compare raw/ with the ledger.
@@ -104,27 +130,25 @@ def plan(lake: Lake, again: str = "") -> Plan:
     # An archive is known by its members; a path, by its last revision.
     last = {split_member(row["path"])[0]: row for row in known.filter("_last").iter_rows(named=True)}
     remembered, rules = read_seen(lake), rules_of(lake, sources)
-    now = dt.datetime.now(dt.UTC)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     for file in files:
         asked, was = fnmatchcase(file.path, again) or file.path in redone, last.get(file.path)
-        sha256, stated_at = (was["sha256"], was["stated_at"]) if was else ("", None)
-        trusted = now - file.modified_at > RACY and not asked  # the stat tells all
+        sha256, stated_at, size = (was["sha256"], was["stated_at"], was["size"]) if was else ("", None, 0)
         held = remembered.get(file.path)
-        held = held if held and trusted and held.is_of(file) else None
-        known_stat = was and (was["size"], was["modified_at"]) == (file.size, file.modified_at)
-        if trusted and sha256 and (known_stat or (held and held.sha256 == sha256)):
+        held = held if held and not asked and held.is_of(file) else None
+        known_stat = was and not asked and file.is_still(was["size"], was["modified_at"], was["etag"])
+        if sha256 and (known_stat or (held and held.sha256 == sha256)):
             continue
         # A new revision is newer than the path's older one, whatever the clock says. The same one, read once more, is
         # as new as it was: asking again must not change who wins.
         newer = max(file.modified_at, stated_at + dt.timedelta(microseconds=1)) if stated_at else file.modified_at
         if held and held.refused and held.rules == rules(file.path):
             pending.append(Pending(replace(file, problem=held.refused), newer, held.sha256))
-        elif not stated_at or hash_if_readable(lake, file) != sha256:
+        elif not stated_at or file.size != size or hash_if_readable(lake, file) != sha256:
             pending.append(Pending(file, newer))
         elif asked:
             pending.append(Pending(file, stated_at))
-        elif trusted:
+        elif file.is_settled:
             seen.append((file, sha256))
     return Plan(
         tuple(_as_read(lake, pending, [file.path for file in files], sources)),
@@ -140,9 +164,9 @@ def plan(lake: Lake, again: str = "") -> Plan:
 
 def _read_ledger(lake: Lake) -> tuple[pl.DataFrame, set[str]]:
     """Of each path the last revision that did not fail, and all that stand; and archives of which a member failed."""
-    if not lake.ledger.exists():
+    if not (opened := lake.ledger.find()):
         return pl.DataFrame(schema={**lake.ledger.schema, "_last": pl.Boolean()}), set()
-    handled = lake.ledger.scan().sort("stated_at", "ingested_at").select(KNOWN).collect()
+    handled = lake.ledger.read(opened).sort("stated_at", "ingested_at").select(KNOWN).collect()
     last = pl.col("path").is_last_distinct()
     failed = handled.filter(last).filter(status="failed")["path"]
     known = handled.filter(pl.col("status") != "failed").with_columns(_last=last)
@@ -173,14 +197,22 @@ def _judge(lake: Lake, known: pl.DataFrame, sources: Sequence[Declared], again: 
 
 def _as_read(lake: Lake, found: list[Pending], paths: Sequence[str], sources: Sequence[Declared]) -> list[Pending]:
     """An archive's members instead of it, each with its rank, and with its problem if its name must be asked about."""
-    members = [replace(p, file=file) for p in found for file in list_members(lake.raw, p.file)]
+    archives = [p.file for p in found if p.file.path.lower().endswith(".zip")]
+    with ThreadPoolExecutor(at_once(lake.raw)) as pool:
+        inside = dict(zip(archives, pool.map(partial(list_members, lake.raw), archives), strict=True))
+    members = [replace(p, file=file) for p in found for file in inside.get(p.file, [p.file])]
     said = {p.file.path: declared_for(p.file.path, sources) for p in members}
     wanted = [replace(p, rank=said[path].rank(path)) for p in members if not said[path := p.file.path].ignore]
     strangers = find_strangers((p.file.path for p in wanted), paths, lake.dataset, sources)
     asked = [
         replace(p, file=replace(p.file, problem=why)) if (why := strangers.get(p.file.path)) else p for p in wanted
     ]
-    return sorted(asked, key=lambda p: (p.rank, p.stated_at, p.file.path))
+    return sorted(asked, key=_by_statement)
+
+
+def _by_statement(pending: Pending) -> tuple[int, dt.datetime, str]:
+    """What orders files: the one that loses to all others first."""
+    return pending.rank, pending.stated_at, pending.file.path
 
 
 def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
@@ -191,12 +223,12 @@ def remember(lake: Lake, todo: Plan, done: Sequence[Mapping[str, Any]]) -> None:
         todo: The plan that has been carried out.
         done: The rows of the ledger that it led to.
     """
-    found = {file.path: Seen(file.path, file.size, file.modified_at, sha256) for file, sha256 in todo.seen}
+    found = {file.path: Seen(file.path, file.size, file.modified_at, file.etag, sha256) for file, sha256 in todo.seen}
     for row in done:
-        settled = row["ingested_at"] - row["modified_at"] > RACY
+        settled = row["etag"] or row["ingested_at"] - row["modified_at"] > RACY
         # What the system refused, it may give the next time.
         if row["status"] == "failed" and row["size"] >= LARGE and settled and not row["error"].startswith(UNREADABLE):
-            told = {name: row[name] for name in ("path", "size", "modified_at", "sha256")}
+            told = {name: row[name] for name in ("path", "size", "modified_at", "etag", "sha256")}
             found[row["path"]] = Seen(**told, refused=row["error"], rules=row["read_by"])
     keep_seen(lake, found)
 

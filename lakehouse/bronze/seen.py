@@ -23,14 +23,14 @@ import polars as pl
 from obstore.exceptions import BaseError
 
 from lakehouse.delta import open_store
-from lakehouse.errors import FileRefused
+from lakehouse.errors import FileRefused, LakeError
 from lakehouse.lake import Lake
 from lakehouse.raw import UNREADABLE, FileChanged, RawFile, hash_file, stat
 from lakehouse.recognise import Declared, declared_for, open_file
 
 SEEN = "seen.parquet"
 HEAD_BYTES = 2**21  # of a file: what tells how it is read, ten thousand bars and more
-_TEXTS = ("sha256", "refused", "rules", "read_as")
+_TEXTS = ("etag", "sha256", "refused", "rules", "read_as")
 _SCHEMA = {"path": pl.String(), "size": pl.Int64(), "modified_at": pl.Datetime("us", "UTC")}
 _SCHEMA |= dict.fromkeys(_TEXTS, pl.String())
 
@@ -41,6 +41,7 @@ class Seen(NamedTuple):
     path: str
     size: int
     modified_at: dt.datetime
+    etag: str | None
     sha256: str
     refused: str = ""
     rules: str = ""
@@ -48,24 +49,22 @@ class Seen(NamedTuple):
 
     def is_of(self, file: RawFile) -> bool:
         """Whether that was the file as it is listed now."""
-        return (self.size, self.modified_at) == (file.size, file.modified_at)
+        return file.is_still(self.size, self.modified_at, self.etag)
 
 
 def read_seen(lake: Lake) -> dict[str, Seen]:
     """What is remembered, by path."""
-    if not lake.ledger.exists():
-        return {}
     try:
         held = obstore.get(open_store(lake.uri("bronze")), SEEN).bytes()
         rows = pl.read_parquet(io.BytesIO(bytes(held))).select(*_SCHEMA).iter_rows()
-    except (BaseError, OSError, pl.exceptions.PolarsError):  # none yet, or not ours: it is a cache
+    except (LakeError, BaseError, OSError, pl.exceptions.PolarsError):  # none yet, or not ours: it is a cache
         return {}
     return {row[0]: Seen(*row) for row in rows}
 
 
 def keep_seen(lake: Lake, found: Mapping[str, Seen]) -> None:
     """Remember files, unless all that is known already."""
-    if not found or not lake.ledger.exists() or found.items() <= (held := read_seen(lake)).items():
+    if not found or found.items() <= (held := read_seen(lake)).items() or not lake.ledger.exists():
         return
     buffer = io.BytesIO()
     pl.DataFrame([*(held | dict(found)).values()], schema=_SCHEMA, orient="row").write_parquet(buffer)
@@ -139,7 +138,7 @@ def _look(lake: Lake, path: str, rules: str, sources: Sequence[Declared]) -> See
             if str(error).startswith(UNREADABLE):  # what the system refuses, no rule does
                 return None
             sha256, read_as = hash_file(lake.raw, path), json.dumps({"refused": str(error)})
-        return Seen(path, file.size, file.modified_at, sha256, rules=rules, read_as=read_as)
+        return Seen(path, file.size, file.modified_at, file.etag, sha256, rules=rules, read_as=read_as)
     return None
 
 

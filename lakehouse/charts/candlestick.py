@@ -61,7 +61,7 @@ def candles(
     rows = pl.concat([level.with_columns(_millis("open_time"), step=pl.lit(size), **lines) for level, size in levels])
     slots = 1 + (bars["open_time"][-1] - bars["open_time"][0]).total_seconds() / step
     width = min(width, max(180, int(36 * slots)))  # few candles are not blown up
-    overview = _overview(bars, width)
+    overview = _overview(bars, width, interval_seconds)
     brush = alt.selection_interval(name="brush", encodings=["x"])
     wanted = f"isValid(brush.open_time) && span(brush.open_time) < {width // 2 * fine_step * 1000}"
     clock = "%Y-%m-%d %H:%M:%S" if fine_step < 60 else "%Y-%m-%d %H:%M"
@@ -222,9 +222,9 @@ def _volume(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: a
     return alt.layer(drawn, _column(base, brush, hover, height, axis)).properties(width=width, height=height)
 
 
-def _overview(bars: pl.DataFrame, width: int) -> pl.DataFrame:
+def _overview(bars: pl.DataFrame, width: int, interval_seconds: int | None) -> pl.DataFrame:
     """The closes of the whole series in steps, broken where a gap is wide enough to see."""
-    rows, step = rebar(bars, most=width)
+    rows, step = rebar(bars, width, interval_seconds)
     span = (rows["open_time"][-1] - rows["open_time"][0]).total_seconds()
     rows = rows.select(_millis("open_time"), "close")
     apart = pl.col("open_time").diff().fill_null(0) > 1000 * max(1.5 * step, span / 150)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.delta import Table
-from lakehouse.errors import InputError, LakehouseError
+from lakehouse.errors import STOPPED, InputError, LakehouseError
 from lakehouse.lake import Lake
 
 DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -138,7 +138,7 @@ def main(args: list[str] | None = None) -> None:
         Console(stderr=True, emoji=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         code = UNUSABLE
     except KeyboardInterrupt as stop:
-        print("stopped; what was committed stands, run again to go on", file=sys.stderr)
+        print(STOPPED, file=sys.stderr)
         code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     sys.exit(code)
 

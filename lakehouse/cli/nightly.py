@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -33,19 +34,40 @@ Intervals = Annotated[
 Address = Annotated[str, Parameter(help="Default: LAKEHOUSE_ARCHIVE_URL, else the public one.")]
 
 
+@Parameter(name="*")  # each field is an option of the command itself
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of an archive is meant, beside its symbols."""
+
+    interval: Intervals = None
+    first: Annotated[str, Parameter(name="--from", help="First month or day. Default: the archive's.")] = ""
+    last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: the archive's.")] = ""
+    source: From = "binance"
+    market: Market = ""
+    kind: Kind = "klines"
+    archive: Address = ""
+
+    @property
+    def span(self) -> dict[str, str]:
+        """As the functions of `lakehouse.download` take it."""
+        return {name: getattr(self, name) for name in ("first", "last", "source", "market", "kind")}
+
+    def refuse(self) -> None:
+        """See that nothing was asked for that raw/download.toml alone says."""
+        if replace(self, archive="") != WANTED:
+            raise InputError("no symbol was named; without one, raw/download.toml says what, and it alone")
+
+
+WANTED = Wanted()
+
+
 @app.command
 def download(
     *symbols: str,
-    interval: Intervals = None,
-    first: Annotated[str, Parameter(name="--from", help="First month or day. Default: all.")] = "",
-    last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: all.")] = "",
-    source: From = "binance",
-    market: Market = "",
-    kind: Kind = "klines",
+    wanted: Wanted = WANTED,
     list_: Annotated[bool, Parameter(name="--list", negative="", help="Show what the archive has.")] = False,
     dry_run: Annotated[bool, Parameter(negative="", help="Tell files and bytes, fetch nothing.")] = False,
     parallel: Annotated[int, Parameter(help="Files at a time.")] = 8,
-    archive: Address = "",
     root: Root = "",
     json: Json = False,
 ) -> int:
@@ -57,7 +79,8 @@ def download(
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
     if list_:
-        there = list_archive(symbols, interval or (), market=market, kind=kind, source=source, archive=archive)
+        about = {name: getattr(wanted, name) for name in ("market", "kind", "source", "archive")}
+        there = list_archive(symbols, wanted.interval or (), **about)
         if json:
             print_json(series=there)
         elif symbols:
@@ -69,12 +92,11 @@ def download(
         Path(root, "raw").mkdir(exist_ok=True)
     lake = open_lake(root, quiet=json)
     with Bar(desc="download") as bar:
-        options = {"archive": archive, "parallel": parallel, "dry_run": dry_run}
+        options = {"archive": wanted.archive, "parallel": parallel, "dry_run": dry_run}
         if symbols:
-            span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
-            report = bring(lake, symbols, interval or ["1h"], **span, **options, on_progress=bar.reach)  # type: ignore[arg-type]
+            report = bring(lake, symbols, wanted.interval or ["1h"], **wanted.span, **options, on_progress=bar.reach)  # type: ignore[arg-type]
         else:
-            _refuse_options(interval, first, last, source, market, kind)
+            wanted.refuse()
             report = download_wanted(lake, **options, on_progress=bar.reach)  # type: ignore[arg-type]
     if json:
         told = {name: getattr(report, name) for name in ("files", "untouched", "notes", "unmet", "seconds")}
@@ -87,13 +109,7 @@ def download(
 @app.command
 def missing(
     *symbols: str,
-    interval: Intervals = None,
-    first: Annotated[str, Parameter(name="--from", help="First month or day. Default: the archive's.")] = "",
-    last: Annotated[str, Parameter(name="--to", help="Last month or day, included. Default: the archive's.")] = "",
-    source: From = "binance",
-    market: Market = "",
-    kind: Kind = "klines",
-    archive: Address = "",
+    wanted: Wanted = WANTED,
     root: Root = "",
     json: Json = False,
 ) -> int:
@@ -104,14 +120,16 @@ def missing(
     Args:
         symbols: Such as BTCUSDT ETHUSDT. None: what the tables [[download]] of raw/download.toml name.
     """
-    span = {"first": first, "last": last, "source": source, "market": market, "kind": kind}
     if not symbols:
-        _refuse_options(interval, *span.values())
-    holes = explain(open_lake(root, quiet=json), symbols, interval or ["1h"], **span, archive=archive)
+        wanted.refuse()
+    holes = explain(
+        open_lake(root, quiet=json), symbols, wanted.interval or ["1h"], **wanted.span, archive=wanted.archive
+    )
     if json:
         print_json(missing=holes)
     else:
-        print_missing(console, holes, f" --kind {kind}" * (kind != "klines") + f" --archive {archive}" * bool(archive))
+        options = f" --kind {wanted.kind}" * (wanted.kind != "klines")
+        print_missing(console, holes, options + f" --archive {wanted.archive}" * bool(wanted.archive))
     return DONE
 
 
@@ -193,12 +211,6 @@ def serve(
     )
     load_flow("serve")(timetable)
     return DONE
-
-
-def _refuse_options(interval: list[str] | None, first: str, last: str, source: str, market: str, kind: str) -> None:
-    """See that nothing was asked for that raw/download.toml alone says."""
-    if interval or first or last or (source, market, kind) != ("binance", "", "klines"):
-        raise InputError("no symbol was named; without one, raw/download.toml says what, and it alone")
 
 
 def print_missing(console: Console, holes: pl.DataFrame, options: str) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, app, console, load_flow, open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.errors import BatchFailed, InputError, LakeError
 from lakehouse.lake import Lake
@@ -74,6 +74,7 @@ def notebook(
     parameter: Annotated[
         list[str] | None, Parameter(name=["--parameter", "-p"], help="name=value, repeatable.", negative="")
     ] = None,
+    at: At = "",
     root: Root = "",
     output: Output = None,
     json: Json = False,
@@ -90,6 +91,7 @@ def notebook(
     if strange := next((word for word in parameter or [] if "=" not in word), ""):
         raise InputError(f"-p {strange} tells no value; expected name=value")
     words = {"root": Lake(root).root} if root else {}
+    words |= {"at": at} if at else {}  # an error where a notebook has no such parameter
     words |= dict(word.partition("=")[::2] for word in parameter or [])
     return _execute_and_tell(name, read_parameters(name, words), output, json)
 
@@ -102,6 +104,7 @@ def report(
     start: Annotated[str, Parameter(help="First day, for example 2024-03-01. Default: all.")] = "",
     end: Annotated[str, Parameter(help="Last day, included. Default: all.")] = "",
     market: Annotated[str, Parameter(help="Default: the market with most bars of it.")] = "",
+    at: At = "",
     root: Root = "",
     output: Output = None,
     json: Json = False,
@@ -111,7 +114,7 @@ def report(
     For example: lakehouse report --symbol ETHUSDT --interval 1h --start 2025-01-01
     """
     series = {"symbol": symbol, "interval": interval, "market": market}
-    about = {**series, "start": start, "end": end, "root": open_lake(root, quiet=json).root}
+    about = {**series, "start": start, "end": end, "root": open_lake(root, quiet=json, at=at).root, "at": at}
     return _execute_and_tell("report", about, output, json)
 
 

@@ -169,17 +169,16 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
         if count:
             console.print(f"[bold red]{counted(count, 'file')} {what}[/]: {then}")
     if status.waiting.height:
-        size = int(status.waiting["size"].sum()) / 1e6
-        console.print(
-            f"[bold]{counted(status.waiting.height, 'file')} waiting[/], {size:,.1f} MB; `lakehouse run` takes it in"
-        )
+        size, count = int(status.waiting["size"].sum()) / 1e6, status.waiting.height
+        then = f"`lakehouse run` takes {'it' if count == 1 else 'them'} in"
+        console.print(f"[bold]{counted(count, 'file')} waiting[/], {size:,.1f} MB; {then}")
     if status.unlooked:
         told = f"{counted(status.unlooked, 'file')} of an older program not looked at yet"
         console.print(f"{told}; the next `lakehouse status` goes on")
     if bars and status.layers.is_empty():
         behind = ["silver and gold"]
     if behind:
-        console.print(f"[bold]behind: {', '.join(behind)}[/]; `lakehouse run` brings it up")
+        console.print(f"[bold]behind: {', '.join(behind)}[/]; `lakehouse run` catches up")
     if not (behind or status.waiting.height or any(count for count, *_ in wrong[:3])):
         console.print("[bold green]Nothing is wrong, and nothing waits.[/]")
     print_frame(console, _nonzero(status.runs.drop("run_id")).head(shown), "Last runs")

@@ -218,7 +218,7 @@ def _told(done: LakeReport) -> dict[str, object]:
 def _report(lake: Lake, *, same: bool, quiet: bool) -> Path:
     """Make the report on the largest series, or find it; returns its page."""
     chosen = choose_series(lake)
-    about = {name: chosen[name] for name in ("symbol", "interval", "market")} | {"root": lake.root}
+    about = {name: chosen[name] for name in ("symbol", "interval", "market")} | {"root": lake.root, "at": ""}
     if same and (last := find_page("report", {**about, "version": lake.bronze.version()})):
         if not quiet:
             say_page(last, " (nothing has changed since)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,20 +13,20 @@ from rich.markup import escape
 
 from lakehouse.cli.commands import (
     DONE,
-    INCOMPLETE,
     TABLES,
     At,
     Json,
     Limit,
     Root,
     TableName,
-    agreed,
     app,
     console,
+    demand,
     named_table,
     open_lake,
 )
 from lakehouse.cli.printing import print_frame, print_json, tell_rest
+from lakehouse.delta import Care, Table, lost_versions, plan_care, sizes_on_disk
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.layers import clone as clone_lake
@@ -32,7 +34,7 @@ from lakehouse.measures import counted
 from lakehouse.reports import choose_series, read_days
 
 EXPORTS = (".csv", ".parquet")
-ENGINES = "duckdb==1.5.5 duckdb-extension-delta==1.5.5"  # DuckDB 2.0 has no such extension
+ENGINES = "'duckdb>=1.5'"
 
 
 @app.command
@@ -59,27 +61,21 @@ def sql(query: str, *, limit: Limit = 50, at: At = "", root: Root = "", json: Js
 def _ask(lake: Lake, query: str) -> pl.DataFrame:
     try:
         import duckdb  # noqa: PLC0415  not everybody has it
-        import duckdb_extension_delta  # noqa: PLC0415
     except ImportError as error:
         raise InputError(f"`lakehouse sql` needs DuckDB: uv sync --extra engines, or pip install {ENGINES}") from error
-    if "://" in lake.root:
-        raise InputError(f"{lake.root} is no folder of this machine; `lakehouse sql` asks only such lakes")
-    (extension,) = Path(duckdb_extension_delta.__file__).parent.rglob("delta.duckdb_extension")
+    # Opening a table in a bucket takes its time: those that are not named wait for a query that names none.
+    asked = [name for name in TABLES if name in query.casefold()] or TABLES
     with duckdb.connect() as engine:
         try:
-            engine.execute(f"LOAD {_quoted(str(extension))}; SET TimeZone = 'UTC'")
-            for name in TABLES:
+            engine.execute("SET TimeZone = 'UTC'")
+            for name in asked:
+                # Read by deltalake, wherever it is: DuckDB's own reader needs an extension for each kind of bucket.
                 if (table := named_table(lake, name)).exists():
-                    scan = f"delta_scan({_quoted(table.uri)}, version = {table.version()})"
-                    engine.execute(f"CREATE VIEW {name} AS SELECT * FROM {scan}")
+                    engine.register(name, table.open().to_pyarrow_dataset())
             answer = engine.sql(query)
             return pl.DataFrame(answer.to_arrow_table()) if answer else pl.DataFrame()
         except duckdb.Error as error:
             raise InputError(f"DuckDB says: {error}") from error
-
-
-def _quoted(word: str) -> str:
-    return "'" + word.replace("'", "''") + "'"
 
 
 @app.command
@@ -142,40 +138,84 @@ def export(
 @app.command
 def care(
     *,
-    table: TableName = "bronze",
+    table: Annotated[str, Parameter(help="One table, as bronze or silver. Default: all.")] = "",
     vacuum: Annotated[bool, Parameter(negative="", help="Remove files that only older versions need.")] = False,
+    hours: Annotated[
+        int, Parameter(help="But not those in use so short a time ago: somebody may still read them.")
+    ] = 1,
     keep: Annotated[list[int] | None, Parameter(help="A version to keep readable, repeatable.", negative="")] = None,
-    yes: Annotated[bool, Parameter(negative="", help="Do not ask before files are removed.")] = False,
+    retention_days: Annotated[
+        int | None, Parameter(help="From now on older versions may go by themselves. Default: 3650.")
+    ] = None,
+    yes: Annotated[bool, Parameter(negative="", help="Do it.")] = False,
     root: Root = "",
     json: Json = False,
 ) -> int:
-    """Join a table's small files; with --vacuum also remove old ones, after which older versions cannot be read.
+    """Tell which files are worth joining and which may go, and what that costs in time travel; with --yes do it.
 
-    Versions that a tag names stay readable.
+    Joining loses nothing. Removed is what only versions need that are older than retention promises; with --vacuum
+    what any older version needs. Versions that a tag names stay readable, and nobody who reads or writes must stop.
 
-    For example: lakehouse care --table silver; lakehouse care --vacuum --keep -2
+    For example: lakehouse care; lakehouse care --table silver --yes; lakehouse care --table bronze --vacuum --keep -2
     """
-    one = named_table(open_lake(root, quiet=json), table)
-    fewer, there, gone = one.optimize(), one.files().height, list[str]()
-    if not json:
-        console.print(f"{one.name}: {counted(fewer, 'file')} fewer, {there:,} now")
-    if not vacuum:
-        if json:
-            print_json(table=one.name, fewer=fewer, files=there, removed=gone)
-        return DONE
-    goes = one.vacuum(keep or (), dry_run=True)
-    if (
-        goes
-        and not yes
-        and not agreed(f"{counted(len(goes), 'file')} would be removed; versions that need them are lost. Go on?")
-    ):
-        return INCOMPLETE
-    gone = one.vacuum(keep or ())
+    lake = open_lake(root, quiet=json)
+    demand(hours >= 0, "--hours", hours, "0 or more")
+    if retention_days is not None:
+        demand(retention_days >= 1, "--retention-days", retention_days, "1 or more")
+    if keep and not table:
+        raise InputError("--keep names versions of one table; say which with --table")
+    lake.retention_days = retention_days
+    since = hours if vacuum else None if retention_days is None else 24 * retention_days
+    found = [one for one in (named_table(lake, name) for name in ([table] if table else TABLES)) if one.exists()]
+    # Numbers from the end are those of now: joining adds a version.
+    kept = {one.name: sorted({*(one.at(version).version() for version in keep or ()), *one.tagged()}) for one in found}
+    plans = {one.name: plan_care(one.open(), kept[one.name], since) for one in found}
+    done = [_take_care(one, kept[one.name], since, plans[one.name]) for one in found] if yes else []
     if json:
-        print_json(table=one.name, fewer=fewer, files=there, removed=gone)
+        told = [{"table": name, "kept": kept[name], **asdict(plan)} for name, plan in plans.items()]
+        print_json(root=lake.root, plan=told, done=done)
+        return DONE
+    rows = [
+        {"table": name, "files": plan.files, "MB": plan.size / 1e6, "join": plan.joined, "into": plan.into}
+        | {"remove": len(plan.removed), "frees MB": plan.freed / 1e6, "unreadable": spans_of(plan.lost)}
+        | {"kept": spans_of(kept[name])}
+        for name, plan in plans.items()
+    ]
+    print_frame(console, pl.DataFrame(rows).with_columns(pl.col(pl.Float64).round(2)), "Plan")
+    if (tags := lake.tags()["tag"].to_list()) and any(kept.values()):
+        console.print(f"Kept readable for tags: {escape(', '.join(tags))}")
+    if yes:
+        print_frame(console, pl.DataFrame(done).with_columns(pl.col(pl.Float64).round(2)), "Done")
+    elif not rows:
+        console.print("No table in this lake yet.")
+    elif retention_days is None and not any(plan.joined or plan.removed for plan in plans.values()):
+        console.print("Nothing to do." + " --vacuum looks for what only older versions need." * (not vacuum))
     else:
-        console.print(f"{one.name}: {counted(len(gone), 'file')} removed")
+        console.print("Nothing was written; the same with [bold]--yes[/] does it.")
     return DONE
+
+
+def _take_care(table: Table, kept: Sequence[int], hours: int | None, plan: Care) -> dict[str, object]:
+    """Carry a plan out; the account tells what is there afterwards, and not what was planned."""
+    there, before = sizes_on_disk(table.uri), table.open()
+    table.optimize()
+    gone = set(table.vacuum(kept, hours=hours)) if plan.removed else set[str]()
+    files = table.files()
+    told: dict[str, object] = {"table": table.name, "version": table.version(), "files": files.height}
+    told |= {"MB": int(files["size_bytes"].sum()) / 1e6, "removed": len(gone)}
+    told |= {"freed MB": sum(there.get(path, 0) for path in gone) / 1e6}
+    return told | {"unreadable": spans_of(lost_versions(before, there, gone))}
+
+
+def spans_of(numbers: Sequence[int]) -> str:
+    """Write sorted versions for people: `1 to 3, 7`."""
+    spans = list[list[int]]()
+    for number in numbers:
+        if spans and number == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], number]
+        else:
+            spans.append([number])
+    return ", ".join(" to ".join(map(str, span)) for span in spans)
 
 
 @app.command

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
 
 import obstore
 import polars as pl
@@ -13,6 +15,7 @@ from deltalake import DeltaTable
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import ObjectStore
 
+from lakehouse.delta.stores import open_store
 from lakehouse.errors import InputError, VersionError
 
 SCHEMA: dict[str, pl.DataType] = {
@@ -25,6 +28,7 @@ SCHEMA: dict[str, pl.DataType] = {
 AGREED = "lakehouse.agreed"
 AGREEMENT = {"path": pl.String(), "sha256": pl.String(), "stated_at": pl.Datetime("us", "UTC")}
 TAGS = "tags"  # a folder of the lake, a file a tag
+COMMIT = re.compile(r"_delta_log/(\d{20})\.json")
 TAG = re.compile(r"[A-Za-z][\w.-]*")  # a day and `7d` begin with a digit: a name is told from these
 LOOK_BACK = 100  # commits that others may make while a writer is between candles and ledger
 
@@ -88,6 +92,34 @@ def live_versions(table: DeltaTable, version: int, since: int = 0) -> set[int]:
         found.add(version)
         version = restored.get(version, version - 1)
     return found
+
+
+def readable_versions(table: DeltaTable, there: Container[str]) -> list[int]:
+    """Find the versions of which every file is there, up to the opened one.
+
+    Each commit is read once: to open every version would cost ten times as much.
+
+    Args:
+        table: The opened table.
+        there: The files that are, relative to it.
+    """
+    store = open_store(table.table_uri)
+    paths = [str(found["path"]) for chunk in obstore.list(store, prefix="_delta_log") for found in chunk]
+    commits = {int(name[1]): path for path in paths if (name := COMMIT.fullmatch(path))}
+    versions = sorted(version for version in commits if version <= table.version())
+    born, gone = dict[str, int](), set[int]()
+    with ThreadPoolExecutor(8, "log") as pool:
+        texts = pool.map(lambda version: bytes(obstore.get(store, commits[version]).bytes()), versions)
+        for version, text in zip(versions, texts, strict=True):
+            for action in map(json.loads, text.splitlines()):
+                if "remove" in action and (path := unquote(action["remove"]["path"])) not in there:
+                    gone.update(range(born.pop(path, 0), version))
+                elif "add" in action and (path := unquote(action["add"]["path"])) not in there:
+                    born[path] = version
+    latest = (unquote(path) for path in table.get_add_actions()["path"].to_pylist())  # also from before the log's begin
+    for path in (path for path in latest if path not in there):
+        gone.update(range(born.get(path, 0), table.version() + 1))
+    return [version for version in versions if version not in gone]
 
 
 def write_tag(store: ObjectStore, name: str, versions: Mapping[str, int]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -123,13 +124,25 @@ def open_version(name: str, uri: str, latest: DeltaTable, version: int) -> Delta
     return old
 
 
+def committed_at(table: DeltaTable) -> dt.datetime | None:
+    """When an opened version was committed. deltalake's history asks twice, and lets no other thread run meanwhile."""
+    log = obstore.get(open_store(table.table_uri), f"_delta_log/{table.version():020}.json").bytes()
+    told = [json.loads(line).get("commitInfo", {}).get("timestamp") for line in bytes(log).splitlines()]
+    return next((dt.datetime.fromtimestamp(at / 1000, dt.UTC) for at in told if at), None)
+
+
 def _missing_files(uri: str, old: DeltaTable, latest: DeltaTable) -> int:
     """Count the files of an old version that are not there any more; those of the latest are taken to be."""
     wanted = set(file_stats(old)["path"]) - set(file_stats(latest)["path"])
     if not wanted:
         return 0
-    there = {str(found["path"]) for chunk in obstore.list(open_store(uri)) for found in chunk}
+    there = sizes_on_disk(uri)
     return sum(unquote(path) not in there for path in wanted)
+
+
+def sizes_on_disk(uri: str) -> dict[str, int]:
+    """All files below a table, whether a version needs them or not: path relative to it → bytes."""
+    return {str(found["path"]): int(found["size"]) for chunk in obstore.list(open_store(uri)) for found in chunk}
 
 
 def widen(table: DeltaTable, schema: Mapping[str, pl.DataType]) -> DeltaTable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 from deltalake import DeltaTable
@@ -66,17 +66,22 @@ class Table:
             VersionError: There is no table yet.
             LakeError: A file stands where its folder must be.
         """
-        if self.pinned == -1:
-            raise VersionError(f"table '{self.name}' did not exist yet when the tag was made")
-        latest = self._open_latest()
-        return latest if self.pinned is None else open_version(self.name, self.uri, latest, self.pinned)
+        if opened := self.find():
+            return opened
+        then = "did not exist yet when the tag was made"
+        told = then if self.pinned == -1 else "does not exist yet; run `lakehouse ingest` first"
+        raise VersionError(f"table '{self.name}' {told}")
 
-    def _open_latest(self) -> DeltaTable:
+    def find(self) -> DeltaTable | None:
+        """Open the latest version; None if there is no table yet. To ask first would cost a bucket another request."""
         refuse_file(self.uri)
+        if self.pinned == -1:
+            return None
         try:
-            return OpenedTable(self.uri)
-        except TableNotFoundError as error:
-            raise VersionError(f"table '{self.name}' does not exist yet; run `lakehouse ingest` first") from error
+            latest = OpenedTable(self.uri)
+        except TableNotFoundError:
+            return None
+        return latest if self.pinned is None else open_version(self.name, self.uri, latest, self.pinned)
 
     def open_or_create(self) -> DeltaTable:
         """Open the latest version to write to it; an empty table is made if there is none."""
@@ -99,7 +104,7 @@ class Table:
 
     def version(self) -> int:
         """The latest version; -1 if there is no table yet."""
-        return self.open().version() if self.exists() else -1
+        return opened.version() if (opened := self.find()) else -1
 
     def scan(self, version: int | None = None, as_of: dt.datetime | None = None) -> pl.LazyFrame:
         """Read the table lazily.
@@ -171,7 +176,7 @@ class Table:
             version (Int64), at (Datetime, UTC), operation, inserted, updated, deleted (Int64, rows),
             files (Int64, raw files that the commit took rows from), run (which run wrote it).
         """
-        past = read_versions(self._open_latest())  # deltalake numbers the history of an older version wrongly (1.6.6)
+        past = read_versions(replace(self, pinned=None).open())  # deltalake numbers an old version's wrongly (1.6.6)
         return past if self.pinned is None else past.filter(pl.col("version") <= self.pinned)
 
     def files(self) -> pl.DataFrame:
@@ -197,15 +202,15 @@ class Table:
             The new version; the latest itself if that was asked for.
         """
         self._refuse_if_pinned()
-        wanted = self.at(version).version()
+        wanted = version if version >= 0 else self.at(version).version()  # counted from the end as it is now
         with writing(self.uri):
             return guarded(lambda: self._restore(wanted))
 
     def _restore(self, version: int) -> int:
         base = self.open()
+        target, partition = open_version(self.name, self.uri, base, version), _partition(base)
         if version == base.version():
             return version
-        target, partition = self.at(version), _partition(base)
         changes = diff_versions(base, target, self.schema, self.key, partition).group_by("change").len().collect()
         notes = {**dict(changes.iter_rows()), "operation": f"RESTORE TO {version}"}
         live = live_versions(base, version)
@@ -219,14 +224,14 @@ class Table:
         return base.version()
 
     def optimize(self) -> int:
-        """Join small files, rows sorted by key, so that reading is fast again; no row changes.
+        """Join small files where it pays, rows sorted by key, so that reading is fast again; no row changes.
 
         Returns:
             How many files fewer there are; without anything to join there is no new version.
         """
         self._refuse_if_pinned()
         with writing(self.uri):
-            return guarded(lambda: compact(opened := self.open(), self.key, _partition(opened)))
+            return guarded(lambda: compact(opened := self.open(), self.key, _partition(opened), self.retention_days))
 
     def tidy(self, committed: DeltaTable, touched: pl.DataFrame) -> None:
         """Look after the table by the writer that has just committed; see `upkeep.tidy`.
@@ -238,11 +243,12 @@ class Table:
         partition, days = _partition(committed), self.retention_days
         tidy(committed, self.key, partition, touched.select(partition), days, self.tagged)
 
-    def vacuum(self, keep_versions: Sequence[int] = (), *, dry_run: bool = False) -> list[str]:
+    def vacuum(self, keep_versions: Sequence[int] = (), *, hours: int | None = 0, dry_run: bool = False) -> list[str]:
         """Remove the files that neither the latest version needs nor a tag. Other versions cannot be read then.
 
         Args:
             keep_versions: Older versions that are to stay readable; negative ones count from the end.
+            hours: For how long they must have been out of use; None for as long as retention says.
             dry_run: Only tell what would be removed.
 
         Returns:
@@ -251,7 +257,7 @@ class Table:
         self._refuse_if_pinned()
         kept = [*(self.at(version).version() for version in keep_versions), *self.tagged()]
         with writing(self.uri):
-            return guarded(lambda: remove_unused(self.open(), kept, dry_run=dry_run))
+            return guarded(lambda: remove_unused(self.open(), kept, hours=hours, dry_run=dry_run))
 
     def _refuse_if_pinned(self) -> None:
         if self.pinned is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
@@ -17,8 +18,9 @@ from deltalake.exceptions import CommitFailedError
 from obstore.exceptions import AlreadyExistsError
 
 from lakehouse.delta.commits import FILE_BYTES, WRITER
+from lakehouse.delta.history import readable_versions
 from lakehouse.delta.spans import file_stats, read_files
-from lakehouse.delta.stores import open_store
+from lakehouse.delta.stores import OpenedTable, open_store, sizes_on_disk
 
 RETENTION_DAYS = 3650  # this is a workbook about time travel
 PERIODS = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
@@ -28,6 +30,32 @@ AT_ONCE = 200  # partitions; those with the most small files, the others' turn c
 CLEAN_EVERY = 20  # versions
 CHECKPOINT_EVERY = 10  # versions: to open a table costs two requests for each commit since the checkpoint
 AT_A_TIME = 8 * FILE_BYTES  # of what is joined, in memory
+DEAR = FILE_BYTES // 4  # to write anew for one file fewer, when somebody asks for it
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """What is to be done about the files of a table.
+
+    Attributes:
+        version: The version that was looked at.
+        files: Its Parquet files.
+        size: Their bytes.
+        joined: How many of them are worth joining.
+        into: To about how many.
+        removed: The files that are to go, relative to the table.
+        freed: Their bytes.
+        lost: The versions that can be read now, and not when those are gone.
+    """
+
+    version: int
+    files: int
+    size: int
+    joined: int
+    into: int
+    removed: Sequence[str]
+    freed: int
+    lost: Sequence[int]
 
 
 def configuration(retention_days: int | None = None) -> Mapping[str, str | None]:
@@ -35,6 +63,7 @@ def configuration(retention_days: int | None = None) -> Mapping[str, str | None]
     return {
         "delta.enableChangeDataFeed": "true",
         "delta.checkpointInterval": str(CHECKPOINT_EVERY),
+        "delta.enableExpiredLogCleanup": "false",  # deltalake knows of no tags; see `_remove_outdated`
         **dict.fromkeys(PERIODS, f"interval {retention_days or RETENTION_DAYS} days"),
     }
 
@@ -150,14 +179,13 @@ def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[Mapping[str,
 
 
 def _remove_outdated(table: DeltaTable, tagged: Callable[[], Sequence[int]] = tuple) -> None:
-    """Remove files of versions that are older than retention promises; the log is cut at its checkpoints by itself."""
+    """Remove files of versions that are older than retention promises, and cut the log where no tag needs it."""
     days = int(str(table.metadata().configuration[PERIODS[1]]).split()[1])
     born = dt.datetime.fromtimestamp((table.metadata().created_time or 0) / 1000, dt.UTC)
     if dt.datetime.now(dt.UTC) - born > dt.timedelta(days=days):
-        kept = _readable(table, tagged())
-        if table.vacuum(full=True, dry_run=True, keep_versions=kept):
-            # full: the log forgets a removed file when its time has come
-            table.vacuum(full=True, dry_run=False, keep_versions=kept)
+        remove_unused(table, kept := tagged(), hours=None, dry_run=False)
+        if not kept:  # without the log of its time a version cannot be opened, whatever files there are
+            table.cleanup_metadata()
 
 
 def _readable(table: DeltaTable, versions: Sequence[int]) -> list[int]:
@@ -165,27 +193,77 @@ def _readable(table: DeltaTable, versions: Sequence[int]) -> list[int]:
     return sorted(set(versions) & {commit["version"] for commit in table.history()}) if versions else []
 
 
-def compact(table: DeltaTable, key: Sequence[str], partition: Sequence[str]) -> int:
-    """Join small files of a partition to files of about `FILE_BYTES`; no row changes.
+def compact(table: DeltaTable, key: Sequence[str], partition: Sequence[str], retention_days: int | None = None) -> int:
+    """Join small files of a partition to files of about `FILE_BYTES`, where it pays; no row changes.
 
     `table` is the latest version, and afterwards the one that was committed. Returns how many files fewer there are;
-    without anything to join there is no new version.
+    without anything to join there is no new version, unless the table is given another retention.
     """
+    if retention_days is not None:
+        _set_properties(table, retention_days)
     files = file_stats(table, partition)
-    small = files.filter(pl.col("size_bytes") < FILE_BYTES // 2).filter(pl.len().over(partition or pl.lit(0)) > 1)
-    if small.height:
+    if (small := _worth_joining(files, partition)).height:
         _join(table, key, partition, small)
     return files.height - file_stats(table).height
 
 
-def remove_unused(table: DeltaTable, keep_versions: Sequence[int], *, dry_run: bool) -> list[str]:
+def _worth_joining(files: pl.DataFrame, partition: Sequence[str]) -> pl.DataFrame:
+    """The small files of those partitions in which few bytes are written anew for each file fewer, with `into`."""
+    size, parts = pl.col("size_bytes"), partition or pl.lit(0)
+    small = files.filter(size < FILE_BYTES // 2)
+    fewer = pl.len().over(parts).cast(pl.Int64) - pl.col("into")
+    into = (size.sum().over(parts) / FILE_BYTES).ceil().cast(pl.Int64)
+    return small.with_columns(into=into).filter(fewer > 0, size.sum().over(parts) <= DEAR * fewer)
+
+
+def remove_unused(
+    table: DeltaTable, keep_versions: Sequence[int], *, hours: int | None = 0, dry_run: bool
+) -> list[str]:
     """Remove the files that neither the latest version nor one of the named needs, and tell which; or only tell.
 
-    Files that were never committed are left alone: another writer may be about to.
+    `hours` is for how long they must have been out of use; None for as long as retention says. Files that were never
+    committed are left alone until then: another writer may be about to.
     """
-    kept = _readable(table, keep_versions)
-    options = {"retention_hours": 0, "enforce_retention_duration": False, "keep_versions": kept}
-    found = sorted(set(table.vacuum(**options, dry_run=True)))  # type: ignore[arg-type]
+    kept: dict[str, object] = {"keep_versions": _readable(table, keep_versions)}
+    # full: the log forgets a removed file when its time has come
+    age = {"full": True} if hours is None else {"retention_hours": hours, "enforce_retention_duration": False}
+    found = set(table.vacuum(**kept, **age, dry_run=True))  # type: ignore[arg-type]
+    found &= sizes_on_disk(table.table_uri).keys()  # what has gone is told again as long as the log remembers it
     if found and not dry_run:
-        table.vacuum(**options, dry_run=False)  # type: ignore[arg-type]
-    return found
+        table.vacuum(**kept, **age, dry_run=False)  # type: ignore[arg-type]
+    return sorted(found)
+
+
+def plan_care(table: DeltaTable, keep_versions: Sequence[int], hours: int | None) -> Care:
+    """Tell what joining small files and then removing unused ones would do; nothing is written.
+
+    Args:
+        table: The opened table, its latest version.
+        keep_versions: Those that are to stay readable.
+        hours: For how long what is removed must have been out of use; None for as long as retention says.
+    """
+    partition = table.metadata().partition_columns
+    files = file_stats(table, partition)
+    small = _worth_joining(files, partition)
+    into = int(small.unique(partition or "into")["into"].sum())
+    gone = set(remove_unused(table, keep_versions, hours=hours, dry_run=True))
+    if hours == 0:  # what is joined is out of use at once
+        needed = [file_stats(OpenedTable(table.table_uri, version=v)) for v in _readable(table, keep_versions)]
+        gone |= {*map(unquote, small["path"])} - {unquote(path) for some in needed for path in some["path"]}
+    there = sizes_on_disk(table.table_uri)
+    freed = sum(there[path] for path in gone & there.keys())
+    size = int(files["size_bytes"].sum())
+    return Care(
+        table.version(), files.height, size, small.height, into, sorted(gone), freed, lost_versions(table, there, gone)
+    )
+
+
+def lost_versions(table: DeltaTable, there: Mapping[str, int], gone: Set[str]) -> list[int]:
+    """Tell which versions up to an opened one can be read while some files are there, and not when they are gone.
+
+    Args:
+        table: The opened table.
+        there: All files before, see `sizes_on_disk`.
+        gone: Those that are removed.
+    """
+    return sorted({*readable_versions(table, there)} - {*readable_versions(table, there.keys() - gone)}) if gone else []

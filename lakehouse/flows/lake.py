@@ -11,8 +11,9 @@ from lakehouse.flows.embedded import lake_flow  # before Prefect
 # isort: split
 import logging
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 from uuid import UUID
 
 from prefect import get_run_logger, task
@@ -23,7 +24,6 @@ from prefect.artifacts import (
     update_progress_artifact,
 )
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
 from prefect.states import Failed
 from pydantic import Field
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -43,7 +43,7 @@ from lakehouse.bronze import (
 )
 from lakehouse.contracts import COUNTS
 from lakehouse.download import DownloadReport, download_wanted
-from lakehouse.errors import ConflictError
+from lakehouse.flows.cluster import Finished, cluster, is_conflict, on_a_worker, side_by_side
 from lakehouse.flows.notebooks import announce, key_of, run_notebooks
 from lakehouse.lake import Lake
 from lakehouse.layers import (
@@ -63,10 +63,6 @@ Part = Annotated[float, Field(ge=0, le=1)]
 __all__ = ["ingest_bronze", "refresh_lake", "run_notebooks"]
 
 
-def _is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), ConflictError)
-
-
 @task(name="plan", cache_policy=NO_CACHE)
 def plan_files(lake: Lake, again: str, run_id: str) -> Plan:
     """Find the file revisions that are new, or asked for; take back what is declared otherwise now."""
@@ -80,7 +76,7 @@ def plan_files(lake: Lake, again: str, run_id: str) -> Plan:
     retries=3,
     retry_delay_seconds=5,
     retry_jitter_factor=1,
-    retry_condition_fn=_is_conflict,
+    retry_condition_fn=is_conflict,
 )
 def write_one(lake: Lake, batch: Batch, run_id: str, todo: Plan, label: str) -> list[dict[str, object]]:
     """Write one batch; tried again only if other writers kept coming first."""
@@ -133,18 +129,26 @@ def _write_all(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> list[dict[
     progress = cast(
         "UUID", create_progress_artifact(0.0, key=f"ingest-progress-{key_of(lake.root)}", description=about)
     )
-    with Bar(total=todo.size, desc="ingest") as bar, _beside_the_bar():
-        # A task for each batch, not for each file: it costs as much as a small file does.
-        for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
-            label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
-            done = write_one(lake, batch, run_id, todo, label)
+    with cluster(lake) as runner, Bar(total=todo.size, desc="ingest") as bar, _beside_the_bar():
+        finished = _in_turn(lake, todo, run_id, batch_mb)
+        if runner:
+            finished = side_by_side(runner, lake, todo, run_id, batch_mb)
+        for label, size, done in finished:
             rows += done
-            bar.update(batch.size)
-            done_bytes += batch.size
+            bar.update(size)
+            done_bytes += size
             update_progress_artifact(progress, 100 * done_bytes / todo.size if todo.size else 100.0)
             lines = {name: sum(cast("int", row[name]) for row in done) for name in COUNTS}
             log.info("%s: %s", label, ", ".join(f"{count:,} {name}" for name, count in lines.items() if count))
-    return rows
+    order = {item.file.path: number for number, item in enumerate(todo.pending)}
+    return sorted(rows, key=lambda row: order[str(row["path"])])
+
+
+def _in_turn(lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> Iterator[Finished]:
+    """In this process; a task for each batch, not for each file: it costs as much as a small file does."""
+    for number, batch in enumerate(read_batches(lake, todo, batch_mb * 2**20), 1):
+        label = f"batch {number}: {len(batch.accounts)} files, {batch.size / 1e6:,.1f} MB"
+        yield label, batch.size, write_one(lake, batch, run_id, todo, label)
 
 
 def _beside_the_bar() -> AbstractContextManager[None]:
@@ -166,13 +170,13 @@ def _publish(lake: Lake, report: IngestReport) -> None:
     )
 
 
-@task(name="refresh silver", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)
+@task(name="refresh silver", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=is_conflict)
 def silver_task(lake: Lake, rebuild: bool) -> RefreshReport:
     """Bring silver up to bronze."""
     return refresh_silver(lake, rebuild=rebuild)
 
 
-@task(name="refresh gold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=_is_conflict)
+@task(name="refresh gold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=is_conflict)
 def gold_task(lake: Lake, rebuild: bool) -> list[RefreshReport]:
     """Bring gold up to silver."""
     return refresh_gold(lake, rebuild=rebuild)
@@ -227,7 +231,12 @@ def refresh_lake(
     except IngestFailed as error:
         account = error.report
     # Files that failed do not stop what loaded: gold is as new as it can be, and the run fails at its end.
-    layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)] if lake.bronze.exists() else []
+    layers = list[RefreshReport]()
+    if lake.bronze.exists():
+        layers = [
+            on_a_worker(silver_task, lake, rebuild=rebuild),
+            *on_a_worker(gold_task, lake, rebuild=rebuild),
+        ]
     quality = read_quality(lake)
     breaches = find_breaches(account, quality, max_rejected, min_completeness, max_conflicts)
     missed = fetched.failures if fetched else ()

@@ -4,7 +4,7 @@ from lakehouse.layers.gold import refresh_gold
 from lakehouse.layers.mismatches import read_mismatches
 from lakehouse.layers.quality import LakeReport, RefreshFailed, find_breaches, read_quality
 from lakehouse.layers.refresh import RefreshReport
-from lakehouse.layers.rehearsal import clone, rehearsal, rehearse
+from lakehouse.layers.rehearsal import clone, copy_raw, rehearsal, rehearse
 from lakehouse.layers.silver import refresh_silver
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "RefreshFailed",
     "RefreshReport",
     "clone",
+    "copy_raw",
     "find_breaches",
     "read_mismatches",
     "read_quality",

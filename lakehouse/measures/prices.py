@@ -47,4 +47,4 @@ def last_close(bars: pl.DataFrame) -> float:
     Args:
         bars: open_time, close; one series, at least one.
     """
-    return float(bars.sort("open_time")["close"][-1])
+    return float(bars["close"][bars["open_time"].arg_max()])  # type: ignore[index]

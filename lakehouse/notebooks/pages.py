@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import altair as alt
-import bleach  # type: ignore[import-untyped]
 import nbformat
 import vl_convert
-from jinja2 import DictLoader
-from nbconvert import HTMLExporter
 from platformdirs import user_cache_path
 
 from lakehouse.charts import theme
@@ -56,16 +53,20 @@ NUMBER = re.compile(r"<td>(?=[-+−]?\d[\d,.]*(e[-+]?\d+)?( ?%)?</td>)")
 LINK = re.compile(r"\[([^\]]+)\]\(([\w.-]+\.ipynb)\)")
 
 
-def use_charts() -> None:
+def use_charts(*, pictures: bool = True) -> None:
     """Choose how charts are shown: interactive in JupyterLab, elsewhere as a picture; both without network.
 
     The picture carries the chart's specification along, from which `write_page` draws it interactively.
+
+    Args:
+        pictures: Whether a copy that `run_notebook` executes has them too, and not its page alone: they take longer
+            than all else.
     """
     theme()
     if is_live():
         alt.renderers.enable("jupyter", offline=True)
     else:
-        alt.renderers.register("lakehouse", _render)
+        alt.renderers.register("lakehouse", _render if pictures or not os.environ.get(HEADLESS) else _leave_to_page)
         alt.renderers.enable("lakehouse")
 
 
@@ -116,6 +117,8 @@ def clean(markup: object) -> str:
     Returns:
         HTML without script, style, picture, form, and link to anything but pages and mail; numbers stand to the right.
     """
+    import bleach  # type: ignore[import-untyped]  # noqa: PLC0415
+
     text = str(bleach.clean(re.sub(r"(?s)<style\b.*?</style>", "", str(markup)), tags=SHAPES, attributes=KEPT))
     return NUMBER.sub('<td class="number">', text)
 
@@ -136,6 +139,9 @@ def _library() -> str:
 
 
 def _exporter(hide: bool) -> Any:
+    from jinja2 import DictLoader  # noqa: PLC0415  each kernel would import these, and write no page
+    from nbconvert import HTMLExporter  # noqa: PLC0415
+
     exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
         extra_loaders=[DictLoader({"page.html.j2": TEMPLATE})],
         template_file="page.html.j2",
@@ -177,6 +183,10 @@ def _link_to_pages(book: Any, folder: Path) -> None:
 def _render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     picture = vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=1.5)
     return {"image/png": base64.b64encode(picture).decode(), CHART: spec, "text/plain": "a chart"}, {}
+
+
+def _leave_to_page(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    return {CHART: spec, "text/plain": "a chart: see the page beside this copy"}, {}
 
 
 def _title(book: Any, path: Path) -> str:

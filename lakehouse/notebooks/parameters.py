@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import papermill as pm
 import polars as pl
 from IPython import get_ipython
 
@@ -132,7 +131,7 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
     words = {name: str(values.get(name, "")) for name in ("symbol", "interval", "market", "start", "end")}
     read_days(words["start"], words["end"])
     if nbformat.read(str(path), as_version=4).metadata.get("reads_bronze"):  # type: ignore[no-untyped-call]
-        lake = Lake(str(values.get("root", "")) or None)
+        lake = Lake(str(values.get("root", "")) or None, at=str(values.get("at", "")))
         if lake.bronze.exists():  # else the notebook makes it
             choose_bars(lake, **words)
 
@@ -184,6 +183,8 @@ def _assigned(cell: str) -> Iterator[tuple[str, str, ast.expr]]:
 
 def _inspect(path: Path) -> dict[str, Any]:
     try:
+        import papermill as pm  # noqa: PLC0415  each kernel would import it, to look at nothing
+
         return pm.inspect_notebook(str(path))  # type: ignore[no-any-return]
     except (ValueError, nbformat.reader.NotJSONError) as error:  # no notebook, or one that tells no language
         said = str(error).partition("\n")[0][:200]

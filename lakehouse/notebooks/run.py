@@ -11,16 +11,15 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
-import papermill as pm
 from IPython.display import display
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from lakehouse.errors import NotebookFailed
@@ -55,6 +54,10 @@ def run_notebook(
         InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
         NotebookFailed: A cell raised or took too long, or its kernel died.
     """
+    import papermill as pm  # noqa: PLC0415  each kernel would import it, to run nothing
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError  # noqa: PLC0415
+    from papermill.exceptions import PapermillExecutionError  # noqa: PLC0415
+
     path = find_notebook(name_or_path)
     given = dict(parameters or {})
     check_parameters(path, given)
@@ -67,6 +70,7 @@ def run_notebook(
                 str(target),
                 parameters=given,
                 kernel_name="python3",
+                engine_name=_written_once(),
                 progress_bar=False,
                 execution_timeout=timeout,
                 cwd=str(Path.cwd() if path.parent == CHAPTERS else path.parent),
@@ -93,6 +97,27 @@ class OwnKernel(AsyncKernelManager):
         """How it is started."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=command, display_name="Python 3 (ipykernel)", language="python")
+
+
+@cache
+def _written_once() -> str:
+    """Papermill's engine, but for a copy that is written when it begins and when it ends or breaks off.
+
+    It would be written before and after each cell, and it holds all pictures: most of a run's time went there.
+    """
+    from papermill.engines import NBClientEngine, papermill_engines  # noqa: PLC0415
+
+    class WrittenOnce(NBClientEngine):  # type: ignore[misc]
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+            path, nb_man.output_path = nb_man.output_path, None
+            try:
+                super().execute_managed_notebook(nb_man, kernel_name, **options)
+            finally:
+                nb_man.output_path = path  # papermill itself writes what has come of the cells
+
+    papermill_engines.register(name := "written once", WrittenOnce)
+    return name
 
 
 @contextmanager

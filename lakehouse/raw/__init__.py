@@ -12,14 +12,15 @@ from lakehouse.raw.fields import (
     split_line,
 )
 from lakehouse.raw.files import (
+    RACY,
     UNREADABLE,
     FileChanged,
     RawFile,
+    at_once,
     first_line,
     hash_file,
     list_all,
     list_files,
-    list_members,
     read_file,
     split_member,
     stat,
@@ -29,18 +30,20 @@ from lakehouse.raw.numbers import decimal_of, is_number
 from lakehouse.raw.parse import Block, no_data, parse_block
 from lakehouse.raw.times import COMPACT_TIMES, from_text, is_doubled, leaps, runs_on, to_start, told_label
 from lakehouse.raw.units import OFF_UNITS, off_units, scales_of, with_units, without_volumes
-from lakehouse.raw.unpack import open_text, pass_blank, unpack
+from lakehouse.raw.unpack import list_members, open_text, pass_blank, unpack
 
 __all__ = [
     "COMPACT_TIMES",
     "HEAD_LINES",
     "OFF_UNITS",
+    "RACY",
     "SEPARATORS",
     "UNREADABLE",
     "Block",
     "Cells",
     "FileChanged",
     "RawFile",
+    "at_once",
     "days_in",
     "decimal_of",
     "first_line",

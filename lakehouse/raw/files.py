@@ -10,14 +10,11 @@ import hashlib
 import io
 import os
 import re
-import tempfile
-import zipfile
-from collections import Counter
-from collections.abc import Buffer, Iterator, Sequence
+from collections.abc import Buffer, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError
@@ -25,14 +22,17 @@ from obstore.store import LocalStore, ObjectStore
 
 from lakehouse.errors import LakeError
 
+if TYPE_CHECKING:
+    from obstore import ObjectMeta
+
 PLAIN = (".csv", ".tsv", ".txt")
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (*PLAIN, *(plain + packed for plain in PLAIN for packed in PACKED), ".zip")
 BESIDE = (".checksum", ".part")  # what stands beside a download
 LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a link to nowhere
 UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
-SPOOLED_BYTES = 64 * 2**20  # of a file that is downloaded: what is held in memory
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
+RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its time showing it
 
 
 class Seekable(io.RawIOBase):
@@ -75,6 +75,21 @@ class RawFile:
     size: int  # in bytes
     modified_at: dt.datetime  # UTC
     problem: str = ""  # why it cannot be read, if the listing shows that already
+    etag: str = ""  # of a bucket: other bytes never have the same one, though the same bytes may have another
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether a later change will show: in its etag, or in its time, which must be some seconds old for that."""
+        return bool(self.etag) or self._is_old()
+
+    def is_still(self, size: int, modified_at: dt.datetime, etag: str | None) -> bool:
+        """Whether it is what was noted of its path. An etag tells more than the time, of which buckets keep seconds."""
+        if self.etag and etag:
+            return (self.size, self.etag) == (size, etag)
+        return (self.size, self.modified_at) == (size, modified_at) and self._is_old()
+
+    def _is_old(self) -> bool:
+        return dt.datetime.now(dt.UTC) - self.modified_at > RACY
 
 
 def list_files(store: ObjectStore) -> list[RawFile]:
@@ -97,7 +112,7 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
     """
     try:
         metas = [meta for chunk in obstore.list(store) for meta in chunk]
-        found = {m["path"]: RawFile(m["path"], m["size"], m["last_modified"]) for m in metas if _is_wanted(m["path"])}
+        found = {m["path"]: _as_told(store, m["path"], m) for m in metas if _is_wanted(m["path"])}
         others = {m["path"] for m in metas} - found.keys()
         if isinstance(store, LocalStore) and store.prefix is not None:
             found |= {file.path: file for file in _odd_links(store.prefix, store.prefix)}
@@ -110,35 +125,9 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
     return [found[path] for path in sorted(found)], sorted(unread)
 
 
-def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
-    """The files in an archive of several, each under the path of its own; else the file itself.
-
-    Args:
-        store: raw/.
-        file: As it was listed. The members have its size and time: whether it has changed is asked of the archive.
-    """
-    if file.problem or not file.path.lower().endswith(".zip"):
-        return [file]
-    try:
-        reader = io.BufferedReader(Seekable(obstore.open_reader(store, file.path, buffer_size=2**16)), 2**16)
-        members = Counter(data_in(zipfile.ZipFile(reader).namelist()))
-    except (BaseError, OSError, ValueError, zipfile.BadZipFile, NotImplementedError):  # reading it will say why
-        return [file]
-    if members.total() < 2:
-        return [file]
-    # A name leads to the last member that has it: the lines of the others would be lost.
-    several = "the archive has {} files of this name; give each a name of its own"
-    return [
-        replace(file, path=f"{file.path}/{name}", problem=several.format(count) if count > 1 else "")
-        for name, count in sorted(members.items())
-    ]
-
-
-def data_in(names: Sequence[str]) -> list[str]:
-    """Which members of an archive hold data: its CSV files, or else its text files."""
-    data = [n for n in names if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith(".")]
-    kinds = ([n for n in data if n.lower().endswith(kind)] for kind in PLAIN)
-    return next((members for members in kinds if members), [])
+def at_once(store: ObjectStore) -> int:
+    """How many files to ask a store for side by side: a bucket lets one wait, whatever it is asked for."""
+    return 2 if isinstance(store, LocalStore) else 8
 
 
 def split_member(path: str) -> tuple[str, str]:
@@ -209,8 +198,13 @@ def _unreadable(root: Path, path: Path, why: str) -> RawFile:
 
 def stat(store: ObjectStore, path: str) -> RawFile:
     """Look at one file without reading it; for a member of an archive, at the archive."""
-    meta = obstore.head(store, _whole(store, path))
-    return RawFile(path, meta["size"], meta["last_modified"])
+    return _as_told(store, path, obstore.head(store, _whole(store, path)))
+
+
+def _as_told(store: ObjectStore, path: str, meta: ObjectMeta) -> RawFile:
+    """A file as its store tells of it. A folder's etag is but its stat; a weak one promises nothing of the bytes."""
+    etag = "" if isinstance(store, LocalStore) else meta["e_tag"] or ""
+    return RawFile(path, meta["size"], meta["last_modified"], etag="" if etag.startswith("W/") else etag.strip('"'))
 
 
 def _whole(store: ObjectStore, path: str) -> str:
@@ -226,37 +220,41 @@ def open_file_of(store: ObjectStore, path: str) -> io.BufferedReader:
     return io.BufferedReader(Seekable(reader), READ_BYTES)
 
 
-def fetch_file(store: ObjectStore, file: RawFile) -> tuple[str, IO[bytes]]:
-    """Download a file of a bucket, once and as a whole; what came cannot change any more while it is read.
+def fetch(store: ObjectStore, file: RawFile, into: IO[bytes]) -> str:
+    """Download a file of a bucket, or the archive that holds it, once and as a whole.
 
     Args:
         store: raw/, in a bucket.
         file: As it was listed, some seconds ago.
+        into: Where its bytes go.
 
     Returns:
-        Its sha256, and its bytes; on disk if they are many.
+        Its sha256.
 
     Raises:
         FileChanged: It is not the file that was listed.
     """
     found = obstore.get(store, _whole(store, file.path))
-    later = abs(found.meta["last_modified"] - file.modified_at)
-    if found.meta["size"] != file.size or later >= dt.timedelta(seconds=1):  # stores list milliseconds, answer seconds
+    came = _as_told(store, file.path, found.meta)
+    later = abs(came.modified_at - file.modified_at) >= dt.timedelta(seconds=1)  # stores list ms, and answer seconds
+    if came.size != file.size or (came.etag != file.etag if came.etag and file.etag else later):
         raise FileChanged(file.path)
     digest = hashlib.sha256()
-    held = cast("IO[bytes]", io.BytesIO() if file.size <= SPOOLED_BYTES else tempfile.TemporaryFile())  # noqa: SIM115
     for chunk in found:
         digest.update(chunk)
-        held.write(chunk)
-    held.seek(0)
-    return digest.hexdigest(), held
+        into.write(chunk)
+    return digest.hexdigest()
 
 
 def hash_file(store: ObjectStore, path: str) -> str:
     """The sha256 of a file's bytes, in hexadecimal digits."""
     digest = hashlib.sha256()
-    reader = obstore.open_reader(store, _whole(store, path), buffer_size=READ_BYTES)
-    while chunk := reader.read(READ_BYTES):
+    if isinstance(store, LocalStore):  # a stream would take twice the time
+        reader = obstore.open_reader(store, _whole(store, path), buffer_size=READ_BYTES)
+        chunks: Iterable[Buffer] = iter(lambda: reader.read(READ_BYTES), b"")
+    else:  # a reader would ask twice
+        chunks = obstore.get(store, _whole(store, path))
+    for chunk in chunks:
         digest.update(chunk)
     return digest.hexdigest()
 

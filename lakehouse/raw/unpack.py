@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import gzip
 import hashlib
 import io
 import lzma
+import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Lock
 from types import SimpleNamespace
 from typing import IO, cast
 
+import obstore
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore
 
 from lakehouse.errors import FileRefused
 from lakehouse.raw.files import (
+    PLAIN,
     UNREADABLE,
     FileChanged,
     RawFile,
-    data_in,
-    fetch_file,
+    Seekable,
+    fetch,
     first_line,
     hash_file,
     open_file_of,
@@ -33,7 +40,9 @@ from lakehouse.raw.files import (
     stat,
 )
 
+NAMES_BYTES = 2**16  # at the end of a zip: there its names stand
 LINE_BYTES = 2**20
+SPOOLED_BYTES = 64 * 2**20  # of a file that is downloaded: what is held in memory
 BOM = b"\xef\xbb\xbf"
 
 
@@ -78,6 +87,46 @@ def open_text(store: ObjectStore, file: RawFile, block_bytes: int) -> Text:
                 raise FileChanged(file.path)
 
     return Text(sha256, name, walk())
+
+
+def fetch_file(store: ObjectStore, file: RawFile) -> tuple[str, IO[bytes]]:
+    """Download a file of a bucket; what came cannot change any more while it is read. See `fetch`.
+
+    Returns its sha256, and its bytes; on disk if they are many.
+    """
+    if split_member(file.path)[1]:
+        return _LAST.open(store, file)
+    held = cast("IO[bytes]", io.BytesIO() if file.size <= SPOOLED_BYTES else tempfile.TemporaryFile())  # noqa: SIM115
+    sha256 = fetch(store, file, held)
+    held.seek(0)
+    return sha256, held
+
+
+class _Archive:
+    """The archive of several files that was downloaded last, on disk: its members are asked for one after the other."""
+
+    def __init__(self) -> None:
+        self._one, self._disk = Lock(), ExitStack()
+        self._is: tuple[ObjectStore, RawFile] | None = None
+        self._sha256, self._path = "", Path()
+        atexit.register(self._disk.close)
+
+    def open(self, store: ObjectStore, member: RawFile) -> tuple[str, IO[bytes]]:
+        """The archive's sha256, and its bytes for one reader."""
+        file = replace(member, path=split_member(member.path)[0])
+        with self._one:
+            if not self._is or self._is[0] is not store or self._is[1] != file:
+                self._is = None
+                self._disk.close()  # who still reads the one before has opened it
+                folder = self._disk.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+                self._path = Path(folder, "archive")
+                with self._path.open("wb") as held:
+                    self._sha256 = fetch(store, file, held)
+                self._is = store, file
+            return self._sha256, self._path.open("rb")
+
+
+_LAST = _Archive()
 
 
 @contextmanager
@@ -135,6 +184,46 @@ def _unpacked(stream: IO[bytes], path: str) -> tuple[IO[bytes], str]:
             kept = SimpleNamespace(read=stream.read, closed=False, close=lambda: None)  # pyarrow closes what it reads
             return cast("IO[bytes]", pa.CompressedInputStream(pa.PythonFile(kept, "r"), "zstd")), name
     return stream, name
+
+
+def list_members(store: ObjectStore, file: RawFile) -> list[RawFile]:
+    """The files in an archive of several, each under the path of its own; else the file itself.
+
+    Args:
+        store: raw/.
+        file: As it was listed. The members have its size and time: whether it has changed is asked of the archive.
+    """
+    if file.problem or not file.path.lower().endswith(".zip"):
+        return [file]
+    try:
+        members = Counter(data_in(_names_in(store, file)))
+    except (BaseError, OSError, ValueError, zipfile.BadZipFile, NotImplementedError):  # reading it will say why
+        return [file]
+    if members.total() < 2:
+        return [file]
+    # A name leads to the last member that has it: the lines of the others would be lost.
+    several = "the archive has {} files of this name; give each a name of its own"
+    return [
+        replace(file, path=f"{file.path}/{name}", problem=several.format(count) if count > 1 else "")
+        for name, count in sorted(members.items())
+    ]
+
+
+def _names_in(store: ObjectStore, archive: RawFile) -> list[str]:
+    """The names in a zip. A reader asks a bucket several times; mostly one request for the end brings them all."""
+    if not isinstance(store, LocalStore):
+        end = obstore.get_range(store, archive.path, start=max(0, archive.size - NAMES_BYTES), end=archive.size)
+        with suppress(zipfile.BadZipFile):
+            return zipfile.ZipFile(io.BytesIO(end)).namelist()
+    reader = Seekable(obstore.open_reader(store, archive.path, buffer_size=NAMES_BYTES))
+    return zipfile.ZipFile(io.BufferedReader(reader, NAMES_BYTES)).namelist()
+
+
+def data_in(names: Sequence[str]) -> list[str]:
+    """Which members of an archive hold data: its CSV files, or else its text files."""
+    data = [n for n in names if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith(".")]
+    kinds = ([n for n in data if n.lower().endswith(kind)] for kind in PLAIN)
+    return next((members for members in kinds if members), [])
 
 
 def _only_one(names: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from lakehouse.recognise.identity import find_strangers
 from lakehouse.recognise.layouts import CANDLES
+from lakehouse.recognise.names import read_name
 from lakehouse.recognise.opened import BLOCK_BYTES, Opened, open_file
 from lakehouse.recognise.sources import Declared, declared_for, how_redeclared, load_sources
 
@@ -15,4 +16,5 @@ __all__ = [
     "how_redeclared",
     "load_sources",
     "open_file",
+    "read_name",
 ]

@@ -154,3 +154,19 @@ def test_groups_keep_to_the_budget_and_a_larger_file_is_alone(last: int, cut: li
         place(tmp_path, f"{name * 3}USDT_1h.csv", hours(1, bars))
     found = [[p.file.path[0] for p in group] for group in groups(plan(Lake(tmp_path)).pending, 500)]
     assert found == cut
+
+
+def test_a_plan_is_dealt_to_parts_of_whole_symbols_and_of_about_equal_size(tmp_path: Path) -> None:
+    for symbol, bars in (("AAAUSDT", 90), ("BBBUSDT", 40), ("CCCUSDT", 30), ("DDDUSDT", 10)):
+        place(tmp_path, f"{symbol}-1h-2.csv", hours(0, bars))
+        place(tmp_path, f"z/{symbol}-1h-1.csv", hours(0, 1), at=-5)
+    place(tmp_path, "what.csv", hours(0, 1))  # tells no symbol
+    todo = plan(lake := Lake(tmp_path))
+    parts = todo.parts(lake.dataset, 2)
+    named = [[item.file.path for item in part.pending] for part in parts]
+    assert named == [  # each in the order of the statements
+        ["z/AAAUSDT-1h-1.csv", "AAAUSDT-1h-2.csv", "what.csv"],
+        [f"{folder}{s}USDT-1h-{n}.csv" for folder, n in (("z/", 1), ("", 2)) for s in ("BBB", "CCC", "DDD")],
+    ]
+    assert [part.sources for part in parts] == [todo.sources] * 2
+    assert len(todo.parts(lake.dataset, 50)) == 5

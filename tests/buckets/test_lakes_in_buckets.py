@@ -6,6 +6,7 @@ import datetime as dt
 import gzip
 import io
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -21,10 +22,14 @@ from polars.testing import assert_frame_equal
 from proxy import Proxy
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver, withdraw
-from lakehouse.errors import LakeError
+from lakehouse.errors import InputError, LakeError
 from lakehouse.lake import Table
+from lakehouse.layers import clone, rehearse
+from lakehouse.notebooks import read_results, run_notebook
 from lakehouse.raw import files
+from lakehouse.status import is_current, read_status
 
+UNPACK = sys.modules["lakehouse.raw.unpack"]  # at its door the function has this name
 SECRET = "s3cr3t"
 DONE = 10**6  # seconds after the first bar: all bars are finished by then
 
@@ -102,8 +107,9 @@ def test_what_is_wrong_with_a_bucket_is_one_sentence_within_seconds(
         assert dt.datetime.now(dt.UTC) - began < dt.timedelta(seconds=20)  # deltalake alone waits for three minutes
 
 
-def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(bucket: str, tmp_path: Path) -> None:
-    root, url = tmp_path / "lake", bucket
+@pytest.mark.parametrize("kind", ["bucket", "container"])
+def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    root, url = tmp_path / "lake", request.getfixturevalue(kind)
     place(root, "one/AAA-1h.csv", [*hours(0, 40), "no,bar"], at=DONE)
     place(root, "one/z/AAA-1h.csv", hours(30, 60, 11.0), at=DONE + 5)
     place(root, "A%B C/AAB-1h.csv", hours(0, 5), at=DONE + 6)
@@ -114,6 +120,8 @@ def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(bucket: str, tmp_path: Path)
         refresh_silver(lake)
         refresh_gold(lake)
     assert (counts.read, counts.rejected, len(counts.failed)) == (79, 1, 0)
+    assert (ingest(there).untouched, is_current(there)) == (3, True)
+    assert read_status(there).series.equals(read_status(here).series)
     for mine, other in zip(tables(here), tables(there), strict=True):
         assert_frame_equal(values(mine), values(other))
     place(root, "A%B C/AAB-1h.csv", hours(0, 5, 12.0), at=DONE + 7)
@@ -132,6 +140,28 @@ def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(bucket: str, tmp_path: Path)
         assert_frame_equal(values(mine), values(other))
 
 
+def test_a_lake_in_a_bucket_is_cloned_into_a_folder(bucket: str, tmp_path: Path) -> None:
+    place(tmp_path / "lake", "A%B C/AAA-1h.csv", hours(0, 40))
+    place(tmp_path / "lake", "A%B C/z/AAA-1h.csv", hours(30, 60, 11.0), at=5)
+    upload(bucket, tmp_path / "lake")
+    lake = Lake(bucket)
+    ingest(lake)
+    refresh_silver(lake)
+    with pytest.raises(InputError, match="`lakehouse clone` downloads it"):
+        rehearse(lake)
+    (tmp_path / "trial").mkdir()
+    trial = clone(lake, tmp_path / "trial")
+    for mine, other in ((trial.bronze, lake.bronze), (trial.silver, lake.silver)):
+        assert_frame_equal(values(mine), values(other))
+    assert rehearse(trial)[0].files.is_empty()  # it knows the files by their times
+    assert (tmp_path / "trial/raw/A%B C/AAA-1h.csv").read_bytes() == (
+        tmp_path / "lake/raw/A%B C/AAA-1h.csv"
+    ).read_bytes()
+    trial.bronze.restore(0)
+    assert trial.bronze.scan().collect().is_empty()
+    assert lake.bronze.scan().collect().height == 61
+
+
 def test_raw_files_may_lie_elsewhere_than_the_tables(
     bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,22 +177,36 @@ def test_raw_files_may_lie_elsewhere_than_the_tables(
     assert Lake(tmp_path).raw_uri == str(tmp_path / "raw")  # another lake has raw files of its own
 
 
-def test_files_of_a_bucket_are_read_in_every_packing(bucket: str, tmp_path: Path) -> None:
+def test_files_of_a_bucket_are_read_in_every_packing(
+    bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = place(tmp_path, "x.csv", hours(0, 9)).read_bytes()
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
         archive.writestr("CCC-1h.csv", text)
         archive.writestr("DDD-1h.csv", text)
+        archive.writestr("notes.md", random.randbytes(2 * UNPACK.NAMES_BYTES))
+        for number in range(100):
+            archive.writestr(f"{1000 * 'long/'}{number}.md", "")  # more names than one look at the end can bring
+    with zipfile.ZipFile(few := io.BytesIO(), "w") as archive:
+        for number in range(5):
+            archive.writestr(f"E{number}-1h.csv", text)
     store = from_url(bucket)
     obstore.put(store, "raw/AAA-1h.csv", text)
     obstore.put(store, "raw/BBB-1h.csv.gz", gzip.compress(text))
     obstore.put(store, "raw/some.zip", held.getvalue())
+    obstore.put(store, "raw/few.zip", few.getvalue())
     lake = Lake(bucket)
-    assert ingest(lake).inserted == 40
-    assert lake.bronze.scan().collect()["symbol"].value_counts().sort("symbol").rows() == [
-        (name, 10) for name in ("AAA", "BBB", "CCC", "DDD")
-    ]
-    assert ingest(lake).read == 0
+    with Proxy(seaweed) as proxy, monkeypatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        assert ingest(lake).inserted == 90
+        # sources.toml, which is not there, and two files; of few.zip the end, and once all for its five; of some.zip
+        # the end, five looks more, and all.
+        assert proxy.count()["of a raw file"] == 3 + 2 + 7
+    names = ("AAA", "BBB", "CCC", "DDD", *(f"E{number}" for number in range(5)))
+    symbols = Lake(bucket).bronze.scan().collect()["symbol"].value_counts().sort("symbol")
+    assert symbols.rows() == [(name, 10) for name in names]
+    assert ingest(Lake(bucket)).read == 0
 
 
 def test_a_file_of_a_bucket_is_downloaded_once(
@@ -171,7 +215,7 @@ def test_a_file_of_a_bucket_is_downloaded_once(
     for number in range(6):
         place(tmp_path, f"AAA{number}-1h.csv", hours(0, 100))
     upload(bucket, tmp_path)
-    monkeypatch.setattr(files, "SPOOLED_BYTES", 3_000)  # what is larger is held on the disk
+    monkeypatch.setattr(UNPACK, "SPOOLED_BYTES", 3_000)  # what is larger is held on the disk
     with Proxy(seaweed) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         assert ingest(Lake(bucket), batch_bytes=4_000).inserted == 606
@@ -180,6 +224,64 @@ def test_a_file_of_a_bucket_is_downloaded_once(
         again = proxy.count()
     assert (again["of a raw file"], again["PUT"]) == (1, 0)
     assert again["GET"] < 40
+
+
+def test_what_is_uploaded_again_unchanged_is_not_read(
+    bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, other = place(tmp_path, "AAA-1h.csv", hours(0, 9)), place(tmp_path, "x", hours(0, 9, 11.0)).read_bytes()
+    upload(bucket, tmp_path)
+    store = from_url(bucket)
+    with Proxy(seaweed) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+
+        def run(expected: int) -> dict[str, int]:
+            """The counts of a run, if it asked the bucket so often for a file."""
+            proxy.count()
+            report = ingest(Lake(bucket))
+            assert proxy.count()["of a raw file"] == expected + 1  # sources.toml, which is not there
+            return {name: sum(report.files[name]) for name in ("inserted", "updated")} if report.files.height else {}
+
+        assert run(1) == {"inserted": 10, "updated": 0}
+        ledger = Lake(bucket).ledger
+        before = ledger.scan().select("stated_at", "etag").collect().row(0)
+        # As an older program left it: the time tells that nothing is new, or else the bytes do.
+        ledger.at(-1).update({"etag": "null"})
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes())
+        assert (run(1), run(0)) == ({}, {})
+        ledger.restore(-2)
+        assert ledger.scan().select("stated_at", "etag").collect().row(0) == before
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes())
+        assert (run(0), run(0)) == ({}, {})
+        # Uploaded in parts it has another etag: it is read, found to be the same, and not read again.
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes(), use_multipart=True)
+        assert (run(1), run(0)) == ({}, {})
+        obstore.put(store, "raw/AAA-1h.csv", other)  # of as many bytes: hashed and read
+        assert (run(2), run(0)) == ({"inserted": 0, "updated": 10}, {})
+        obstore.put(store, "raw/AAA-1h.csv", text.read_bytes() + b"no,bar\n")  # of more bytes: new in any case
+        assert (run(1), run(0)) == ({"inserted": 0, "updated": 10}, {})
+
+
+def test_an_etag_tells_what_the_second_of_an_upload_does_not() -> None:
+    then = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    file, fresh = files.RawFile("a.csv", 5, then, etag="x"), dt.datetime.now(dt.UTC)
+    assert [file.is_still(5, then, etag) for etag in ("x", "y", None)] == [True, False, True]
+    assert file.is_still(5, fresh, "x")
+    assert not file.is_still(6, then, "x")
+    assert not files.RawFile("a.csv", 5, fresh, etag="x").is_still(5, fresh, None)
+
+
+@pytest.mark.slow
+def test_the_first_notebooks_work_on_a_bucket(
+    bucket: str, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(bucket, Path(__file__).parents[2])
+    monkeypatch.setenv("LAKEHOUSE_ROOT", bucket)
+    monkeypatch.setenv("PREFECT_API_URL", prefect_api)
+    for name in ("00_quick_tour", "01_raw_to_bronze"):
+        results = read_results(run_notebook(name, {}, tmp_path / f"{name}.ipynb"))
+        assert (results["bars"], results["read"], results["rejected"]) == (2199, 4431, 5)
+    assert Lake().bronze.scan().collect().height == 3706  # by the second one
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tomllib
@@ -13,7 +14,7 @@ from klines import hours, place
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.cli.commands import main
-from lakehouse.errors import ConflictError, LakeError
+from lakehouse.errors import STOPPED, ConflictError, LakeError
 from lakehouse.flows.lake import silver_task
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +48,23 @@ def test_there_is_a_command_where_nothing_was_installed(module: str, tmp_path: P
     assert (done.returncode, str(tmp_path) in done.stdout.replace("\n", "")) == (0, True)
     wrong = subprocess.run([*command[:3], "nonsense"], cwd=ROOT, capture_output=True, check=False)
     assert wrong.returncode == 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no signals to send")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_a_command_while_it_still_imports_is_told_what_stands(
+    number: signal.Signals, tmp_path: Path
+) -> None:
+    """Python tells of each import when it is done; of Polars' many the first is far from the last."""
+    command = [sys.executable, "-X", "importtime", "-m", "lakehouse", "status", "--root", str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as run:
+        assert run.stderr
+        met = next(line for line in run.stderr if "polars" in line)
+        run.send_signal(number)
+        out, err = run.communicate(timeout=300)
+    said = [line for line in err.splitlines() if not line.startswith("import time:")]
+    assert (run.returncode, out, said) == (128 + number, "", [STOPPED]), met
 
 
 def test_a_name_that_the_terminal_cannot_show_does_not_end_a_run(tmp_path: Path) -> None:
@@ -113,7 +131,10 @@ def test_status_fits_a_screen_and_says_first_what_is_wrong_and_what_waits(
     assert max(map(len, lines)) <= 80
     head = " ".join(lines[:8])
     assert "1 file did not load" in head
-    assert "1 file waiting" in head
+    assert "1 file waiting, 0.0 MB; `lakehouse run` takes it in" in head
+    place(tmp_path, "LATER_1h.csv", hours(0, 4))
+    assert "2 files waiting, 0.0 MB; `lakehouse run` takes them in" in call(capsys, "status", "--root", tmp_path)[1]
+    (tmp_path / "raw" / "LATER_1h.csv").unlink()
     assert "… and 25 more; `lakehouse status --all` shows them" in text
     (tmp_path / "raw" / "BBB.csv").unlink()
     call(capsys, "ingest", "--root", tmp_path)
@@ -215,10 +236,21 @@ def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
     wanted = ("--root", tmp_path, "--output", tmp_path / "out.ipynb")
     code, text = call(capsys, "report", "--symbol", "BBBUSDT", *wanted)
     assert (code, "bars 5," in text) == (0, True)
+    Lake(tmp_path).tag("five")
+    place(tmp_path, "BBBUSDT_1h_more.csv", hours(5, 9), at=9)
+    call(capsys, "ingest", "--root", tmp_path)
+    code, text = call(capsys, "report", "--symbol", "BBBUSDT", "--at", "five", *wanted)
+    assert (code, "bars 5," in text) == (0, True)
+    assert "as it was at the tag five" in (tmp_path / "out.html").read_text(encoding="utf-8")
+    code, text = call(capsys, "notebook", "02_explore_bronze", "--at", "fiv", *wanted)
+    assert (code, "no tag 'fiv' in" in text) == (2, True)
+    wanted = (*wanted, "--at", "five")
     code, text = call(capsys, "notebook", "02_explore_bronze", "-p", "symbol=BBBUSDT", *wanted)
     assert (code, "bars 5," in text, (tmp_path / "out.html").exists()) == (0, True, True)
     code, text = call(capsys, "notebook", "00_quick_tour", *wanted)
     assert (code, "notebook '00_quick_tour' has no parameter 'root'" in text) == (2, True)
+    code, text = call(capsys, "notebook", "00_quick_tour", "--at", "five")
+    assert (code, "notebook '00_quick_tour' has no parameter 'at'" in text) == (2, True)
 
 
 def test_two_files_that_contradict_each_other_end_in_exit_code_1_unless_that_was_asked_for(

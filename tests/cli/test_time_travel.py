@@ -155,7 +155,7 @@ def test_what_is_done_to_a_clone_is_not_done_to_the_lake(call: Call, tmp_path: P
     other = Call(tmp_path / "other", call.capsys)
     call("clone", other.root)
     other("restore", 1, "--yes")
-    other("care", "--vacuum", "--yes")
+    other("care", "--vacuum", "--hours", 0, "--yes")
     place(other.root, "m/AAAUSDT_1h.csv", hours(0, 9, close=13.0), at=40)
     other("ingest")
     assert Lake(other.root).bronze.scan().collect().height == 10
@@ -164,11 +164,48 @@ def test_what_is_done_to_a_clone_is_not_done_to_the_lake(call: Call, tmp_path: P
     assert "is there already" in call("clone", other.root, code=2)
 
 
-def test_care_joins_files_and_removes_old_ones_when_told_to(call: Call) -> None:
-    assert "files fewer" in call("care")
-    assert "nobody is there to be asked" in call("care", "--vacuum", code=2)
-    assert "1 file removed" in call("care", "--vacuum", "--yes")
-    assert "vacuum" in call("diff", 1, 2, code=2)
+def test_care_plans_before_it_does_and_does_what_it_planned(call: Call) -> None:
+    place(call.root, "m/AAAUSDT_1h_more.csv", hours(5, 6, close=12.0), at=30)
+    ingest(Lake(call.root))
+    call("tag", "now")
+    lake = Lake(call.root)
+    there = sorted(lake.bronze.files()["size_bytes"])
+    held = lake.bronze.scan().sort("open_time").collect()
+    wanted = ("care", "--table", "bronze", "--vacuum", "--hours", 0, "--keep", -1)
+    (plan,) = call.json(*wanted)["plan"]
+    old = Path(lake.bronze.at(1).file_uris()[0]).stat().st_size
+    assert (plan["version"], plan["files"], plan["size"], plan["joined"], plan["into"]) == (3, 2, sum(there), 2, 1)
+    assert (len(plan["removed"]), plan["freed"], plan["lost"], plan["kept"]) == (1, old, [1], [3])  # type: ignore[arg-type]
+    assert "unreadable kept" in (text := call(*wanted))
+    assert "Kept readable for tags: now" in text
+    assert "Nothing was written; the same with --yes does it." in text
+    assert lake.bronze.version() == 3
+    assert Lake(call.root).bronze.scan(1).collect().height == 5
+    (done,) = call.json(*wanted, "--yes")["done"]
+    assert (done["files"], done["removed"], done["freed MB"], done["unreadable"]) == (1, 1, old / 1e6, "1")
+    assert "vacuum has removed" in call("diff", 1, 2, code=2)
+    assert Lake(call.root, at="now").bronze.scan().sort("open_time").collect().equals(held)
+    assert lake.bronze.scan().sort("open_time").collect().equals(held)
+    assert "Nothing to do." in call(*wanted)
+
+
+def test_care_leaves_what_somebody_may_still_read_and_asks_for_the_table_of_a_version(call: Call) -> None:
+    call("care", "--vacuum", "--yes")  # an hour has not passed since these files were in use
+    assert Lake(call.root).bronze.scan(1).collect().height == 5
+    assert "say which with --table" in call("care", "--keep", 1, code=2)
+    assert "--hours is -1; expected 0 or more" in call("care", "--hours", -1, code=2)
+    assert "--retention-days is 0; expected 1 or more" in call("care", "--retention-days", 0, code=2)
+
+
+def test_care_gives_all_tables_of_a_lake_another_retention_when_told_to(call: Call) -> None:
+    call("care", "--retention-days", 9)
+    lake = Lake(call.root)
+    periods = ("delta.logRetentionDuration", "delta.deletedFileRetentionDuration")
+    kept = {table.name: table.open().metadata().configuration for table in (lake.bronze, lake.ledger, lake.quarantine)}
+    assert {conf[period] for conf in kept.values() for period in periods} == {"interval 3650 days"}
+    call("care", "--retention-days", 9, "--yes")
+    kept = {table.name: table.open().metadata().configuration for table in (lake.bronze, lake.ledger, lake.quarantine)}
+    assert {conf[period] for conf in kept.values() for period in periods} == {"interval 9 days"}
 
 
 def test_a_table_that_is_none_is_said(call: Call) -> None:
@@ -230,7 +267,7 @@ def test_a_tag_names_what_the_tables_are_and_commands_read_it(call: Call) -> Non
     assert call.json("status")["series"][0]["rows"] == 7
     assert "no tag 'befor' in" in call("versions", "--at", "befor", code=2)
     assert "there is a tag 'before-more' already" in call("tag", "before-more", code=2)
-    call("care", "--vacuum", "--yes")
+    call("care", "--vacuum", "--hours", 0, "--yes")
     assert call.json("status", "--at", "before-more")["series"][0]["rows"] == 5
     assert "No tag" in call("tag", "before-more", "--remove")
     assert "--remove needs the name" in call("tag", "--remove", code=2)
@@ -263,7 +300,7 @@ def test_without_duckdb_sql_says_what_to_install_and_that_is_what_the_package_na
     engines = tomllib.loads((README.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"][
         "optional-dependencies"
     ]["engines"]
-    assert text.endswith(f"needs DuckDB: uv sync --extra engines, or pip install {' '.join(engines)}")
+    assert text.endswith(f"needs DuckDB: uv sync --extra engines, or pip install {' '.join(map(repr, engines))}")
 
 
 @pytest.mark.usefixtures("prefect_api")

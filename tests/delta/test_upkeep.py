@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 import pytest
@@ -10,9 +14,10 @@ from klines import START, bar, hours, place
 
 from lakehouse import Lake, ingest, refresh_silver
 from lakehouse.delta.commits import Changes, commit
+from lakehouse.delta.history import readable_versions
 from lakehouse.delta.spans import file_stats
 from lakehouse.delta.table import Table
-from lakehouse.delta.upkeep import MANY, PERIODS, _remove_outdated
+from lakehouse.delta.upkeep import CLEAN_EVERY, MANY, PERIODS, _remove_outdated, _worth_joining, plan_care
 from lakehouse.errors import InputError, VersionError
 
 SCHEMA = {"symbol": pl.String(), "open_time": pl.Datetime("us", "UTC"), "close": pl.Float64()}
@@ -160,6 +165,81 @@ def test_files_that_no_version_of_the_promised_time_needs_are_removed(table: Tab
     _remove_outdated(base)
     assert len(list(Path(table.uri).rglob("*.parquet"))) == 1
     assert table.scan().collect().height == 72
+
+
+def test_the_automatic_clean_up_never_takes_a_tagged_version(table: Table) -> None:
+    """By the writer itself, at a version at which it looks for what is out of date."""
+    base, tagged = nights(table, 1, 18, "A"), replace(table, tagged=lambda: [3, 5])
+    base.alter.set_table_properties(dict.fromkeys(PERIODS, "interval 0 days"))
+    while base.version() < CLEAN_EVERY - 1:
+        commit(base, KEY, Changes(bars(1, "A").clear()), guards=[table.guard()], even_empty=True)
+    commit(base, KEY, Changes(bars(19, "A")), guards=[table.guard()])
+    tagged.tidy(base, bars(19, "A"))
+    assert "VACUUM END" in table.versions()["operation"]
+    readable = [version for version in range(1, 19) if not fails(partial(table.scan, version))]
+    assert [version for version in readable if version <= 16] == [1, 2, 3, 4, 5]  # the seventeenth joined sixteen
+    assert [tagged.scan(version).collect().height for version in (3, 5, -1)] == [3 * 24, 5 * 24, 19 * 24]
+
+
+def test_without_a_tag_the_log_of_versions_out_of_date_is_cut(table: Table) -> None:
+    base = nights(table, 1, 18, "A")
+    base.alter.set_table_properties(dict.fromkeys(PERIODS, "interval 0 days"))
+    table.tidy(nights(table, 19, 19, "A"), bars(19, "A"))
+    assert not Path(table.uri, "_delta_log", f"{3:020}.json").exists()
+    assert table.scan().collect().height == 19 * 24
+
+
+def fails(ask: Callable[[], object]) -> bool:
+    try:
+        ask()
+    except VersionError:
+        return True
+    return False
+
+
+def test_joining_pays_where_few_bytes_are_written_anew_for_each_file_fewer() -> None:
+    mib = 2**20
+
+    def worth(*sizes: float) -> list[int]:
+        files = pl.DataFrame({"symbol": "A", "size_bytes": [int(size * mib) for size in sizes]})
+        return sorted(_worth_joining(files, ["symbol"])["size_bytes"])
+
+    assert len(worth(0.005, 0.006)) == 2
+    assert len(worth(*[1.0] * 16)) == 16  # two of 8 MiB
+    assert worth(1.0) == worth(0.005, 3.9) == worth(3.9, 3.9) == worth(*[3.0] * 16) == []
+    assert len(worth(*[0.005] * 9, 3.9, 8.0)) == 10  # not the one that is large enough
+
+
+def test_what_a_plan_says_is_what_then_happens(table: Table) -> None:
+    nights(table, 1, 3, "A", "B")
+    commit(table.open(), KEY, Changes(bars(1, "A").clear(), bars(2, "A").with_columns(close=2.0)), guards=["x"])
+    plan = plan_care(table.open(), [2], hours=0)
+    there = {path.relative_to(table.uri).as_posix(): path.stat().st_size for path in parquet(table)}
+    assert (plan.version, plan.files, plan.joined, plan.into) == (4, 6, 6, 2)
+    table.optimize()
+    gone = table.vacuum([2], hours=0)
+    assert list(plan.removed) == gone
+    assert plan.freed == sum(there[path] for path in gone)
+    left = {path.relative_to(table.uri).as_posix() for path in parquet(table)}
+    assert plan.freed == sum(size for path, size in there.items() if path not in left)
+    assert plan.lost == [version for version in range(5) if fails(partial(table.scan, version))] == [3, 4]
+    later = plan_care(table.open(), [2], hours=0)
+    assert (later.joined, later.removed, later.lost) == (0, [], [])
+
+
+def test_a_version_that_a_restore_brought_back_needs_its_files_again(table: Table) -> None:
+    nights(table, 1, 2, "A")
+    table.restore(1)
+    table.restore(2)
+    files = {path.relative_to(table.uri).as_posix() for path in parquet(table)}
+    (second,) = {*map(unquote, file_stats(table.at(2))["path"])} - {*map(unquote, file_stats(table.at(1))["path"])}
+    assert readable_versions(table.open(), files) == [0, 1, 2, 3, 4]
+    assert readable_versions(table.open(), files - {second}) == [0, 1, 3]
+    assert readable_versions(table.at(1), files - {second}) == [0, 1]
+
+
+def parquet(table: Table) -> list[Path]:
+    return [path for path in Path(table.uri).rglob("*.parquet") if not path.parts[-2].startswith("_")]
 
 
 def test_another_writer_goes_before_upkeep(table: Table) -> None:

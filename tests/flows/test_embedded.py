@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 from klines import hours, place
 
-from lakehouse.errors import ApiError
+from lakehouse.errors import STOPPED, ApiError
 from lakehouse.flows import embedded
-
-STOPPED = "stopped; what was committed stands, run again to go on"
 
 
 @pytest.fixture

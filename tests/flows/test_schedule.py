@@ -61,6 +61,7 @@ class Served:
         self.env |= {"PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api", "PREFECT_HOME": str(folder / "home")}
         self.env |= {"PREFECT_API_DATABASE_CONNECTION_URL": database, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         self.env |= {"PREFECT_RUNNER_POLL_FREQUENCY": "2", "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5"}
+        self.client = httpx.Client(timeout=30, trust_env=False)  # one: each reads all certificates
         self.server = self.start_server()
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -79,7 +80,7 @@ class Served:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.env['PREFECT_API_URL']}/health", timeout=5).is_success
+            return self.client.get(f"{self.env['PREFECT_API_URL']}/health", timeout=5).is_success
         except httpx.HTTPError:
             return False
 
@@ -93,7 +94,7 @@ class Served:
         wait(lambda: self.ask("deployments/filter") != registered)
 
     def ask(self, path: str, method: str = "POST", **question: Any) -> Any:
-        answer = httpx.request(method, f"{self.env['PREFECT_API_URL']}/{path}", json=question, timeout=30)
+        answer = self.client.request(method, f"{self.env['PREFECT_API_URL']}/{path}", json=question)
         return answer.raise_for_status().json() if answer.content else None
 
     def deployment(self) -> str:
@@ -197,6 +198,7 @@ def served(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         finally:
             here.end(here.process)
             here.end(here.server)
+            here.client.close()
             receiver.shutdown()
 
 

@@ -32,6 +32,17 @@ def test_headless_charts_are_pictures_that_carry_their_specification(executed: P
     assert data[CHART]["mark"]["type"] == "bar"
 
 
+def test_a_copy_whose_page_draws_its_charts_needs_no_pictures_but_whoever_makes_no_page_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chart = alt.Chart(pl.DataFrame({"x": [1]})).mark_bar().encode(x="x").to_dict()
+    for headless, wanted in (("1", {CHART, "text/plain"}), ("", {CHART, "text/plain", "image/png"})):
+        monkeypatch.setenv(HEADLESS, headless)
+        use_charts(pictures=False)
+        data, _ = alt.renderers.get()(chart)
+        assert data.keys() == wanted
+
+
 def test_a_page_carries_the_library_once_and_asks_nobody(executed: Path) -> None:
     text = write_page(executed).read_text(encoding="utf-8")
     assert len(re.findall(r"window\.vegaEmbed\s*=", text)) == 1

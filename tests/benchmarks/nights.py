@@ -1,26 +1,19 @@
 """What a night costs after a year of nights, and what a day of many symbols costs.
 
-    uv run python tests/benchmarks/bench_year.py                        # about 10 minutes, 2 GB of disk
-    uv run python tests/benchmarks/bench_year.py --nights 90 --symbols 50 200
-
 A night brings one file of 1m bars for each of two symbols; then silver, gold and the status are made. The second table
 gives many symbols three days of 1h bars, and then one day more. Seconds are those of the processor, of all threads
-together, since a machine is seldom idle for so long; compare within one run. Prints; asserts nothing.
+together, since a machine is seldom idle for so long.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from itertools import batched, pairwise
 from pathlib import Path
 
 from rich import table
-from rich.console import Console
-from rich.text import Text
 
 from lakehouse import Lake, Table, ingest, refresh_gold, refresh_silver
 from lakehouse.sample import write_sample
@@ -114,22 +107,3 @@ def many(folder: Path, counts: list[int]) -> table.Table:
                 cells.append(f"{cpu:.1f}")
         show.add_row(str(count), *cells, f"{clock:.1f} s")
     return show
-
-
-def main() -> None:
-    """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--nights", type=int, default=300)
-    options.add_argument("--every", type=int, default=30, help="show the last ten of every so many nights")
-    options.add_argument("--symbols", type=int, nargs="*", default=[50, 200, 1000])
-    wanted = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        console = Console(width=130)
-        if wanted.nights:
-            console.print(a_year(Path(folder), wanted.nights, wanted.every), Text())
-        if wanted.symbols:
-            console.print(many(Path(folder), wanted.symbols))
-
-
-if __name__ == "__main__":
-    main()
