@@ -7,13 +7,24 @@ its rules: a line of a raw file that breaks one is quarantined, and the rule's n
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Callable
 from functools import cache
 
-import dataframely as dy
 import polars as pl
 
 from lakehouse.errors import ContractError
+
+# Where it finds SQLAlchemy, which Prefect brings, dataframely imports it to write schemas as tables of SQL: that took
+# half of the time of `import lakehouse`. So, unless it is there already, it does not find it.
+_hidden = sys.modules.setdefault("sqlalchemy", None) is None  # type: ignore[arg-type]
+try:
+    import dataframely as dy
+finally:
+    if _hidden:
+        del sys.modules["sqlalchemy"]
+
+Contract = dy.Schema
 
 EARLIEST = dt.datetime(1900, 1, 1, tzinfo=dt.UTC)
 LATEST = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 
-import dataframely as dy
 import polars as pl
 
-from lakehouse.contracts import rules
+from lakehouse.contracts import Contract, rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +83,12 @@ class Refusal:
     of_data: bool = False  # by the first line that holds numbers; else by one that holds none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """One bronze table and how raw files state it. Bronze's code knows nothing else of candles."""
 
     name: str
-    contract: type[dy.Schema]
+    contract: type[Contract]
     key: tuple[str, ...]
     time: str
     partition: tuple[str, ...]
@@ -116,6 +115,11 @@ class Dataset:
     def values(self) -> list[str]:
         """The columns that a statement may change: neither key nor provenance."""
         return [name for name in self.schema if name not in self.key and not name.startswith("_")]
+
+    @cached_property
+    def numeric(self) -> frozenset[str]:
+        """The columns that do not hold text."""
+        return frozenset(name for name, dtype in self.schema.items() if dtype != pl.String)
 
     @cached_property
     def required(self) -> list[str]:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import cached_property, partial
 from pathlib import Path
 
-import dataframely as dy
 import obstore
 import polars as pl
 from obstore.store import ObjectStore
 
-from lakehouse.contracts import Gap, GoldBar, Mismatch, Quarantined, Revision, SilverCandle
+from lakehouse.contracts import Contract, Gap, GoldBar, Mismatch, Quarantined, Revision, SilverCandle
 from lakehouse.dataset import Dataset
 from lakehouse.delta import (
     TAGS,
@@ -156,7 +155,7 @@ class Lake:
         """Calendar months; see `contracts.GoldBar`."""
         return self._layer("gold/monthly", GoldBar, ("market", "symbol", "open_time"), self.gold)
 
-    def _layer(self, name: str, contract: type[dy.Schema], key: tuple[str, ...], made_from: Table) -> Table:
+    def _layer(self, name: str, contract: type[Contract], key: tuple[str, ...], made_from: Table) -> Table:
         # A file for each of a thousand symbols would cost more than the few rows that a night brings to most layers.
         return self._table(name, _schema(contract), key, made_from=made_from)
 
@@ -224,7 +223,7 @@ def _tagged(root: str, name: str) -> list[int]:
     return [held[name] for _, held in read_tags(open_store(root)).values() if name in held]
 
 
-def _schema(contract: type[dy.Schema]) -> dict[str, pl.DataType]:
+def _schema(contract: type[Contract]) -> dict[str, pl.DataType]:
     return dict(contract.create_empty().schema)
 
 

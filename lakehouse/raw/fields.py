@@ -7,8 +7,6 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 
-import polars as pl
-
 from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
 from lakehouse.raw.numbers import is_number
@@ -56,7 +54,7 @@ def is_data(row: Sequence[str], columns: Sequence[str], dataset: Dataset, writte
         if column == dataset.time:
             if not (re.fullmatch(written, field) if written else has_digit(field)):
                 return False
-        elif column and not isinstance(dataset.schema[column], pl.String) and not is_number(field or "0"):
+        elif column in dataset.numeric and not is_number(field or "0"):
             return False
     return True
 

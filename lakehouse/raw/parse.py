@@ -6,8 +6,9 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+import datetime as dt
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from lakehouse.raw.times import FAR, from_epoch, from_words, has_doubled_hours, 
 
 MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
+EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
 UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
 
 
@@ -35,6 +37,7 @@ class Block:
 NO_REJECTS = pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String, "reasons": pl.List(pl.String)})
 
 
+@lru_cache  # every file begins with one, and its columns are made one by one
 def no_data(lines: int, dataset: Dataset) -> Block:
     """A block of so many lines that state nothing."""
     return Block(pl.DataFrame(schema=dataset.schema), NO_REJECTS, 0, lines, 0)
@@ -79,30 +82,42 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
     if not len(words) == len(names) == len(set(names)):
         return None
-    met = {n: _csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True)}
-    values = {name: _of_cell(name, dtype, form, dataset) for name, dtype in met.items() if name in dataset.schema}
-    # The last field is null where fields are missing; a value that could not be read is null where its field is not.
-    read = [pl.col(f"_{n}").is_null() == pl.col(n).is_null() for n in values if met[n] != dataset.schema[n]]
-    good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *dataset.rules.values())
-    cells = {f"_{name}": dtype for name, dtype in met.items()}
+    met = tuple(_csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True))
+    plain = replace(form, banner=0, header="", market="", symbol="", interval="", notes=(), told={})
+    cells, values, good = _ways_to_read(plain, met, dataset)
     scan = partial(pl.scan_csv, text, has_header=False, quote_char=None)
     try:
         lines = scan(separator="\x01", schema={"line": pl.String}).select(pl.len()).collect().item()
-        rows = (
-            scan(separator=form.separator, schema=cells)
-            .with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line))
-            .select(*dataset.schema.keys(), _good=good)
-            # Where columns are projected away, the parser passes over the rest of a line, and a surplus field with it.
-            .collect(optimizations=pl.QueryOptFlags(projection_pushdown=False))
-        )
+        # All columns: where some are projected away, the parser passes over the rest of a line, and a surplus field.
+        rows = scan(separator=form.separator, schema=cells).collect()
+        rows = rows.with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line))
+        if rows.height != lines or not rows.select(good).item() or not _keeps_rules(dataset, _words(form)):
+            return None
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
-    if rows.height != lines or not rows.drop_in_place("_good").all():
-        return None
+    rows = rows[[*dataset.schema]]
     times = rows[dataset.time]
     if times.max() - times.min() > FAR and rows.select(is_lonely(dataset.time).any()).item():  # type: ignore[operator]
         return None
     return Block(rows, NO_REJECTS, rows.height, 0, len(block))
+
+
+@lru_cache  # of a thousand small files each would cost as much to plan as to read
+def _ways_to_read(
+    form: Form, met: tuple[pl.DataType, ...], dataset: Dataset
+) -> tuple[dict[str, pl.DataType], dict[str, pl.Expr], pl.Expr]:
+    """As what the CSV parser is to read each field, the columns made of them, and whether a row is surely valid."""
+    names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
+    kept = [(name, dtype) for name, dtype in zip(names, met, strict=True) if name in dataset.schema]
+    values = {name: _of_cell(name, dtype, form, dataset) for name, dtype in kept}
+    # The last field is null where fields are missing; a value that could not be read is null where its field is not.
+    read = [
+        pl.col(f"_{name}").is_null() == pl.col(name).is_null() for name, dtype in kept if dtype != dataset.schema[name]
+    ]
+    of_words = {name for name, _ in _words(form)}
+    rules = [rule for rule in dataset.rules.values() if not {*rule.meta.root_names()} <= of_words]
+    good = pl.all_horizontal(pl.col(f"_{names[-1]}").is_not_null(), *read, *rules).all()
+    return {f"_{name}": dtype for name, dtype in zip(names, met, strict=True)}, values, good
 
 
 def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block:
@@ -148,11 +163,29 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     return Block(good, bad, data.height, lines.height - data.height, len(block))
 
 
+@lru_cache
+def _keeps_rules(dataset: Dataset, words: tuple[tuple[str, str], ...]) -> bool:
+    """Whether what is the same in every row of a file keeps the contract: that is asked of one row."""
+    rules = (rule for rule in dataset.rules.values() if {*rule.meta.root_names()} <= dict(words).keys())
+    return bool(pl.DataFrame([dict(words)]).select(pl.all_horizontal(True, *rules)).item())
+
+
+def _words(form: Form) -> tuple[tuple[str, str], ...]:
+    """What the lines do not state of the series that a file is of."""
+    told = {"market": form.market, "symbol": form.symbol, "interval": form.interval or UNTOLD}
+    return tuple((name, word) for name, word in told.items() if name not in form.columns)
+
+
 def _told(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
     """The columns that the lines do not state."""
-    told = {"market": form.market, "symbol": form.symbol, "interval": form.interval or UNTOLD, **form.told}
+    told = {**dict(_words(form)), **form.told}
     missing = {name: dtype for name, dtype in dataset.schema.items() if name not in (*form.columns, "_line")}
-    return {name: pl.lit(told.get(name)).cast(dtype) for name, dtype in missing.items()}
+    return {name: _constant(told.get(name), dtype) for name, dtype in missing.items()}
+
+
+def _constant(value: object, dtype: pl.DataType) -> pl.Expr:
+    """A literal; one of a time with a zone costs Polars several queries, one of its microseconds none."""
+    return pl.lit((value - EPOCH) // MICROSECOND if isinstance(value, dt.datetime) else value).cast(dtype)
 
 
 def _line_numbers(first: int) -> pl.Expr:

@@ -147,7 +147,7 @@ def test_runs_on_a_cluster_end_as_in_one_process_though_workers_are_killed(
     for report in (first.ingest, second.ingest):
         assert report.files["path"].n_unique() == report.files.height
         assert report.read == sum(getattr(report, name) for name in COUNTS if name not in {"read", "skipped"})
-    assert refresh_lake(root=bucket).ingest.untouched == 2 * SYMBOLS + 1
+    assert ingest(lake).untouched == 2 * SYMBOLS + 1
     ingest(alone)
     refresh_silver(alone)
     refresh_gold(alone)

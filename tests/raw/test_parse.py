@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -245,7 +245,7 @@ def test_a_year_that_python_does_not_know_is_a_rejected_line_and_stops_nothing()
     assert (block.rows.height, block.rejected["_line"].to_list()) == (1, [1])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(texts())
 def test_the_fast_reading_is_silent_or_says_what_the_exact_one_says(case: tuple[Form, bytes]) -> None:
     form, text = case
