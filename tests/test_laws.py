@@ -87,7 +87,7 @@ def versions(lake: Lake) -> list[int]:
 # Law 1
 
 
-@laws(max_examples=examples(30))
+@laws(max_examples=examples(16))
 @given(histories())
 def test_every_line_of_every_file_is_accounted_for(history: History) -> None:
     """Law 1, conservation: what was read is inserted, updated, unchanged, superseded, overruled or rejected."""
@@ -120,7 +120,7 @@ AGREED: History = [
 ]
 
 
-@laws(max_examples=examples(40))
+@laws(max_examples=examples(20))
 @given(histories())
 @example(AGREED)
 def test_the_newest_statement_wins_in_whatever_order_files_arrive(history: History) -> None:
@@ -152,7 +152,7 @@ def test_the_order_of_lines_holds_in_a_cut_file_that_runs_backwards(tmp_path: Pa
 # Law 3
 
 
-@laws(max_examples=examples(20))
+@laws(max_examples=examples(10))
 @given(histories())
 def test_a_run_with_nothing_new_adds_no_version(history: History) -> None:
     """Law 3, for every table, and also if files were touched; the account of such a run is empty."""
@@ -230,7 +230,7 @@ def test_a_run_opens_no_file_that_it_need_not_touch(
 # Law 6
 
 
-@pytest.mark.parametrize("wanted", [2, pytest.param(25, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [2, pytest.param(12, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(wanted: int, tmp_path: Path) -> None:
     """Law 6: lakes whose every run but the last is killed -9 end as one that was left in peace."""
     files, batch_bytes, chance = overlapping_files(), 50_000, random.Random(6)
@@ -247,12 +247,12 @@ def test_a_run_that_is_killed_at_any_moment_is_healed_by_the_next(wanted: int, t
     coming = Writer()
     while kills < wanted or (wanted > 2 and not (torn and midway) and kills < 150):  # moments fall as they may
         lake = fresh_lake(root := Path(tempfile.mkdtemp(dir=tmp_path)), files)  # a run may end before it is killed
-        before, code = versions(lake), None
+        before, code, span = versions(lake), None, 0.3 * seconds
         while code is None:
             with coming as writer:
                 writer.ready().begin(root, batch_bytes)
                 coming = Writer()  # imports while the other one works
-                code = writer.end(chance.uniform(0, 0.3 * seconds))
+                code, span = writer.end(chance.uniform(0, span)), 1.2 * span  # longer each time, or it might never end
             assert code in (None, 0)
             kills += code is None
             now = versions(lake)

@@ -74,7 +74,7 @@ def parts_of(rows: int) -> Iterator[None]:
         yield
 
 
-@laws(max_examples=examples(25))
+@laws(max_examples=examples(12))
 @given(STEPS, st.sampled_from([10, 10**6]))
 def test_layers_equal_a_rebuild_after_any_history(history: Sequence[tuple[str, bytes, int] | str], rows: int) -> None:
     """Law 5: files, corrections, gaps filled late, restores and compaction, and refreshes at any moment."""
@@ -117,7 +117,7 @@ def made(name: str, first: int, last: int, step: int, price: float, at: int) -> 
 HOURS, DAYS = made("1h-1", 0, 48, 1, 10.0, 1), made("1d-1", 0, 48, 24, 10.0, 1)
 
 
-@laws(max_examples=examples(12))
+@laws(max_examples=examples(8))
 @example([HOURS, DAYS, made("1h-2", 14, 24, 1, 11.0, 2)])  # a day changes from its middle on
 @example([DAYS, HOURS, made("1d-2", 24, 48, 24, 11.0, 2), "back"])
 @given(st.lists(st.one_of(parts(), parts(), parts(), st.sampled_from(["back", "odd back"])), min_size=3, max_size=7))

@@ -131,7 +131,7 @@ def play(history: list[tuple[str, Any]], root: Path) -> None:
             assert [table.version() for table in (lake.bronze, lake.ledger, lake.conflicts)] == before
 
 
-@laws(max_examples=examples(30))
+@laws(max_examples=examples(25))
 @given(deeds())
 @example(
     [
