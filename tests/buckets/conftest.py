@@ -31,7 +31,7 @@ ACCOUNT = "devstoreaccount1"  # of every Azurite, with its key
 ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """SeaweedFS with a bucket `lake`; its port."""
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
@@ -50,7 +50,7 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield ports[0]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Azurite, which is Azure's blob storage, with a container `lake`; what a client needs to know."""
     if not (azurite := shutil.which("azurite-blob")):

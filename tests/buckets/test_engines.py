@@ -103,7 +103,7 @@ def test_duckdb_reads_every_table_as_polars_does(tables: list[Table]) -> None:
         agree(tables, read)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spark() -> Iterator[object]:
     """Spark's API, answered by Sail in this process."""
     sail = pytest.importorskip("pysail.spark", reason="uv sync --group services")
