@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,10 +111,12 @@ def spark() -> Iterator[object]:
     sql = pytest.importorskip("pyspark.sql", reason="uv sync --group services")
     server = sail.SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
-    session = sql.SparkSession.builder.remote(f"sc://127.0.0.1:{server.listening_address[1]}").getOrCreate()
-    session.conf.set("spark.sql.session.timeZone", "UTC")
-    yield session
-    session.stop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "ps1", "", raising=False)  # pyspark takes a program without a file for a doctest
+        session = sql.SparkSession.builder.remote(f"sc://127.0.0.1:{server.listening_address[1]}").getOrCreate()
+        session.conf.set("spark.sql.session.timeZone", "UTC")
+        yield session
+        session.stop()
     server.stop()
 
 
