@@ -10,6 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 LONGEST = (
     "flows/test_schedule",
+    "test_cluster",
     "test_browser.py",
     "flows/",
     "solutions_pass",
