@@ -75,5 +75,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if config.option.markexpr == "not slow" and not config.option.keyword:
         terminalreporter.write_line(
             "left out: slow tests (each notebook in a browser and a second time, the built wheel, most of the kills "
-            'and random histories); `uv run pytest -m ""` runs them all, in about a quarter of an hour'
+            'and random histories); `uv run pytest -m ""` runs them all, in some 25 minutes'
         )
