@@ -8,7 +8,7 @@ import lakehouse.flows.settings  # noqa: F401  before Prefect
 
 # isort: split
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -98,15 +98,12 @@ def is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), ConflictError)
 
 
-@task(
-    name="take part",
-    task_run_name="{label}",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=5,
-    retry_jitter_factor=1,
-    retry_condition_fn=is_conflict,
-)
+def writing[**P, R](**options: Any) -> Callable[[Callable[P, R]], Task[P, R]]:
+    """Make a function a task that writes: it is tried again only if other writers kept coming first."""
+    return task(cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=is_conflict, **options)
+
+
+@writing(name="take part", task_run_name="{label}", retry_jitter_factor=1)
 def take_part(lake: Lake, part: Plan, run_id: str, batch_mb: int, label: str) -> list[dict[str, object]]:
     """Carry out a part of a plan on a worker: paths in, rows of the ledger out; batches travel nowhere.
 

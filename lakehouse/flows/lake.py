@@ -43,7 +43,7 @@ from lakehouse.bronze import (
 )
 from lakehouse.contracts import COUNTS
 from lakehouse.download import DownloadReport, download_wanted
-from lakehouse.flows.cluster import Finished, cluster, is_conflict, on_a_worker, side_by_side
+from lakehouse.flows.cluster import Finished, cluster, on_a_worker, side_by_side, writing
 from lakehouse.flows.notebooks import announce, key_of, run_notebooks
 from lakehouse.lake import Lake
 from lakehouse.layers import (
@@ -69,15 +69,7 @@ def plan_files(lake: Lake, again: str, run_id: str) -> Plan:
     return prepare(lake, again, run_id)
 
 
-@task(
-    name="write batch",
-    task_run_name="{label}",
-    cache_policy=NO_CACHE,
-    retries=3,
-    retry_delay_seconds=5,
-    retry_jitter_factor=1,
-    retry_condition_fn=is_conflict,
-)
+@writing(name="write batch", task_run_name="{label}", retry_jitter_factor=1)
 def write_one(lake: Lake, batch: Batch, run_id: str, todo: Plan, label: str) -> list[dict[str, object]]:
     """Write one batch; tried again only if other writers kept coming first."""
     return write_batch(lake, batch, run_id, todo)
@@ -170,13 +162,13 @@ def _publish(lake: Lake, report: IngestReport) -> None:
     )
 
 
-@task(name="refresh silver", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=is_conflict)
+@writing(name="refresh silver")
 def silver_task(lake: Lake, rebuild: bool) -> RefreshReport:
     """Bring silver up to bronze."""
     return refresh_silver(lake, rebuild=rebuild)
 
 
-@task(name="refresh gold", cache_policy=NO_CACHE, retries=3, retry_delay_seconds=5, retry_condition_fn=is_conflict)
+@writing(name="refresh gold")
 def gold_task(lake: Lake, rebuild: bool) -> list[RefreshReport]:
     """Bring gold up to silver."""
     return refresh_gold(lake, rebuild=rebuild)
