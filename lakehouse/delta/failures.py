@@ -11,13 +11,14 @@ from pathlib import Path
 
 import polars as pl
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from obstore.exceptions import BaseError
 
 from lakehouse.errors import ConflictError, LakeError
 
 ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
 
 # Polars tells a Parquet file that it cannot read as a ComputeError.
-FAILURES = (OSError, DeltaError, pl.exceptions.ComputeError)
+FAILURES = (OSError, DeltaError, BaseError, pl.exceptions.ComputeError)
 GONE = re.compile(r"No such file|os error 2\b|NotFound|not found|NoSuchKey")
 
 
