@@ -146,12 +146,13 @@ def test_a_table_of_an_older_lake_is_given_the_properties_of_new_ones_once(table
 def test_retention_is_a_setting_of_the_lake_and_removes_nothing_before_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.delta.upkeep.CLEAN_EVERY", 6)  # twice, the second time after a checkpoint
+    monkeypatch.setattr("lakehouse.delta.upkeep.CLEAN_EVERY", 3)
+    monkeypatch.setattr("lakehouse.delta.upkeep.CHECKPOINT_EVERY", 3)  # what lies before one could be cut off
     lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
     ingest(lake)
     refresh_silver(lake)
     lake = Lake(tmp_path, retention_days=7)
-    for turn in range(12):
+    for turn in range(8):
         place(tmp_path, "AAAUSDT_1h.csv", [bar(0, close=11.0 + turn / 10)], at=turn + 1)
         ingest(lake)
         refresh_silver(lake)

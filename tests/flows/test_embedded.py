@@ -138,6 +138,7 @@ def test_a_server_that_ends_at_once_is_told_with_its_last_words(monkeypatch: pyt
         embedded._start_embedded.__wrapped__()
 
 
+@pytest.mark.slow
 def test_settings_that_prefect_cannot_read_are_an_error_without_a_traceback(
     tmp_path: Path, alone: dict[str, str]
 ) -> None:
