@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -20,16 +21,23 @@ def run(lake: Lake) -> None:
     refresh_gold(lake)
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five hours that close at 10, tagged `before`; then three of them corrected to 11.5, and three more."""
-    place(tmp_path, "m/AAAUSDT_1h.csv", hours(0, 4, close=10.0))
-    lake = Lake(tmp_path)
+    root = tmp_path_factory.mktemp("tagged") / "lake"
+    place(root, "m/AAAUSDT_1h.csv", hours(0, 4, close=10.0))
+    lake = Lake(root)
     run(lake)
     lake.tag("before")
-    place(tmp_path, "m/AAAUSDT_1h_fix.csv", hours(2, 7, close=11.5), at=9)
+    place(root, "m/AAAUSDT_1h_fix.csv", hours(2, 7, close=11.5), at=9)
     run(lake)
-    return lake
+    return root
+
+
+@pytest.fixture
+def lake(tagged: Path, tmp_path: Path) -> Lake:
+    """A copy of that."""
+    return Lake(shutil.copytree(tagged, tmp_path, dirs_exist_ok=True))
 
 
 def closes(lake: Lake) -> dict[str, list[float]]:

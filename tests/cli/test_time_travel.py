@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -19,15 +20,22 @@ from lakehouse.status import versions_since
 README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five hours of a market; then a correction of the hours 1 and 2 that also has a line that is none."""
-    place(tmp_path, "m/AAAUSDT_1h.csv", hours(0, 4))
-    ingest(Lake(tmp_path))
+    root = tmp_path_factory.mktemp("corrected") / "lake"
+    place(root, "m/AAAUSDT_1h.csv", hours(0, 4))
+    ingest(Lake(root))
     later = [*hours(1, 2, close=11.5), bar(9, volume=-1.0)]
-    place(tmp_path, "m/AAAUSDT_1h_fix.csv", later, at=9)
-    ingest(Lake(tmp_path))
-    return tmp_path
+    place(root, "m/AAAUSDT_1h_fix.csv", later, at=9)
+    ingest(Lake(root))
+    return root
+
+
+@pytest.fixture
+def lake(corrected: Path, tmp_path: Path) -> Path:
+    """A copy of that."""
+    return Path(shutil.copytree(corrected, tmp_path, dirs_exist_ok=True))
 
 
 class Call:

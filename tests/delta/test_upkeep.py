@@ -104,6 +104,7 @@ def test_the_sixteenth_small_file_of_a_partition_is_joined_with_the_others(table
     assert table.scan(16).collect().height == 24 * (16 + 15)
 
 
+@pytest.mark.slow
 def test_a_table_of_a_year_has_few_files_and_rewrites_each_row_a_few_times(table: Table) -> None:
     nights(table, 1, 200, "A")
     assert table.files().height <= 3 * MANY
@@ -142,12 +143,16 @@ def test_a_table_of_an_older_lake_is_given_the_properties_of_new_ones_once(table
     assert (table.version(), nights(table, 2, 2, "A").version()) == (2, 3)
 
 
-def test_retention_is_a_setting_of_the_lake_and_removes_nothing_before_its_time(tmp_path: Path) -> None:
+def test_retention_is_a_setting_of_the_lake_and_removes_nothing_before_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse.delta.upkeep.CLEAN_EVERY", 3)
+    monkeypatch.setattr("lakehouse.delta.upkeep.CHECKPOINT_EVERY", 3)  # what lies before one could be cut off
     lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
     ingest(lake)
     refresh_silver(lake)
     lake = Lake(tmp_path, retention_days=7)
-    for turn in range(25):
+    for turn in range(8):
         place(tmp_path, "AAAUSDT_1h.csv", [bar(0, close=11.0 + turn / 10)], at=turn + 1)
         ingest(lake)
         refresh_silver(lake)
