@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import html
+from typing import TYPE_CHECKING
 
 import polars as pl
-from IPython.display import HTML
 
 from lakehouse.measures import spell
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 
 def plain(value: object) -> str:
@@ -31,6 +34,8 @@ def show_table(frame: pl.DataFrame) -> HTML:
     Returns:
         What a notebook displays as its cell's last expression.
     """
+    from IPython.display import HTML  # noqa: PLC0415  there wherever a table can be shown
+
     names = [html.escape(name.replace("_", " ")) for name in frame.columns]
     kinds = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
     head = "".join(f"<th{kind}>{name}</th>" for name, kind in zip(names, kinds, strict=True))
