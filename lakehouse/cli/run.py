@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from lakehouse.bronze import MAX_CONFLICTS
 from lakehouse.bronze import ingest as ingest_files
-from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, app, console, demand, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, console, demand, load_flow, open_lake
 from lakehouse.cli.notebooks import execute, say_page
 from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
 from lakehouse.errors import InputError
@@ -40,7 +40,6 @@ Again = Annotated[
 MaxConflicts = Annotated[float, Parameter(help="Largest part of the bars two files share on which they may differ.")]
 
 
-@app.command
 def run(
     *,
     root: Root = "",
@@ -109,7 +108,6 @@ def run(
     return code
 
 
-@app.command
 def ingest(
     *,
     root: Root = "",
@@ -135,7 +133,6 @@ def ingest(
     return DONE if report.complete and agreed else INCOMPLETE
 
 
-@app.command
 def status(
     *,
     whole: Annotated[bool, Parameter(name="--all", negative="", help="All rows, and the tables and layers.")] = False,
@@ -156,7 +153,6 @@ def status(
     return DONE
 
 
-@app.command
 def sample(
     dest: Path,
     *,

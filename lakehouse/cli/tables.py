@@ -19,7 +19,6 @@ from lakehouse.cli.commands import (
     Limit,
     Root,
     TableName,
-    app,
     console,
     demand,
     named_table,
@@ -37,7 +36,6 @@ EXPORTS = (".csv", ".parquet")
 ENGINES = "'duckdb>=1.5'"
 
 
-@app.command
 def sql(query: str, *, limit: Limit = 50, at: At = "", root: Root = "", json: Json = False) -> int:
     """Ask the lake's tables with DuckDB: bronze, quarantine, ledger, conflicts, silver, gaps, gold, weekly, monthly.
 
@@ -78,7 +76,6 @@ def _ask(lake: Lake, query: str) -> pl.DataFrame:
             raise InputError(f"DuckDB says: {error}") from error
 
 
-@app.command
 def export(
     dest: Path,
     *,
@@ -135,7 +132,6 @@ def export(
     return DONE
 
 
-@app.command
 def care(
     *,
     table: Annotated[str, Parameter(help="One table, as bronze or silver. Default: all.")] = "",
@@ -218,7 +214,6 @@ def spans_of(numbers: Sequence[int]) -> str:
     return ", ".join(" to ".join(map(str, span)) for span in spans)
 
 
-@app.command
 def clone(dest: Path, *, root: Root = "", json: Json = False) -> int:
     """Make a lake to try things on: all tables with their history, Parquet files linked and not copied, a copy of raw/.
 
