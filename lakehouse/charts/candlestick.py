@@ -55,15 +55,15 @@ def candles(
     if bars.is_empty():
         return alt.vconcat(nothing(title, width))
     bars = bars.select("open_time", *OHLCV).sort("open_time")
-    base, own = _in_days(bars, interval_seconds or spacing(bars["open_time"]))
-    fine, fine_step = rebar(base, interval_seconds=own)
-    coarse, step = rebar(base, int(width / BAR_PIXELS), own)
+    days, own = _in_days(bars, interval_seconds or spacing(bars["open_time"]))
+    fine, fine_step = rebar(days, interval_seconds=own)
+    coarse, step = rebar(days, int(width / BAR_PIXELS), own)
     levels = [(coarse, step)] if step == fine_step else [(coarse, step), (fine, fine_step)]
     lines = {column: expr for name, kind, back in looks for column, expr in _columns(name, kind, back).items()}
     rows = pl.concat([level.with_columns(_millis("open_time"), step=pl.lit(size), **lines) for level, size in levels])
     slots = 1 + (bars["open_time"][-1] - bars["open_time"][0]).total_seconds() / step
     width = min(width, max(180, int(36 * slots)))  # few candles are not blown up
-    overview = _overview(base, width, own)
+    overview = _overview(days, width, own)
     brush = alt.selection_interval(name="brush", encodings=["x"])
     wanted = f"isValid(brush.open_time) && span(brush.open_time) < {width // 2 * fine_step * 1000}"
     clock = "%Y-%m-%d %H:%M:%S" if fine_step < 60 else "%Y-%m-%d %H:%M"
