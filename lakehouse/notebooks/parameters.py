@@ -45,7 +45,7 @@ def _folders() -> list[Path]:
     return [*(folder / "notebooks" for folder in (here, *here.parents, Path(__file__).parents[2])), CHAPTERS]
 
 
-def _read(known: Mapping[str, tuple[str, ast.expr]], name: str, word: str) -> Value:
+def _read(known: Mapping[str, tuple[str, str]], name: str, word: str) -> Value:
     try:
         kind = known[name][0] if name in known else "str"
         return json.loads(word.lower()) if kind in ("int", "float", "bool") else word
@@ -101,7 +101,7 @@ def list_notebooks() -> pl.DataFrame:
     for path in sorted({path.stem: path for path in paths}.values(), key=lambda path: path.stem):
         book = _read_book(path)
         prose = "".join(book["cells"][0]["source"]).split("\n\n")
-        taken = [f"{name}={ast.unparse(value)}" for name, (_, value) in _parameters(book).items()]
+        taken = [f"{name}={default}" for name, (_, default) in _parameters(book).items()]
         rows.append((path.stem, " ".join(prose[1:2]).partition(". ")[0].rstrip("."), taken, str(path)))
     columns: dict[str, Any] = {
         "name": pl.String,
@@ -191,7 +191,8 @@ def _read_book(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no notebook of today; open it in JupyterLab and save it") from error
 
 
-def _parameters(book: Mapping[str, Any]) -> dict[str, tuple[str, ast.expr]]:
-    """Name → annotation and default value, of the cell that papermill puts values behind."""
+def _parameters(book: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Name → annotation and default value as they are written, of the cell that papermill puts values behind."""
     cell = next((cell for cell in book["cells"] if "parameters" in cell["metadata"].get("tags", [])), {"source": ""})
-    return {name: (kind, value) for name, kind, value in _assigned("".join(cell["source"]))}
+    source = "".join(cell["source"])
+    return {name: (kind, ast.get_source_segment(source, value) or "") for name, kind, value in _assigned(source)}
