@@ -17,6 +17,7 @@ from lakehouse.notebooks.pages import write_page
 from lakehouse.notebooks.parameters import CHAPTERS, Value, check_parameters, find_notebook
 from lakehouse.reports import RUNS
 
+START_SECONDS = 300  # that a kernel may take to start and import, on a machine that has much else to do
 RESULTS = "application/vnd.lakehouse.results+json"
 
 
@@ -97,7 +98,7 @@ def _own_engine() -> str:
             cls, nb_man: Any, _kernel_name: str, *, kernel: OwnKernel, timeout: int, **_options: object
         ) -> None:
             path, nb_man.output_path = nb_man.output_path, None
-            client = PapermillNotebookClient(nb_man, km=kernel, timeout=timeout)
+            client = PapermillNotebookClient(nb_man, km=kernel, timeout=timeout, startup_timeout=START_SECONDS)
             try:
                 client.execute()
             finally:
