@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import polars as pl
 from deltalake import DeltaTable
 
-from lakehouse.delta.spans import file_stats, read_files
+from lakehouse.delta.parquet import file_stats, read_files
 
 ROUNDING = 1e-15  # relative: a double is sure to hold 15 digits
 

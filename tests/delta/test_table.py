@@ -7,7 +7,7 @@ import pytest
 from klines import bar, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.delta.spans import Span, sql_literal
+from lakehouse.delta.parquet import Span, sql_literal
 from lakehouse.errors import VersionError
 
 
