@@ -23,10 +23,12 @@ from lakehouse.notebooks.pages import HEADLESS
 
 # What nearly each notebook imports, in the time in which nobody talks to its kernel yet. Its own folder comes later.
 LAUNCH = """
-import sys
+import gc, sys
 del sys.path[0]
+gc.disable()
 import lakehouse.charts, lakehouse.layers, lakehouse.notebooks
 from ipykernel.kernelapp import launch_new_instance
+gc.enable()
 launch_new_instance()
 """
 
