@@ -70,6 +70,15 @@ def test_of_a_tag_the_tagged_version_is_the_latest(lake: Lake) -> None:
         then.bronze.scan(3)
 
 
+def test_what_lies_in_raw_now_does_not_wait_at_a_tag(lake: Lake) -> None:
+    """The correction came after the tag: it is in bronze, and was neither there nor waiting then."""
+    place(Path(lake.root), "m/notes.json", "{}")
+    then, now = read_status(Lake(lake.root, at="before")), read_status(lake)
+    assert then.waiting.is_empty()
+    assert then.unread.is_empty()
+    assert now.unread["path"].to_list() == ["m/notes.json"]
+
+
 def test_what_is_tagged_survives_a_vacuum_and_is_gone_after_it_once_the_tag_is(lake: Lake) -> None:
     before = closes(Lake(lake.root, at="before"))
     for table in (lake.bronze, lake.silver, lake.gold):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -233,6 +234,17 @@ def test_what_a_plan_says_is_what_then_happens(table: Table) -> None:
     assert plan.lost == [version for version in range(5) if fails(partial(table.scan, version))] == [3, 4]
     later = plan_care(table.open(), [2], hours=0)
     assert (later.joined, later.removed, later.lost) == (0, [], [])
+
+
+def test_files_of_the_change_feed_stay_until_retention_has_passed(table: Table) -> None:
+    nights(table, 1, 1, "A")
+    commit(table.open(), KEY, Changes(bars(1, "A").clear(), bars(1, "A").with_columns(close=2.0)), guards=["x"])
+    (feed,) = Path(table.uri).rglob("_change_data/**/*.parquet")
+    table.vacuum(hours=0)
+    assert feed.is_file()
+    os.utime(feed, (0, 0))
+    table.vacuum(hours=None)
+    assert not feed.exists()
 
 
 def test_a_version_that_a_restore_brought_back_needs_its_files_again(table: Table) -> None:

@@ -350,7 +350,7 @@ def test_a_kernel_that_dies_is_a_notebook_that_failed(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_notebook_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "torn.ipynb").write_text("{", encoding="utf-8")
-    with pytest.raises(InputError, match="notebook 'torn': Notebook does not appear to be JSON"):
+    with pytest.raises(InputError, match=r"torn\.ipynb is no notebook of today; open it in JupyterLab and save it"):
         run_notebook(tmp_path / "torn.ipynb")
 
 
