@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 import obstore
 import polars as pl
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
-from obstore.exceptions import AlreadyExistsError
 
-from lakehouse.delta.commits import FILE_BYTES, WRITER
 from lakehouse.delta.history import readable_versions
+from lakehouse.delta.rewrite import CHECKPOINT_EVERY, FILE_BYTES, Action, replace_files, write_files
 from lakehouse.delta.spans import file_stats, read_files
 from lakehouse.delta.stores import OpenedTable, open_store, sizes_on_disk
 
@@ -28,7 +24,6 @@ MANY = 16  # small files of a partition; a commit adds one
 TIERS = (FILE_BYTES // 64, FILE_BYTES // 8, FILE_BYTES)  # of what is an eighth of these there may not be many
 AT_ONCE = 200  # partitions; those with the most small files, the others' turn comes with the next commits
 CLEAN_EVERY = 20  # versions
-CHECKPOINT_EVERY = 10  # versions: to open a table costs two requests for each commit since the checkpoint
 AT_A_TIME = 8 * FILE_BYTES  # of what is joined, in memory
 DEAR = FILE_BYTES // 4  # to write anew for one file fewer, when somebody asks for it
 
@@ -120,63 +115,22 @@ def _crowded(files: pl.DataFrame, partition: Sequence[str], touched: pl.DataFram
 def _join(table: DeltaTable, key: Sequence[str], partition: Sequence[str], files: pl.DataFrame) -> None:
     """Write some files of a version anew as fewer ones, sorted by key; no row changes.
 
-    They are written by deltalake into a table of their own, whose log then holds what ours is to say of them. `files`
-    are rows of `file_stats`; a CommitFailedError tells that another writer has rewritten one of them.
+    `files` are rows of `file_stats`; a CommitFailedError tells that another writer has rewritten one of them.
     """
     schema = pl.scan_delta(table).collect_schema()
     order = [*partition, *(name for name in key if name not in partition)]
-    files = files.sort(*partition, f"min.{order[len(partition)]}")
-    store, parts = open_store(table.table_uri), list(partition)
-    with TemporaryDirectory() as scratch:
-        for _, some in files.group_by(pl.col("size_bytes").cum_sum() // AT_A_TIME, maintain_order=True):
-            rows = read_files(table, some, schema, partition).sort(order).collect()
-            write_deltalake(
-                scratch, rows, mode="append", partition_by=parts, target_file_size=FILE_BYTES, writer_properties=WRITER
-            )
-        log = "".join(path.read_text("utf-8") + "\n" for path in Path(scratch, "_delta_log").glob("*.json"))
-        adds = [action["add"] for action in map(json.loads, log.split("\n")[:-1]) if "add" in action]
-        if len(adds) >= files.height:
-            return
-        written = [unquote(add["path"]) for add in adds]
-        for path in written:
-            obstore.put(store, path, Path(scratch, path).read_bytes())
-    try:
-        _replace(table, files.select("path", "size_bytes", *partition), adds)
-    except CommitFailedError:
-        obstore.delete(store, written)
-        raise
-
-
-def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[Mapping[str, object]]) -> None:
-    """Commit that some files are replaced by others with the same rows.
-
-    deltalake's own `optimize` does not notice that another writer has joined the same files: both commits stand, and
-    each row is there twice (1.6.6). So this commit is written by hand: its place in the log is taken only if it is
-    free, and only while the table still has every file that is to go.
-    """
-    now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
-    gone, partition = set(files["path"]), files.columns[2:]
-    metrics = {"numFilesAdded": len(adds), "numFilesRemoved": len(gone)}
-    info = {"timestamp": now, "operation": "OPTIMIZE", "operationParameters": {}, "operationMetrics": metrics}
-    known = {"dataChange": False, "deletionTimestamp": now, "extendedFileMetadata": True}
-    removed = [
-        {"path": path, "size": size, "partitionValues": dict(zip(partition, values, strict=True)), **known}
-        for path, size, *values in files.iter_rows()
-    ]
-    added = ({"add": {**add, "dataChange": False}} for add in adds)
-    entry = "\n".join(map(json.dumps, [{"commitInfo": info}, *({"remove": file} for file in removed), *added])).encode()
-    store = open_store(table.table_uri)
-    while gone <= set(file_stats(table)["path"]):
-        place = f"_delta_log/{table.version() + 1:020}.json"
-        with suppress(AlreadyExistsError):
-            obstore.put(store, place, entry, mode="create")
-        table.update_incremental()
-        # Only the log tells whose place it is: who has lost an answer, and asks again, meets a commit of its own.
-        if bytes(obstore.get(store, place).bytes()) == entry:
-            if (table.version() + 1) % CHECKPOINT_EVERY == 0:  # deltalake makes them after commits of its own
-                table.create_checkpoint()
-            return
-    raise CommitFailedError("another writer has rewritten files that were to be joined")
+    files, store, adds = (
+        files.sort(*partition, f"min.{order[len(partition)]}"),
+        open_store(table.table_uri),
+        list[Action](),
+    )
+    for _, some in files.group_by(pl.col("size_bytes").cum_sum() // AT_A_TIME, maintain_order=True):
+        adds += write_files(store, read_files(table, some, schema, partition).sort(order).collect(), partition)
+    if len(adds) < files.height:
+        metrics = {"numFilesAdded": len(adds), "numFilesRemoved": files.height}
+        replace_files(table, files, adds, {"operation": "OPTIMIZE", "operationMetrics": metrics})
+    else:
+        obstore.delete(store, [unquote(add["path"]) for add in adds])
 
 
 def _remove_outdated(table: DeltaTable, tagged: Callable[[], Sequence[int]] = tuple) -> None:

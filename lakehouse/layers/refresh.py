@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from lakehouse.delta import Changes, Span, Table, commit, guarded, writing
+from lakehouse.delta import Changes, Table, commit, guarded, writing
 from lakehouse.errors import VersionError
-from lakehouse.layers.stretches import MOST, Snapshot, batches, changed_since, join_near
+from lakehouse.layers.stretches import Snapshot, batches, changed_since, join_near
 
 Computed = tuple[pl.DataFrame, Sequence[pl.DataFrame]]
 Compute = Callable[[Snapshot, pl.DataFrame], Computed]
@@ -217,8 +217,7 @@ def _changes(layer: Layer, target: Snapshot, parts: Sequence[tuple[pl.DataFrame,
     there = target.read(reached).select(empty.columns).collect()
     if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other
         rows, there = (frame.unique(key, keep="any", maintain_order=True) for frame in (rows, there))
-    changes = _difference(there, rows, key)
-    return replace(changes, spans=_spans(layer, target, changes))
+    return _difference(there, rows, key)
 
 
 def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Changes:
@@ -231,20 +230,6 @@ def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Cha
     known = pl.col("_there").is_not_null()
     inserted, updated = both.filter(~known), both.filter(known & differs)
     return Changes(inserted.select(new.columns), updated.select(new.columns), old.join(new, on=key, how="anti"))
-
-
-def _spans(layer: Layer, target: Snapshot, changes: Changes) -> list[Span]:
-    """Where a MERGE must find rows. Inserted ones need no span."""
-    moved = [frame for frame in (changes.updated, changes.deleted) if frame is not None]
-    series, time = target.partition or list(layer.by), pl.col(target.time)
-    rows = pl.concat([frame.select(*target.table.key) for frame in moved]).with_columns(begin=time, end=time)
-    near = join_near(rows, series, layer.apart)
-    if near.height > MOST:  # a literal for each of a thousand series costs a MERGE a minute
-        series, near = [], join_near(rows.with_columns(_all=pl.lit("")), ["_all"], pl.duration(days=31))
-    return [
-        Span({name: row[name] for name in series}, target.time, row["begin"], row["end"])
-        for row in near.iter_rows(named=True)
-    ]
 
 
 def _touched(target: Snapshot, changes: Changes) -> pl.DataFrame:
