@@ -18,7 +18,7 @@ import polars as pl
 
 from lakehouse.delta import Changes, Table, commit, guarded, writing
 from lakehouse.errors import VersionError
-from lakehouse.layers.stretches import Snapshot, batches, changed_since, join_near
+from lakehouse.layers.stretches import MOST, Snapshot, batches, changed_since, join_near
 
 Computed = tuple[pl.DataFrame, Sequence[pl.DataFrame]]
 Compute = Callable[[Snapshot, pl.DataFrame], Computed]
@@ -215,9 +215,25 @@ def _changes(layer: Layer, target: Snapshot, parts: Sequence[tuple[pl.DataFrame,
     rows = pl.concat([rows.select(empty.columns) for _, rows in parts])
     reached = pl.concat([reached for reached, _ in parts])
     there = target.read(reached).select(empty.columns).collect()
-    if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other
-        rows, there = (frame.unique(key, keep="any", maintain_order=True) for frame in (rows, there))
+    if (twice := _reached_twice(reached, layer.by, target.time)) is not None:
+        rows, there = (_unique_where(twice, frame, key) for frame in (rows, there))
     return _difference(there, rows, key)
+
+
+def _reached_twice(reached: pl.DataFrame, by: Sequence[str], time: str) -> pl.Expr | None:
+    """Where stretches of one series reach into each other, a little at each cut of a long one; None if none do."""
+    before = pl.col("end").cum_max().shift().over(by)
+    ends = reached.sort(*by, "begin").select(first="begin", last=pl.min_horizontal(before, "end"))
+    ends = ends.filter(pl.col("first") <= pl.col("last")).unique()
+    inside = [pl.col(time).is_between(first, last) for first, last in ends.iter_rows()]
+    return (pl.any_horizontal(inside) if len(inside) <= MOST else pl.lit(True)) if inside else None
+
+
+def _unique_where(places: pl.Expr, rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Keep each row once; what may be there twice lies in some places, and to look at all takes long."""
+    numbered = rows.with_row_index("_row").filter(places)
+    again = numbered.filter(~pl.struct(key).is_first_distinct())["_row"]
+    return rows.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(again.implode())) if again.len() else rows
 
 
 def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Changes:
