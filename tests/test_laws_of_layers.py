@@ -22,6 +22,7 @@ from histories import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from klines import HEADER, START, bar, hours, place
+from obstore.exceptions import GenericError
 from writers import put
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
@@ -343,7 +344,10 @@ def test_refreshes_of_a_long_series_at_once_end_as_one(tmp_path: Path) -> None:
     assert_equal_to_the_oracle(Lake(tmp_path))
 
 
-@pytest.mark.parametrize("error", [OSError("No space left on device (os error 28)"), DeltaError("(os error 30)")])
+@pytest.mark.parametrize(
+    "error",
+    [OSError("No space left on device (os error 28)"), DeltaError("(os error 30)"), GenericError("(os error 28)")],
+)
 def test_a_layer_that_cannot_be_written_is_our_error(
     error: Exception, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -354,7 +358,7 @@ def test_a_layer_that_cannot_be_written_is_our_error(
         raise error
 
     with monkeypatch.context() as patched:
-        patched.setattr("lakehouse.delta.commits.write_deltalake", fails)
+        patched.setattr("lakehouse.delta.commits.write_files", fails)
         with pytest.raises(LakeError, match=r"silver/candles cannot be written: .*make room or mend the permissions"):
             refresh_silver(lake)
     refresh_silver(lake)

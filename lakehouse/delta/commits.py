@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import polars as pl
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-from deltalake.exceptions import CommitFailedError
+from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake.transaction import AddAction
 
-from lakehouse.delta.failures import FAILURES, is_gone
-from lakehouse.delta.rewrite import FILE_BYTES, WRITER, rewrite_rows
-from lakehouse.errors import ConflictError
-
-ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
+from lakehouse.delta.parquet import file_stats, write_files
+from lakehouse.delta.rewrite import rewrite_rows
+from lakehouse.delta.stores import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +71,34 @@ def commit(
     if not any(counts.values()) and not even_empty:
         return base.version()
     properties = commit_properties(base, guards, {**counts, **notes}, consumed)
-    new, size = changes.inserted, FILE_BYTES
     if counts["updated"] or counts["deleted"]:
+        new = changes.inserted
         updated, deleted = (frame if frame is not None else new.clear() for frame in (changes.updated, changes.deleted))
         rewrite_rows(base, key, new, updated, deleted, properties)
     else:
-        write_deltalake(
-            base, new, mode="append", target_file_size=size, writer_properties=WRITER, commit_properties=properties
+        parts, files = (
+            base.metadata().partition_columns,
+            write_files(open_store(base.table_uri), base, changes.inserted),
         )
+        base.create_write_transaction([*files], "append", base.schema(), parts, commit_properties=properties)
+        _advance(base, files, properties)
     return base.version()
+
+
+def _advance(base: DeltaTable, files: Sequence[AddAction], properties: CommitProperties) -> None:
+    """Move an opened table to the commit that it has just made; deltalake leaves it at the one before."""
+    decided_on = base.version()
+    base.update_incremental()
+    latest = base.version()
+    for version in range(decided_on + 1, latest):  # others have come too; which is ours, its files or its guards tell
+        base.load_as_version(version)
+        guards = properties.app_transactions or []
+        if files and file_stats(base)["path"].str.ends_with(files[0].path.rsplit("/")[-1]).any():
+            return
+        if not files and all(base.transaction_version(guard.app_id) == guard.version for guard in guards):
+            return
+    if base.version() < latest:
+        base.load_as_version(latest)
 
 
 def commit_properties(
@@ -100,34 +115,3 @@ def commit_properties(
         custom_metadata={f"lakehouse.{name}": str(value) for name, value in notes.items()},
         app_transactions=[Transaction(name, version) for name, version in versions.items()],
     )
-
-
-def guarded[T](write: Callable[[], T]) -> T:
-    """Decide and write; if another writer came between the two, decide anew.
-
-    A file that has gone is another writer too, a vacuum; unless the same file is missing when all is opened anew.
-
-    Args:
-        write: Opens the table, decides, and commits with guards.
-
-    Returns:
-        What it returns.
-
-    Raises:
-        ConflictError: Other writers won at every attempt.
-    """
-    gone = ""
-    for attempt in range(ATTEMPTS):
-        try:
-            return write()
-        except FAILURES as error:
-            if not isinstance(error, CommitFailedError) and (not is_gone(error) or str(error) == gone):
-                raise
-            if attempt == ATTEMPTS - 1:
-                raise ConflictError(
-                    f"other writers came first {ATTEMPTS} times in a row ({error}); nothing is half-done, run again"
-                ) from error
-            gone = str(error)
-            # By chance, or writers that lost together meet again.
-            time.sleep(random.uniform(0.02, 0.05 * 2 ** min(attempt, 7)))
-    raise AssertionError("unreachable")

@@ -1,19 +1,24 @@
-"""What goes wrong below a table, in words: no room, no right to write, a file that has gone."""
+"""What goes wrong below a table: another writer, and in words no room, no right to write, a file that has gone."""
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
-from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from obstore.exceptions import BaseError
 
-from lakehouse.errors import LakeError
+from lakehouse.errors import ConflictError, LakeError
+
+ATTEMPTS = 12  # against other writers; the pauses between them add up to about a minute
 
 # Polars tells a Parquet file that it cannot read as a ComputeError.
-FAILURES = (OSError, DeltaError, pl.exceptions.ComputeError)
+FAILURES = (OSError, DeltaError, BaseError, pl.exceptions.ComputeError)
 GONE = re.compile(r"No such file|os error 2\b|NotFound|not found|NoSuchKey")
 
 
@@ -61,3 +66,34 @@ def _cause(error: Exception) -> str:
     text = str(error)
     said = re.search(r"[A-Z][\w ,-]+\(os error \d+\)", text) or re.search(r'(?<=message: ")[^"]+', text)
     return said[0] if said else text.strip().splitlines()[0]
+
+
+def guarded[T](write: Callable[[], T]) -> T:
+    """Decide and write; if another writer came between the two, decide anew.
+
+    A file that has gone is another writer too, a vacuum; unless the same file is missing when all is opened anew.
+
+    Args:
+        write: Opens the table, decides, and commits with guards.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        ConflictError: Other writers won at every attempt.
+    """
+    gone = ""
+    for attempt in range(ATTEMPTS):
+        try:
+            return write()
+        except FAILURES as error:
+            if not isinstance(error, CommitFailedError) and (not is_gone(error) or str(error) == gone):
+                raise
+            if attempt == ATTEMPTS - 1:
+                raise ConflictError(
+                    f"other writers came first {ATTEMPTS} times in a row ({error}); nothing is half-done, run again"
+                ) from error
+            gone = str(error)
+            # By chance, or writers that lost together meet again.
+            time.sleep(random.uniform(0.02, 0.05 * 2 ** min(attempt, 7)))
+    raise AssertionError("unreachable")

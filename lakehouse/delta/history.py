@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from obstore.exceptions import AlreadyExistsError
 from obstore.store import ObjectStore
 
-from lakehouse.delta.spans import file_stats, read_files
+from lakehouse.delta.parquet import file_stats, read_files
 from lakehouse.delta.stores import open_store
 from lakehouse.errors import InputError, VersionError
 

@@ -14,49 +14,22 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote
 
 import obstore
 import polars as pl
-from deltalake import ColumnProperties, CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable
 from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction
 from obstore.exceptions import AlreadyExistsError
-from obstore.store import ObjectStore
 
-from lakehouse.delta.spans import file_stats, files_holding, read_files
+from lakehouse.delta.parquet import file_stats, files_holding, read_files, write_files
 from lakehouse.delta.stores import open_store
 
-FILE_BYTES = 8 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 150,000 bars
 CHECKPOINT_EVERY = 10  # versions: to open a table costs two requests for each commit since the checkpoint
 ROWS_AT_A_TIME = 160_000  # that are rewritten, a file or so: some 300 bytes each, several times over
 WORKERS = 2  # one part is read while another is written
-# Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
-# rise evenly pack into next to nothing.
-_WORDS = (
-    "_file",
-    "_sha256",
-    "_modified_at",
-    "_ingested_at",
-    "run_id",
-    "layout",
-    "status",
-    "path",
-    "declared",
-    "read_as",
-    "read_by",
-)
-_RISING = ("open_time", "close_time", "_line", "trades")
-WRITER = WriterProperties(
-    compression="SNAPPY",
-    default_column_properties=ColumnProperties(dictionary_enabled=False),
-    column_properties={
-        **dict.fromkeys(_WORDS, ColumnProperties(dictionary_enabled=True)),
-        **dict.fromkeys(_RISING, ColumnProperties(dictionary_enabled=False, encoding="DELTA_BINARY_PACKED")),
-    },
-)
 
 Action = Mapping[str, Any]
 
@@ -83,13 +56,13 @@ def rewrite_rows(
     marks = [frame.select(on).with_columns(_goes=pl.lit(goes)) for frame, goes in ((updated, False), (deleted, True))]
     marked = pl.concat(marks)
 
-    def rewrite(files: pl.DataFrame) -> tuple[list[Action], pl.DataFrame, pl.DataFrame]:
+    def rewrite(files: pl.DataFrame) -> tuple[list[AddAction], pl.DataFrame, pl.DataFrame]:
         """Returns the successors, which files they replace, and the rows that change or go, as they were."""
-        where = _only_partition(files, partition)
-        # Of one partition its columns need not be looked at: that halves what it costs to join, to sort and to write.
-        by, here = order if where is None else order[: len(order) - len(partition)], marked
-        if where and partition:
-            here = marked.filter([pl.col(name) == value for name, value in where[1].items()]).drop(partition)
+        by, here = order, marked
+        if partition and (where := files.select(partition).unique()).height == 1:
+            # Its columns need not be looked at: that halves what it costs to join and to sort.
+            by = order[: len(order) - len(partition)]
+            here = marked.join(where, on=partition, how="semi").drop(partition)
         rows = read_files(base, files, schema, partition, name="_name").collect()
         rows = rows.join(here, on=by, how="left", maintain_order="left")
         met = rows.filter(pl.col("_goes").is_not_null())
@@ -98,7 +71,7 @@ def rewrite_rows(
         rows = rows.filter(pl.col("_goes").is_null(), pl.col("_name").is_in(names)).select(*schema)
         new = updated.join(met.filter(~pl.col("_goes")), on=on, how="semi")
         rows = pl.concat([rows, new], how="diagonal").sort(by)
-        return list(write_files(store, rows, partition, where=where)), replaced, met.select(*schema, "_goes")
+        return write_files(store, base, rows), replaced, met.select(*schema, "_goes")
 
     near = files_holding(file_stats(base, partition), marked, key, partition)
     with ThreadPoolExecutor(WORKERS, "rewrite") as pool:
@@ -107,8 +80,8 @@ def rewrite_rows(
     if (found := met.height - met["_goes"].sum()) < updated.height:
         raise AssertionError(f"{updated.height - found} of {updated.height} rows that change are not in the table")
     adds = [add for some, *_ in done for add in some]
-    adds += write_files(store, pl.concat([empty, inserted], how="diagonal"), partition)
-    fed = list[Action]()
+    adds += write_files(store, base, pl.concat([empty, inserted], how="diagonal"))
+    fed = list[AddAction]()
     if base.metadata().configuration.get("delta.enableChangeDataFeed") == "true":
         was = pl.when("_goes").then(pl.lit("delete")).otherwise(pl.lit("update_preimage"))
         kinds = [met.select(*schema, _change_type=was)]
@@ -116,7 +89,7 @@ def rewrite_rows(
             rows.with_columns(_change_type=pl.lit(kind))
             for rows, kind in ((updated, "update_postimage"), (inserted, "insert"))
         ]
-        fed += write_files(store, pl.concat(kinds, how="diagonal"), partition, feed=True)
+        fed += write_files(store, base, pl.concat(kinds, how="diagonal"))
     metrics = {"numTargetRowsInserted": inserted.height, "numTargetRowsUpdated": updated.height}
     info = {"operation": "MERGE", "operationMetrics": metrics, **(properties.custom_metadata or {})}
     guards = {one.app_id: one.version for one in properties.app_transactions or ()}
@@ -137,58 +110,13 @@ def _groups(files: pl.DataFrame, partition: Sequence[str], first: str) -> Iterat
     yield from (group for _, group in packed)
 
 
-def _only_partition(files: pl.DataFrame, partition: Sequence[str]) -> tuple[str, dict[str, str]] | None:
-    """The folder of files, as the log writes it, and their partition's values; None if they are of several."""
-    parts = files.select(*(pl.col(name).cast(pl.String) for name in partition)).unique()
-    folder = files["path"][0].rpartition("/")[0]
-    return (f"{folder}/" if folder else "", parts.row(0, named=True) if partition else {}) if parts.height < 2 else None
-
-
-def write_files(
-    store: ObjectStore,
-    rows: pl.DataFrame,
-    partition: Sequence[str],
-    *,
-    feed: bool = False,
-    where: tuple[str, dict[str, str]] | None = None,
-) -> Iterator[Action]:
-    """Write rows as files of a table, which its log does not name yet; returns what it is to say of them.
-
-    They are written by deltalake into a table of their own, whose log holds just that.
-
-    Args:
-        store: Of the table.
-        rows: Its columns.
-        partition: Those that it is partitioned by.
-        feed: They tell of changes, and are no rows of the table. deltalake finds those only below a folder without
-            blanks and the like (1.6.6), so they are not in the folders of partitions.
-        where: If all are of one partition, its folder as the log writes it, and its values.
-    """
-    if rows.is_empty():
-        return
-    folder, values = where or ("", {})
-    with TemporaryDirectory() as scratch:
-        parts = [name for name in partition if name not in values]
-        write_deltalake(
-            scratch, rows.drop(*values), partition_by=parts, target_file_size=FILE_BYTES, writer_properties=WRITER
-        )
-        log = "".join(path.read_text("utf-8") for path in Path(scratch, "_delta_log").glob("*.json"))
-        for action in map(json.loads, log.splitlines()):
-            if add := action.get("add"):
-                path = add["path"]
-                place = f"_change_data/{path.rpartition('/')[2]}" if feed else folder + path
-                told = {**add, "path": place, "partitionValues": {**add["partitionValues"], **values}}
-                obstore.put(store, unquote(place), Path(scratch, unquote(path)).read_bytes())
-                yield told
-
-
 def replace_files(
     table: DeltaTable,
     gone: pl.DataFrame,
-    adds: Sequence[Action],
+    adds: Sequence[AddAction],
     info: Action,
     *,
-    fed: Sequence[Action] = (),
+    fed: Sequence[AddAction] = (),
     guards: Mapping[str, int] | None = None,
 ) -> None:
     """Commit that some files are replaced by others.
@@ -213,11 +141,15 @@ def replace_files(
         {"path": path, "size": size, "partitionValues": dict(zip(partition, values, strict=True)), **known}
         for path, size, *values in gone.select("path", "size_bytes", *partition).iter_rows()
     ]
-    feed = [{key: add[key] for key in ("path", "partitionValues", "size")} | {"dataChange": False} for add in fed]
+    added = [
+        {**_told(add), "modificationTime": add.modification_time, "stats": add.stats, "dataChange": changes}
+        for add in adds
+    ]
     actions: list[Action] = [{"commitInfo": info}]
     actions += [{"txn": {"appId": name, "version": version}} for name, version in (guards or {}).items()]
-    actions += [{"remove": file} for file in removes] + [{"cdc": file} for file in feed]
-    actions += [{"add": {**add, "dataChange": changes}} for add in adds]
+    actions += [{"remove": file} for file in removes]
+    actions += [{"cdc": {**_told(add), "dataChange": False}} for add in fed]
+    actions += [{"add": file} for file in added]
     entry, store, version = "\n".join(map(json.dumps, actions)).encode(), open_store(table.table_uri), table.version()
     while True:
         version, place = version + 1, f"_delta_log/{version + 1:020}.json"
@@ -226,14 +158,18 @@ def replace_files(
         # Only the log tells whose place it is: who has lost an answer, and asks again, meets a commit of its own.
         if (there := bytes(obstore.get(store, place).bytes())) == entry:
             break
-        if met := _meets(map(json.loads, there.splitlines()), set(gone["path"]), guards, [*removes, *adds]):
-            obstore.delete(store, [unquote(file["path"]) for file in (*adds, *fed)])
+        if met := _meets(map(json.loads, there.splitlines()), set(gone["path"]), guards, [*removes, *added]):
+            obstore.delete(store, [add.path for add in (*adds, *fed)])
             raise CommitFailedError(f"another writer came first: {met}")
     table.update_incremental()
     if table.version() != version:
         table.load_as_version(version)
     if (version + 1) % CHECKPOINT_EVERY == 0:  # deltalake makes them after commits of its own
         table.create_checkpoint()
+
+
+def _told(add: AddAction) -> dict[str, Any]:
+    return {"path": quote(add.path, safe="/="), "size": add.size, "partitionValues": add.partition_values}
 
 
 def _meets(

@@ -18,7 +18,7 @@ from deltalake.exceptions import DeltaError
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
-from lakehouse.delta.spans import file_stats
+from lakehouse.delta.parquet import file_stats
 from lakehouse.errors import LakeError, VersionError
 
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")

@@ -10,10 +10,10 @@ import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
-from lakehouse.delta.commits import commit_properties, guarded
-from lakehouse.delta.failures import refuse_file, writing
+from lakehouse.delta.commits import commit_properties
+from lakehouse.delta.failures import guarded, refuse_file, writing
 from lakehouse.delta.history import ROUNDING, diff_versions, live_versions, read_versions, version_at
-from lakehouse.delta.spans import file_stats
+from lakehouse.delta.parquet import file_stats
 from lakehouse.delta.stores import OpenedTable, open_version, read_columns, widen
 from lakehouse.delta.upkeep import compact, configuration, remove_unused, tidy
 from lakehouse.errors import InputError, VersionError

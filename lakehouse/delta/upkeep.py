@@ -12,10 +12,11 @@ import obstore
 import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
+from deltalake.transaction import AddAction
 
 from lakehouse.delta.history import readable_versions
-from lakehouse.delta.rewrite import CHECKPOINT_EVERY, FILE_BYTES, Action, replace_files, write_files
-from lakehouse.delta.spans import file_stats, read_files
+from lakehouse.delta.parquet import FILE_BYTES, file_stats, read_files, write_files
+from lakehouse.delta.rewrite import CHECKPOINT_EVERY, replace_files
 from lakehouse.delta.stores import OpenedTable, open_store, sizes_on_disk
 
 RETENTION_DAYS = 3650  # this is a workbook about time travel
@@ -119,18 +120,15 @@ def _join(table: DeltaTable, key: Sequence[str], partition: Sequence[str], files
     """
     schema = pl.scan_delta(table).collect_schema()
     order = [*partition, *(name for name in key if name not in partition)]
-    files, store, adds = (
-        files.sort(*partition, f"min.{order[len(partition)]}"),
-        open_store(table.table_uri),
-        list[Action](),
-    )
+    files = files.sort(*partition, f"min.{order[len(partition)]}")
+    adds, store = list[AddAction](), open_store(table.table_uri)
     for _, some in files.group_by(pl.col("size_bytes").cum_sum() // AT_A_TIME, maintain_order=True):
-        adds += write_files(store, read_files(table, some, schema, partition).sort(order).collect(), partition)
+        adds += write_files(store, table, read_files(table, some, schema, partition).sort(order).collect())
     if len(adds) < files.height:
         metrics = {"numFilesAdded": len(adds), "numFilesRemoved": files.height}
         replace_files(table, files, adds, {"operation": "OPTIMIZE", "operationMetrics": metrics})
     else:
-        obstore.delete(store, [unquote(add["path"]) for add in adds])
+        obstore.delete(store, [add.path for add in adds])
 
 
 def _remove_outdated(table: DeltaTable, tagged: Callable[[], Sequence[int]] = tuple) -> None:

@@ -291,7 +291,7 @@ def four_steps(root: Path, files: Files) -> dict[str, float]:
 
     from deltalake import write_deltalake  # noqa: PLC0415
 
-    from lakehouse.delta.commits import WRITER  # noqa: PLC0415
+    from lakehouse.delta.parquet import WRITER  # noqa: PLC0415
 
     spent = dict.fromkeys(("parse", "sha256", "count lines", "write"), 0.0)
     for some in batched(files, 8):

@@ -9,8 +9,9 @@ import pytest
 from deltalake.exceptions import CommitFailedError, DeltaError
 from klines import START
 
-from lakehouse.delta.commits import Changes, commit, guarded
-from lakehouse.delta.spans import Span, file_stats, read_spans
+from lakehouse.delta.commits import Changes, commit
+from lakehouse.delta.failures import guarded
+from lakehouse.delta.parquet import Span, file_stats, read_spans
 from lakehouse.delta.table import Table
 from lakehouse.errors import ConflictError
 
@@ -118,7 +119,7 @@ def test_what_was_decided_too_early_is_decided_anew(table: Table) -> None:
 def test_a_lost_race_is_run_again_but_not_for_ever_and_no_other_error_is(
     error: DeltaError, told: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lakehouse.delta.commits.ATTEMPTS", 3)
+    monkeypatch.setattr("lakehouse.delta.failures.ATTEMPTS", 3)
     tries = []
 
     def write() -> None:

@@ -9,8 +9,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from klines import hours, place
 
 from lakehouse import Lake, ingest, refresh_silver
-from lakehouse.delta.commits import guarded
-from lakehouse.delta.failures import is_gone, writing
+from lakehouse.delta.failures import guarded, is_gone, writing
 from lakehouse.errors import ConflictError, LakeError, VersionError
 from lakehouse.status import read_status
 

@@ -14,7 +14,7 @@ from klines import START
 
 from lakehouse.delta import rewrite
 from lakehouse.delta.commits import Changes, commit
-from lakehouse.delta.spans import file_stats, files_holding
+from lakehouse.delta.parquet import file_stats, files_holding
 from lakehouse.delta.table import Table
 
 SCHEMA = {"symbol": pl.String(), "open_time": pl.Datetime("us", "UTC"), "close": pl.Float64()}

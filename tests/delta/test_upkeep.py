@@ -18,7 +18,7 @@ from obstore.store import ObjectStore
 from lakehouse import Lake, ingest, refresh_silver
 from lakehouse.delta.commits import Changes, commit
 from lakehouse.delta.history import readable_versions
-from lakehouse.delta.spans import file_stats
+from lakehouse.delta.parquet import file_stats
 from lakehouse.delta.table import Table
 from lakehouse.delta.upkeep import CLEAN_EVERY, MANY, PERIODS, _remove_outdated, _worth_joining, plan_care
 from lakehouse.errors import InputError, VersionError

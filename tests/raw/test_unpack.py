@@ -3,12 +3,11 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
-import zlib
 
 import pytest
 
 from lakehouse.errors import FileRefused
-from lakehouse.raw.unpack import cut, pass_blank, unpack
+from lakehouse.raw.unpack import BROKEN, cut, pass_blank, unpack
 
 TEXT = b"".join(b"line %d\n" % number for number in range(1000))
 
@@ -41,7 +40,7 @@ def test_the_text_is_the_same_whatever_the_packing(path: str, content: bytes, in
 def test_a_broken_archive_gives_no_text_at_all(path: str, block_bytes: int) -> None:
     content = bytearray(gzip.compress(TEXT) if path.endswith(".gz") else zipped("a.csv"))
     content[len(content) // 2] ^= 255
-    with pytest.raises((zipfile.BadZipFile, gzip.BadGzipFile, zlib.error)):
+    with pytest.raises(BROKEN):
         unpack(io.BytesIO(bytes(content)), path, block_bytes)
 
 
