@@ -17,7 +17,6 @@ from lakehouse.dataset import Dataset
 from lakehouse.delta import (
     TAGS,
     Changes,
-    Span,
     Table,
     check_url,
     commit,
@@ -290,6 +289,5 @@ def _mark(ledger: Table, live: Set[int]) -> None:
     )  # fmt: skip
     rows = ledger.read(base).filter(pl.col("status").is_in(["loaded", "rolled_back", "withdrawn"]))
     marked = rows.filter(pl.col("status") != status).with_columns(status=status).collect()
-    times = marked["stated_at"]
-    changes = Changes(marked.clear(), marked, spans=[Span({}, "stated_at", times.min(), times.max())])
+    changes = Changes(marked.clear(), marked)
     commit(base, ledger.key, changes, guards=[ledger.guard()], notes={"operation": "ROLL BACK"}, even_empty=True)

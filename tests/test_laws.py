@@ -17,7 +17,6 @@ from typing import Any
 import polars.selectors as cs
 import pytest
 from deltalake import DeltaTable
-from deltalake.table import TableMerger
 from histories import MODIFIED, ONE_BATCH, START, Step, asked_for_all, examples, histories, lines, overlapping_files
 from hypothesis import HealthCheck, example, given, settings
 from oracle import Files, Oracle
@@ -25,6 +24,7 @@ from writers import Writer, deliver, fresh_lake, put, snapshot, write_together
 
 from lakehouse import Lake, ingest
 from lakehouse.bronze.account import IngestReport
+from lakehouse.delta import commits, rewrite
 from lakehouse.delta.table import Table
 
 FATES = ["inserted", "updated", "unchanged", "superseded", "overruled"]
@@ -309,15 +309,14 @@ def test_a_file_that_agrees_holds_against_an_older_one_in_flight(
     lake = fresh_lake(tmp_path, {"binance/BTCUSDT-1h-1.csv": (lines([1]), MODIFIED)})
     ingest(lake)
     deliver(tmp_path, {"binance/BTCUSDT-1h-2.csv": (lines([1], salt=7), MODIFIED + 1)})
-    merge = DeltaTable.merge
 
-    def merge_late(base: DeltaTable, *args: Any, **options: Any) -> TableMerger:
-        monkeypatch.setattr(DeltaTable, "merge", merge)
+    def rewrite_late(*args: Any) -> None:
+        monkeypatch.setattr(commits, "rewrite_rows", rewrite.rewrite_rows)
         deliver(tmp_path, {"binance/BTCUSDT-1h-3.csv": (lines([1]), MODIFIED + 2)})
         ingest(Lake(tmp_path))
-        return merge(base, *args, **options)
+        rewrite.rewrite_rows(*args)
 
-    monkeypatch.setattr(DeltaTable, "merge", merge_late)
+    monkeypatch.setattr(commits, "rewrite_rows", rewrite_late)
     ingest(lake)
     ingest(lake)
     assert [row["volume"] for row in rows_of(lake.bronze)] == [0.0]

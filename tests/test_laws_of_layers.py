@@ -410,7 +410,6 @@ def test_many_series_are_read_and_written_together(tmp_path: Path) -> None:
     ingest(lake)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("lakehouse.layers.stretches.BATCH_ROWS", 100)
-        patched.setattr(import_module("lakehouse.layers.refresh"), "MOST", 3)  # four series: bounded by time alone
         refresh_silver(lake)
         refresh_gold(lake)
     assert lake.silver.version() == first + 1

@@ -82,7 +82,7 @@ def _keep_conflicts(
         known, on=[*table.key, "_file_won", "_line_won", "why"], how="anti"
     )
     inserted, deleted = (a.join(b, on=table.key, how="anti") for a, b in ((wanted, known), (known, wanted)))
-    commit(base, table.key, Changes(inserted, changed, deleted, [*met, *spans]), guards=[table.guard()], notes=notes)
+    commit(base, table.key, Changes(inserted, changed, deleted), guards=[table.guard()], notes=notes)
     table.tidy(base, inserted)
 
 
@@ -116,21 +116,23 @@ def judge_pairs(
     """
     examples = pl.concat(settled.contested) if settled.contested else pl.DataFrame()
     by_path = {account.file.path: account for account in accounts.values()}
+    told = dict[str, tuple[str, int, int, bool]]()
     for (path, other), counts in sorted(settled.pairs.items(), key=lambda pair: pair[1][1]):
         account = by_path[path]
         known = account.pairs.get(other, (0, 0))
         bars, differ = account.pairs[other] = (known[0] + counts[0], known[1] + counts[1])
         if not differ or rank(path) != rank(other):
             continue
-        whole = max(account.counts["read"], known_bars(other))
         share = differ / bars
-        many = differ >= MANY or 2 * bars >= whole
+        many = differ >= MANY or 2 * bars >= max(account.counts["read"], known_bars(other))
         loud = many and share > MAX_CONFLICTS
         before = account.contradicts or 0.0
         if many:
             account.contradicts = max(before, share)
         if loud or before <= MAX_CONFLICTS:  # of several others the note names the worst
-            account.contradiction = _tell((path, other), (bars, differ), examples, dataset, loud=loud)
+            told[path] = other, bars, differ, loud
+    for path, (other, bars, differ, loud) in told.items():
+        by_path[path].contradiction = _tell((path, other), (bars, differ), examples, dataset, loud=loud)
 
 
 def contradicted(note: str) -> str:

@@ -204,10 +204,9 @@ def _write_ledger(
     new = rows.join(entered, on=revision, how="anti", maintain_order="left")
     new = new.join(failed, on=[*revision, "status", "error"], how="anti", maintain_order="left")
     outdated = failed.join(new, on=revision, how="semi")
-    span = Span({}, "stated_at", outdated["stated_at"].min(), outdated["stated_at"].max())
     told_anew = new.join(outdated, on=table.key, how="semi")  # the same key: bronze has not changed in between
     new, outdated = (rows.join(told_anew, on=table.key, how="anti") for rows in (new, outdated))
-    changes = Changes(new, told_anew, deleted=outdated, spans=[span])
+    changes = Changes(new, told_anew, deleted=outdated)
     commit(base, table.key, changes, guards=[table.guard()], notes={"run": run_id, "files": rows.height})
     table.tidy(base, rows)
     return done

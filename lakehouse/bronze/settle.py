@@ -15,9 +15,10 @@ import polars as pl
 from deltalake import DeltaTable
 
 from lakehouse.dataset import Dataset
-from lakehouse.delta import Changes, Span, file_stats, read_spans
+from lakehouse.delta import CUT, Changes, Span, file_stats, read_spans
 
 Partition = tuple[str, ...]
+SPARSE = 16  # rows in the files for each statement
 MAX_SPANS = 64  # of one partition; more are joined with their neighbours
 WHERE = ("_file", "_line", "_sha256", "_modified_at")  # it was stated
 
@@ -30,7 +31,6 @@ class Settled:
         inserted: Rows with new keys, sorted by partition and time.
         updated: Rows with known keys and new values.
         deleted: Rows that were taken back, and that no other statement replaces.
-        spans: Where the updated and deleted rows lie.
         touched: The partitions in which it lies.
         confirming: Files of which a newer statement agreed with a row, by number. That writes nothing, yet an older
             statement that comes before the ledger knows of it must not miss it: so it is committed, without a row.
@@ -44,7 +44,6 @@ class Settled:
     inserted: list[pl.DataFrame] = field(default_factory=list)
     updated: list[pl.DataFrame] = field(default_factory=list)
     deleted: list[pl.DataFrame] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     touched: list[Partition] = field(default_factory=list)
     confirming: set[int] = field(default_factory=set)
@@ -56,30 +55,27 @@ class Settled:
         """What is to be written to the table."""
         frames = self.inserted, self.updated, self.deleted
         inserted, updated, deleted = (pl.concat([pl.DataFrame(schema=dataset.schema), *some]) for some in frames)
-        return Changes(inserted, updated, deleted, self.spans)
+        return Changes(inserted, updated, deleted)
 
     def count(self, outcome: str, statements: pl.DataFrame) -> None:
         """Enter statements of one outcome."""
         for rows, number in statements["_file_number"].rle().struct.unnest().iter_rows():
             self.counts[number, outcome] += rows
 
-    def take(self, judged: pl.DataFrame, dataset: Dataset, gone: pl.DataFrame | None) -> list[pl.DataFrame]:
-        """Take in statements that were held against rows of the table; returns those that replace some."""
+    def take(self, judged: pl.DataFrame, dataset: Dataset, gone: pl.DataFrame | None) -> None:
+        """Take in statements that were held against rows of the table."""
         self.confirming |= set(judged.filter(~pl.col("_same"), _outcome="unchanged")["_file_number"].unique())
         self.meet(judged.filter(pl.col("_file_won").is_not_null()), dataset)
-        updated = list[pl.DataFrame]()
         for (outcome,), frame in judged.partition_by("_outcome", as_dict=True).items():
             self.count(str(outcome), frame)
             rows = frame.select(dataset.schema.keys())
             if outcome == "updated":
-                updated.append(rows)
+                self.updated.append(rows)
             elif outcome == "inserted":
                 if gone is not None:  # what comes in the place of a row that was taken back updates it
-                    updated.append(rows.join(gone, on=dataset.key, how="semi"))
+                    self.updated.append(rows.join(gone, on=dataset.key, how="semi"))
                     rows = rows.join(gone, on=dataset.key, how="anti", maintain_order="left")
                 self.inserted.append(rows)
-        self.updated += updated
-        return updated
 
     def judge(self, losers: pl.DataFrame, standing: pl.DataFrame, dataset: Dataset) -> None:
         """Tell those of a batch that lost and agreed with what stands from those that said something else."""
@@ -128,15 +124,17 @@ def settle(
     for partition in settled.touched:
         where, gone = dict(zip(dataset.partition, partition, strict=True)), taken_back.get(partition)
         here = stats.filter([pl.col(name) == value for name, value in where.items()])
-        replaced = list[pl.DataFrame]()
         if frames := [frame for frame in statements.get(partition, []) if frame.height]:
             winners, losers = _newest(frames, dataset)
             if spans := _overlaps(here, winners[time], where, time):
-                before = read_spans(base, spans).select(*dataset.key, *dataset.values, *WHERE).collect()
+                rows, near = read_spans(base, spans), here.filter(_meet(winners[time], time))
+                if SPARSE * winners.height < near["num_records"].sum():  # else to look takes longer than to read
+                    rows = rows.filter(pl.col(time).is_in(winners[time].implode()))
+                before = rows.select(*dataset.key, *dataset.values, *WHERE).collect()
                 if gone is not None:
                     before = before.join(gone, on=dataset.key, how="anti")
                 judged = _compare(winners, before, dataset, rank, confirmed_by_newer)
-                replaced = settled.take(judged, dataset, gone)
+                settled.take(judged, dataset, gone)
                 standing = _standing(judged, dataset)
             else:  # as in a first load: there is nothing to be held against
                 settled.count("inserted", winners)
@@ -149,10 +147,6 @@ def settle(
                 gone = gone.join(winners, on=dataset.key, how="anti")
         if gone is not None and gone.height:  # what was taken back, and nobody else states, goes
             settled.deleted.append(gone)
-            replaced.append(gone)
-        if replaced:  # a MERGE opens the files in which something changes, and no other
-            times = pl.concat([rows[time] for rows in replaced]).sort()
-            settled.spans += _overlaps(here, times, where, time)
     return settled
 
 
@@ -178,11 +172,16 @@ def differs(dataset: Dataset) -> pl.Expr:
     return pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_won")) for name in dataset.values)
 
 
+def _meet(times: pl.Series, time: str) -> pl.Expr:
+    """Whether a file, as the log knows it, reaches into times, which are sorted."""
+    return pl.all_horizontal(pl.col(f"min.{time}") <= times[-1], pl.col(f"max.{time}") + CUT >= times[0])
+
+
 def _overlaps(stats: pl.DataFrame, times: pl.Series, where: Mapping[str, str], time: str) -> list[Span]:
     """Where the log's own statistics say that the table may have these times already."""
     if stats.is_empty():
         return []
-    low, high = stats[f"min.{time}"], stats[f"max.{time}"] + dt.timedelta(microseconds=999)  # cut in the log
+    low, high = stats[f"min.{time}"], stats[f"max.{time}"] + CUT
     first = times.search_sorted(low, side="left").to_list()
     last = times.search_sorted(high, side="right").to_list()
     ranges: list[list[int]] = []

@@ -1,4 +1,4 @@
-"""One guarded commit to a Delta table: an append, or a MERGE that opens only the files it must."""
+"""One guarded commit to a Delta table: an append, or the files anew that hold what changes, and no other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 import polars as pl
 from deltalake import CommitProperties, DeltaTable, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction
 
-from lakehouse.delta.parquet import WRITER, Span, file_stats, write_files
+from lakehouse.delta.parquet import file_stats, write_files
+from lakehouse.delta.rewrite import rewrite_rows
 from lakehouse.delta.stores import open_store
 
 
@@ -23,13 +23,11 @@ class Changes:
         inserted: Rows whose keys the table lacks.
         updated: Rows whose keys the table has, with other values.
         deleted: Rows that are to go; only their keys matter.
-        spans: Where the updated and deleted rows lie.
     """
 
     inserted: pl.DataFrame
     updated: pl.DataFrame | None = None
     deleted: pl.DataFrame | None = None
-    spans: Sequence[Span] = ()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -48,7 +46,7 @@ def commit(
     consumed: Mapping[str, int] = MappingProxyType({}),
     even_empty: bool = False,
 ) -> int:
-    """Write changes in one commit: an append if all rows are new, else a bounded MERGE.
+    """Write changes in one commit: an append if all rows are new, else see `rewrite_rows`.
 
     The guard: delta-rs lets blind appends pass each other, but two commits that were in flight at once
     with one application id conflict. So each commit carries an id for every partition it touches.
@@ -69,12 +67,14 @@ def commit(
         CommitFailedError: Another writer was there in between; decide anew on the latest version.
     """
     counts = changes.counts
-    # Law 3. With `even_empty` it is an append: a MERGE without rows writes no commit, and its guards are lost.
+    # Law 3. With `even_empty` it is an append of no rows.
     if not any(counts.values()) and not even_empty:
         return base.version()
     properties = commit_properties(base, guards, {**counts, **notes}, consumed)
     if counts["updated"] or counts["deleted"]:
-        _merge(base, key, changes, properties)
+        new = changes.inserted
+        updated, deleted = (frame if frame is not None else new.clear() for frame in (changes.updated, changes.deleted))
+        rewrite_rows(base, key, new, updated, deleted, properties)
     else:
         parts, files = (
             base.metadata().partition_columns,
@@ -99,42 +99,6 @@ def _advance(base: DeltaTable, files: Sequence[AddAction], properties: CommitPro
             return
     if base.version() < latest:
         base.load_as_version(latest)
-
-
-def _merge(base: DeltaTable, key: Sequence[str], changes: Changes, properties: CommitProperties) -> None:
-    """Literal bounds for partition and range let the MERGE skip files; equality of columns would not."""
-    bounds = " OR ".join(f"({span.sql('t')})" for span in changes.spans) or "true"
-    # What goes, goes in the same MERGE: between two commits a reader would see old rows gone, and no new ones yet.
-    same = " AND ".join(f"t.{name} = s.{name}" for name in key)
-    merge = base.merge(
-        _marked(changes),
-        f"({bounds}) AND {same}",
-        source_alias="s",
-        target_alias="t",
-        streamed_exec=False,
-        writer_properties=WRITER,
-        commit_properties=properties,
-    )
-    values = {name: f"s.{name}" for name in changes.inserted.columns}
-    whole = merge.when_matched_delete("s._gone").when_matched_update(values, "NOT s._gone")
-    decided_on = base.version()
-    try:
-        whole.when_not_matched_insert(values, "NOT s._gone").execute()
-    except CommitFailedError:
-        raise
-    except DeltaError as error:  # meeting another commit it may also fail to read its own predicate back
-        base.update_incremental()
-        if base.version() > decided_on:
-            raise CommitFailedError(f"another writer came first ({error})") from error
-        raise
-
-
-def _marked(changes: Changes) -> pl.DataFrame:
-    """All rows of a MERGE, with whether they go."""
-    kept = [frame for frame in (changes.inserted, changes.updated) if frame is not None]
-    columns = changes.inserted.columns
-    gone = changes.inserted.clear() if changes.deleted is None else changes.deleted.select(columns)
-    return pl.concat([pl.concat(kept).with_columns(_gone=pl.lit(False)), gone.with_columns(_gone=pl.lit(True))])
 
 
 def commit_properties(

@@ -24,6 +24,7 @@ from obstore.store import ObjectStore
 
 FILE_BYTES = 8 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 150,000 bars
 EPOCH = dt.datetime(1970, 1, 1)
+CUT = dt.timedelta(microseconds=999)  # the log cuts its maxima to milliseconds
 PACKED = 4  # times smaller than in memory are the bars of a file
 # Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
 # rise evenly pack into next to nothing.
@@ -53,7 +54,7 @@ WRITER = WriterProperties(
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Some partition, and a closed range of one column in it: what a read or a MERGE may touch."""
+    """Some partition, and a closed range of one column in it: what a read may touch."""
 
     partition: Mapping[str, str]
     column: str
@@ -67,22 +68,10 @@ class Span:
             and_, [*equal, pl.col(self.column) >= pl.lit(_floor(self.low)), pl.col(self.column) <= pl.lit(self.high)]
         )
 
-    def sql(self, alias: str) -> str:
-        """The span as a SQL predicate of literals, which is what lets a MERGE skip files."""
-        equal = [f"{alias}.{name} = {sql_literal(value)}" for name, value in self.partition.items()]
-        low, high = sql_literal(_floor(self.low)), sql_literal(self.high)
-        return " AND ".join([*equal, f"{alias}.{self.column} >= {low}", f"{alias}.{self.column} <= {high}"])
-
 
 def _floor[T](low: T) -> T:
     """Round a time down to the millisecond: the log's maxima are cut there, and would hide a later row of its file."""
     return low.replace(microsecond=low.microsecond // 1000 * 1000) if isinstance(low, dt.datetime) else low
-
-
-def sql_literal(value: str | dt.datetime) -> str:
-    """Quote a string or a UTC time for SQL."""
-    text = value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, dt.datetime) else value
-    return "'" + text.replace("'", "''") + "'"
 
 
 def file_stats(table: DeltaTable, partition: Sequence[str] = ()) -> pl.DataFrame:
@@ -97,8 +86,43 @@ def read_spans(table: DeltaTable, spans: Sequence[Span]) -> pl.LazyFrame:
     return pl.scan_delta(table).filter(reduce(or_, [span.expr() for span in spans]))
 
 
+def files_holding(
+    files: pl.DataFrame, rows: pl.DataFrame, key: Sequence[str], partition: Sequence[str]
+) -> pl.DataFrame:
+    """Find the files that may hold some rows, by the log alone: each column of the key has a value between its ends.
+
+    Args:
+        files: Rows of `file_stats`.
+        rows: The key of each.
+        key: Its columns.
+        partition: Those of them that the table is partitioned by.
+    """
+    parts = list(partition)
+    near = files.join(rows.select(parts).unique(), on=parts, how="semi") if parts else files
+    for name in (name for name in key if name not in parts and f"min.{name}" in files.columns):
+        low, high = pl.col(f"min.{name}"), pl.col(f"max.{name}")
+        unknown = near.filter(low.is_null() | high.is_null())
+        near = near.filter(low.is_not_null(), high.is_not_null()).sort(low)
+        if rows.schema[name] == pl.String:  # a long one may be cut off in the log
+            values = rows[name].drop_nulls().unique().sort()
+            following = values.gather(values.search_sorted(near[f"min.{name}"]), null_on_oob=True)
+            near = near.filter(following.str.head(near[f"max.{name}"].str.len_chars()) <= near[f"max.{name}"])
+        else:
+            there = rows.select(*parts, _next=name).drop_nulls().unique().sort("_next")
+            high = high + CUT if rows.schema[name].is_temporal() else high
+            ends = {"left_on": f"min.{name}", "right_on": "_next", "by": parts or None}
+            near = near.join_asof(there, **ends, strategy="forward", check_sortedness=False)  # type: ignore[arg-type]
+            near = near.filter(pl.col("_next") <= high).drop("_next")
+        near = pl.concat([unknown, near.select(unknown.columns)])
+    return near
+
+
 def read_files(
-    table: DeltaTable, files: pl.DataFrame, schema: Mapping[str, pl.DataType], partition: Sequence[str]
+    table: DeltaTable,
+    files: pl.DataFrame,
+    schema: Mapping[str, pl.DataType],
+    partition: Sequence[str],
+    name: str = "",
 ) -> pl.LazyFrame:
     """Read some files of an opened version; their partition values stand in the log, not in them.
 
@@ -107,27 +131,36 @@ def read_files(
         files: Some rows of `file_stats`.
         schema: The table's columns and dtypes.
         partition: The columns that it is partitioned by.
+        name: If given, a column of this name tells which file each row is of, without its folders.
     """
+    columns = [*schema, *([name] if name else [])]
     if files.is_empty():
-        return pl.LazyFrame(schema=schema)
+        return pl.LazyFrame(schema={**schema, **dict.fromkeys(columns[len(schema) :], pl.String())})
     root = table.table_uri.rstrip("/")
     # The log's paths are encoded. Polars decodes those of a folder and takes those of a bucket as they are.
     decode = unquote if "://" in root and not root.startswith("file:") else str
     paths = [f"{root}/{decode(path)}" for path in files["path"]]
-    if not partition:
-        return pl.scan_parquet(paths, glob=False).select(schema.keys())
     parts = files.select(*(pl.col(name).cast(pl.String) for name in partition)).unique()
-    if parts.height == 1:
-        values = {name: pl.lit(value) for name, value in parts.row(0, named=True).items()}
-        return pl.scan_parquet(paths, glob=False).with_columns(**values).select(schema.keys())
     # One scan of all: a union of a thousand takes minutes. The folders come back decoded in one way or another; the
     # names in them have no letter to encode, and are never given twice.
-    name = pl.col("_path").str.split("/").list.last()
-    names = files.select(
-        *(pl.col(name).cast(pl.String) for name in partition), _name=pl.col("path").str.split("/").list.last()
+    rows = pl.scan_parquet(
+        paths,
+        glob=False,
+        schema={column: dtype for column, dtype in schema.items() if column not in partition},
+        missing_columns="insert",  # of a table that was given more columns since
+        extra_columns="ignore",
+        include_file_paths="_path" if name or parts.height > 1 else None,
     )
-    rows = pl.scan_parquet(paths, glob=False, include_file_paths="_path").with_columns(_name=name)
-    return rows.join(names.lazy(), on="_name", validate="m:1").select(schema.keys())
+    if name or parts.height > 1:
+        rows = rows.with_columns(pl.col("_path").str.split("/").list.last().alias(name or "_name"))
+    if parts.height <= 1:
+        values = parts.row(0, named=True) if partition else {}
+        return rows.with_columns(**{column: pl.lit(value) for column, value in values.items()}).select(columns)
+    names = files.select(
+        *(pl.col(column).cast(pl.String) for column in partition),
+        pl.col("path").str.split("/").list.last().alias(name or "_name"),
+    )
+    return rows.join(names.lazy(), on=name or "_name", validate="m:1").select(columns)
 
 
 def write_files(store: ObjectStore, table: DeltaTable, rows: pl.DataFrame) -> list[AddAction]:
@@ -138,14 +171,16 @@ def write_files(store: ObjectStore, table: DeltaTable, rows: pl.DataFrame) -> li
     Args:
         store: Where the table lies.
         table: The opened table.
-        rows: In its columns; of a partition in the order in which they are to lie.
+        rows: In its columns, of a partition in the order in which they are to lie; or, with `_change_type`, for its
+            change feed.
 
     Returns:
         What a commit is to say of each file.
     """
     parts = table.metadata().partition_columns
     schema = pl.Schema(table.schema().to_arrow())
-    inside = pl.Schema({name: dtype for name, dtype in schema.items() if name not in parts})
+    feed = {"_change_type": pl.String()} if "_change_type" in rows.columns else {}
+    inside = pl.Schema({**{name: dtype for name, dtype in schema.items() if name not in parts}, **feed})
     slices = list[tuple[Mapping[str, str], pl.DataFrame]]()
     for values, some in _by_partition(rows, parts):
         few = math.ceil(some.estimated_size() / (PACKED * FILE_BYTES))
@@ -181,7 +216,10 @@ def _write_file(store: ObjectStore, schema: pl.Schema, where: Mapping[str, str],
         store_schema=False,  # no other reader is to care that strings are large ones to Arrow
         metadata_collector=told,
     )
-    path = "/".join([*(f"{name}={quote(value, safe='')}" for name, value in where.items()), f"part-{uuid4()}.parquet"])
+    folders = [f"{name}={quote(value, safe='')}" for name, value in where.items()]
+    if "_change_type" in names:  # of which deltalake does not find those in a folder with a blank or the like (1.6.6)
+        folders = ["_change_data"]
+    path = "/".join([*folders, f"part-{uuid4()}.parquet"])
     content = sink.getvalue().to_pybytes()
     obstore.put(store, path, content)
     at, statistics = int(time.time() * 1000), _statistics(told[0], schema)

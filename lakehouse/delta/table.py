@@ -11,9 +11,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 
 from lakehouse.delta.commits import commit_properties
-from lakehouse.delta.diff import ROUNDING, diff_versions
 from lakehouse.delta.failures import guarded, refuse_file, writing
-from lakehouse.delta.history import live_versions, read_versions, version_at
+from lakehouse.delta.history import ROUNDING, diff_versions, live_versions, read_versions, version_at
 from lakehouse.delta.parquet import file_stats
 from lakehouse.delta.stores import OpenedTable, open_version, read_columns, widen
 from lakehouse.delta.upkeep import compact, configuration, remove_unused, tidy

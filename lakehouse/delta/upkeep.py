@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import obstore
 import polars as pl
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction
-from obstore.exceptions import AlreadyExistsError
 
 from lakehouse.delta.history import readable_versions
 from lakehouse.delta.parquet import FILE_BYTES, file_stats, read_files, write_files
+from lakehouse.delta.rewrite import CHECKPOINT_EVERY, replace_files
 from lakehouse.delta.stores import OpenedTable, open_store, sizes_on_disk
 
 RETENTION_DAYS = 3650  # this is a workbook about time travel
@@ -26,7 +25,6 @@ MANY = 16  # small files of a partition; a commit adds one
 TIERS = (FILE_BYTES // 64, FILE_BYTES // 8, FILE_BYTES)  # of what is an eighth of these there may not be many
 AT_ONCE = 200  # partitions; those with the most small files, the others' turn comes with the next commits
 CLEAN_EVERY = 20  # versions
-CHECKPOINT_EVERY = 10  # versions: to open a table costs two requests for each commit since the checkpoint
 AT_A_TIME = 8 * FILE_BYTES  # of what is joined, in memory
 DEAR = FILE_BYTES // 4  # to write anew for one file fewer, when somebody asks for it
 
@@ -126,53 +124,11 @@ def _join(table: DeltaTable, key: Sequence[str], partition: Sequence[str], files
     adds, store = list[AddAction](), open_store(table.table_uri)
     for _, some in files.group_by(pl.col("size_bytes").cum_sum() // AT_A_TIME, maintain_order=True):
         adds += write_files(store, table, read_files(table, some, schema, partition).sort(order).collect())
-    written = [add.path for add in adds]
-    if len(adds) >= files.height:
-        obstore.delete(store, written)
-        return
-    try:
-        _replace(table, files.select("path", "size_bytes", *partition), adds)
-    except CommitFailedError:
-        obstore.delete(store, written)
-        raise
-
-
-def _replace(table: DeltaTable, files: pl.DataFrame, adds: Sequence[AddAction]) -> None:
-    """Commit that some files are replaced by others with the same rows.
-
-    deltalake's own `optimize` does not notice that another writer has joined the same files: both commits stand, and
-    each row is there twice (1.6.6). So this commit is written by hand: its place in the log is taken only if it is
-    free, and only while the table still has every file that is to go.
-    """
-    stays = {"dataChange": False}
-    now = int(dt.datetime.now(dt.UTC).timestamp() * 1000)
-    gone, partition = set(files["path"]), files.columns[2:]
-    metrics = {"numFilesAdded": len(adds), "numFilesRemoved": len(gone)}
-    info = {"timestamp": now, "operation": "OPTIMIZE", "operationParameters": {}, "operationMetrics": metrics}
-    known = {**stays, "deletionTimestamp": now, "extendedFileMetadata": True}
-    removed = [
-        {"path": path, "size": size, "partitionValues": dict(zip(partition, values, strict=True)), **known}
-        for path, size, *values in files.iter_rows()
-    ]
-    added = [
-        {"path": quote(add.path, safe="/="), "size": add.size, "partitionValues": add.partition_values, **stays}
-        | {"modificationTime": add.modification_time, "stats": add.stats}
-        for add in adds
-    ]
-    actions = [{"commitInfo": info}, *({"remove": file} for file in removed), *({"add": file} for file in added)]
-    entry = "\n".join(map(json.dumps, actions)).encode()
-    store = open_store(table.table_uri)
-    while gone <= set(file_stats(table)["path"]):
-        place = f"_delta_log/{table.version() + 1:020}.json"
-        with suppress(AlreadyExistsError):
-            obstore.put(store, place, entry, mode="create")
-        table.update_incremental()
-        # Only the log tells whose place it is: who has lost an answer, and asks again, meets a commit of its own.
-        if bytes(obstore.get(store, place).bytes()) == entry:
-            if (table.version() + 1) % CHECKPOINT_EVERY == 0:  # deltalake makes them after commits of its own
-                table.create_checkpoint()
-            return
-    raise CommitFailedError("another writer has rewritten files that were to be joined")
+    if len(adds) < files.height:
+        metrics = {"numFilesAdded": len(adds), "numFilesRemoved": files.height}
+        replace_files(table, files, adds, {"operation": "OPTIMIZE", "operationMetrics": metrics})
+    else:
+        obstore.delete(store, [add.path for add in adds])
 
 
 def _remove_outdated(table: DeltaTable, tagged: Callable[[], Sequence[int]] = tuple) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from lakehouse.delta import Changes, Span, Table, commit, guarded, writing
+from lakehouse.delta import Changes, Table, commit, guarded, writing
 from lakehouse.errors import VersionError
 from lakehouse.layers.stretches import MOST, Snapshot, batches, changed_since, join_near
 
@@ -215,10 +215,25 @@ def _changes(layer: Layer, target: Snapshot, parts: Sequence[tuple[pl.DataFrame,
     rows = pl.concat([rows.select(empty.columns) for _, rows in parts])
     reached = pl.concat([reached for reached, _ in parts])
     there = target.read(reached).select(empty.columns).collect()
-    if reached.select(layer.by).is_duplicated().any():  # stretches of one series may reach into each other
-        rows, there = (frame.unique(key, keep="any", maintain_order=True) for frame in (rows, there))
-    changes = _difference(there, rows, key)
-    return replace(changes, spans=_spans(layer, target, changes))
+    if (twice := _reached_twice(reached, layer.by, target.time)) is not None:
+        rows, there = (_unique_where(twice, frame, key) for frame in (rows, there))
+    return _difference(there, rows, key)
+
+
+def _reached_twice(reached: pl.DataFrame, by: Sequence[str], time: str) -> pl.Expr | None:
+    """Where stretches of one series reach into each other, a little at each cut of a long one; None if none do."""
+    before = pl.col("end").cum_max().shift().over(by)
+    ends = reached.sort(*by, "begin").select(first="begin", last=pl.min_horizontal(before, "end"))
+    ends = ends.filter(pl.col("first") <= pl.col("last")).unique()
+    inside = [pl.col(time).is_between(first, last) for first, last in ends.iter_rows()]
+    return (pl.any_horizontal(inside) if len(inside) <= MOST else pl.lit(True)) if inside else None
+
+
+def _unique_where(places: pl.Expr, rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
+    """Keep each row once; what may be there twice lies in some places, and to look at all takes long."""
+    numbered = rows.with_row_index("_row").filter(places)
+    again = numbered.filter(~pl.struct(key).is_first_distinct())["_row"]
+    return rows.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(again.implode())) if again.len() else rows
 
 
 def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Changes:
@@ -231,20 +246,6 @@ def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Cha
     known = pl.col("_there").is_not_null()
     inserted, updated = both.filter(~known), both.filter(known & differs)
     return Changes(inserted.select(new.columns), updated.select(new.columns), old.join(new, on=key, how="anti"))
-
-
-def _spans(layer: Layer, target: Snapshot, changes: Changes) -> list[Span]:
-    """Where a MERGE must find rows. Inserted ones need no span."""
-    moved = [frame for frame in (changes.updated, changes.deleted) if frame is not None]
-    series, time = target.partition or list(layer.by), pl.col(target.time)
-    rows = pl.concat([frame.select(*target.table.key) for frame in moved]).with_columns(begin=time, end=time)
-    near = join_near(rows, series, layer.apart)
-    if near.height > MOST:  # a literal for each of a thousand series costs a MERGE a minute
-        series, near = [], join_near(rows.with_columns(_all=pl.lit("")), ["_all"], pl.duration(days=31))
-    return [
-        Span({name: row[name] for name in series}, target.time, row["begin"], row["end"])
-        for row in near.iter_rows(named=True)
-    ]
 
 
 def _touched(target: Snapshot, changes: Changes) -> pl.DataFrame:

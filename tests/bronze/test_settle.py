@@ -38,7 +38,7 @@ def test_new_keys_are_inserted_without_a_look_at_the_table(tmp_path: Path) -> No
     lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
     ingest(lake)
     done = settled(lake.bronze.open(), statements(10.0, 5, 7))
-    assert (done.counts, done.spans, done.confirming) == ({(0, "inserted"): 3}, [], set())
+    assert (done.counts, done.updated, done.confirming) == ({(0, "inserted"): 3}, [], set())
 
 
 def test_of_one_key_in_a_batch_the_newest_statement_is_kept(tmp_path: Path) -> None:
@@ -49,12 +49,12 @@ def test_of_one_key_in_a_batch_the_newest_statement_is_kept(tmp_path: Path) -> N
     assert done.inserted[0]["close"].to_list() == [12.0, 12.0, 11.0]
 
 
-def test_each_statement_meets_its_row_and_spans_hold_only_what_changes(tmp_path: Path) -> None:
+def test_each_statement_meets_its_row_and_only_what_differs_changes(tmp_path: Path) -> None:
     lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 2), bar(3, close=12.0)]).parents[1])
     ingest(lake)
     done = settled(lake.bronze.open(), statements(12.0, 2, 4))
     assert done.counts == {(0, "updated"): 1, (0, "unchanged"): 1, (0, "inserted"): 1}
-    (span,) = done.spans
-    assert (span.low, span.high, done.confirming) == (START.replace(hour=2), START.replace(hour=2), {0})
+    assert [rows["open_time"].to_list() for rows in done.updated] == [[START.replace(hour=2)]]
+    assert done.confirming == {0}
     older = settled(lake.bronze.open(), statements(12.0, 2, 4, after=-MINUTE))
     assert older.counts == {(0, "superseded"): 1, (0, "overruled"): 1, (0, "inserted"): 1}

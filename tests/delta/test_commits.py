@@ -11,7 +11,7 @@ from klines import START
 
 from lakehouse.delta.commits import Changes, commit
 from lakehouse.delta.failures import guarded
-from lakehouse.delta.parquet import Span, file_stats, read_spans, sql_literal
+from lakehouse.delta.parquet import Span, file_stats, read_spans
 from lakehouse.delta.table import Table
 from lakehouse.errors import ConflictError
 
@@ -47,16 +47,6 @@ def lose_first_file(table: Table) -> None:
     Path(table.uri, unquote(first)).unlink()
 
 
-def test_a_span_is_sql_of_literals_and_begins_at_the_millisecond() -> None:
-    low = START + dt.timedelta(microseconds=1999)
-    told = Span({"symbol": "A'B", "interval": "1h"}, "open_time", low, low).sql("t")
-    assert told == (
-        "t.symbol = 'A''B' AND t.interval = '1h' AND t.open_time >= '2024-03-01T00:00:00.001000Z'"
-        " AND t.open_time <= '2024-03-01T00:00:00.001999Z'"
-    )
-    assert sql_literal("''") == "''''''"
-
-
 def test_what_lies_on_either_end_of_a_span_is_read_and_no_other_file_is_opened(table: Table) -> None:
     found = read_spans(table.open(), [span(0, 0), span(1.5, 2)]).collect()
     assert sorted(found["open_time"].dt.hour()) == [0, 2]
@@ -68,7 +58,7 @@ def test_a_row_between_two_milliseconds_is_found_though_the_log_cuts_them(table:
     late = 7 + 900e-6 / 3600
     commit(table.open(), KEY, Changes(bars(2.0, late)), guards=["a"])
     assert read_spans(table.open(), [span(late, late)]).collect()["close"].to_list() == [2.0]
-    changes = Changes(bars(1.0), bars(3.0, late), spans=[span(late, late)])
+    changes = Changes(bars(1.0), bars(3.0, late))
     commit(table.open(), KEY, changes, guards=["a"])
     assert rows(table) == {0: 1.0, 1: 1.0, 2: 1.0, 5: 1.0, 6: 1.0, 7: 3.0}
 
@@ -81,7 +71,7 @@ def test_without_a_row_there_is_no_version_unless_the_guards_are_to_be_kept(tabl
 
 def test_a_correction_opens_the_file_of_its_span_alone(table: Table) -> None:
     lose_first_file(table)
-    changes = Changes(bars(3.0, -1), bars(3.0, 5), spans=[span(5, 5)])
+    changes = Changes(bars(3.0, -1), bars(3.0, 5))
     commit(table.open(), KEY, changes, guards=["a"], notes={"run": "night", "files": 2})
     found = read_spans(table.open(), [span(-1, -1), span(5, 6)]).sort("open_time").collect()
     assert found["close"].to_list() == [3.0, 3.0, 1.0]
@@ -90,7 +80,7 @@ def test_a_correction_opens_the_file_of_its_span_alone(table: Table) -> None:
 
 def test_rows_come_change_and_go_in_one_commit_that_keeps_what_it_was_made_from(table: Table) -> None:
     going = bars(9.0, 1, 3)  # hour 3 is not there; values do not matter
-    changes = Changes(bars(3.0, 4), bars(3.0, 5), going, [span(1, 5)])
+    changes = Changes(bars(3.0, 4), bars(3.0, 5), going)
     commit(table.open(), KEY, changes, guards=["a"], consumed={"← x": 7})
     assert rows(table) == {0: 1.0, 2: 1.0, 4: 3.0, 5: 3.0, 6: 1.0}
     assert table.versions().select("version", "inserted", "updated").row(0) == (3, 1, 1)

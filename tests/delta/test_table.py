@@ -7,7 +7,6 @@ import pytest
 from klines import bar, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.delta.parquet import Span, sql_literal
 from lakehouse.errors import VersionError
 
 
@@ -58,12 +57,3 @@ def test_a_table_that_does_not_exist_yet_says_so(tmp_path: Path) -> None:
     assert lake.bronze.version() == -1
     with pytest.raises(VersionError, match="does not exist yet; run `lakehouse ingest` first"):
         lake.bronze.scan()
-
-
-def test_literals_are_quoted() -> None:
-    moment = dt.datetime(2024, 3, 1, tzinfo=dt.UTC)
-    assert sql_literal("O'BRIEN") == "'O''BRIEN'"
-    assert Span({"symbol": "A'B"}, "open_time", moment, moment).sql("t") == (
-        "t.symbol = 'A''B' AND t.open_time >= '2024-03-01T00:00:00.000000Z' "
-        "AND t.open_time <= '2024-03-01T00:00:00.000000Z'"
-    )

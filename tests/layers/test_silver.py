@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import datetime as dt
 import math
+import random
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +10,7 @@ import pytest
 from klines import HEADER, START, bar, place
 
 from lakehouse import Lake, ingest, refresh_silver
+from lakehouse.layers.silver import flag_outliers
 
 
 def silver_of(root: Path, *lines: str, name: str = "AAAUSDT_1h.csv") -> pl.DataFrame:
@@ -81,3 +84,24 @@ def test_weeks_and_months_have_a_grid_too(tmp_path: Path, interval: str) -> None
     missing = "2024-03-01" if interval == "1mo" else "2024-01-15"
     assert rows.filter("is_filled")["open_time"].dt.date().cast(pl.String).to_list() == [missing]
     assert not rows["is_off_grid"].any()
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.6, 1.7, 2.6, 9.0])
+def test_a_series_that_is_passed_over_as_calm_has_nothing_that_breaks_a_rule(
+    factor: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside one that is wild or not, and whichever way it moves; held against the rules themselves."""
+    dice = random.Random(7)
+    rows = []
+    for symbol, wildest in (("A", factor), ("B", 1.2)):
+        for number in range(200):
+            most = wildest if number % 20 == 19 else 1.05
+            low, high = 100 / dice.uniform(1, most), 100 * dice.uniform(1, most)
+            opened, close = (dice.uniform(low, high) for _ in range(2))
+            rows.append((symbol, START + dt.timedelta(hours=number), opened, high, low, close))
+    schema = ["symbol", "open_time", "open", "high", "low", "close"]
+    bars = pl.DataFrame(rows, schema, orient="row").lazy()
+    quick = flag_outliers(bars, ("symbol",)).collect()["outlier"]
+    monkeypatch.setattr("lakehouse.layers.silver.CALM", 0.0)
+    assert quick.to_list() == flag_outliers(bars, ("symbol",)).collect()["outlier"].to_list()
+    assert quick.drop_nulls().is_empty() == (factor < 2)
