@@ -1,5 +1,6 @@
 """The command line, as `lakehouse` and as `python -m lakehouse`."""
 
+import gc
 import os
 import signal
 
@@ -12,8 +13,10 @@ def main() -> None:
     if ctrl_c is signal.default_int_handler:  # else it is to be ignored, as behind nohup
         signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
+    gc.disable()  # an import makes many objects and no garbage; to look for it takes a tenth of the time
     from lakehouse.cli import main as run  # noqa: PLC0415  polars and others take a second to import
 
+    gc.enable()
     signal.signal(signal.SIGINT, ctrl_c)
     run()
 

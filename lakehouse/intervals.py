@@ -142,9 +142,9 @@ def spacing(times: pl.Series) -> tuple[str, int]:
         The interval, empty if they prove none; and how many distances there are.
     """
     moments = times.to_physical().sort()  # microseconds; a series' own arithmetic starts no query, as `diff` does
-    found = (moments.slice(1) - moments.slice(0, max(len(moments) - 1, 0))).value_counts()
+    found = moments.slice(1) - moments.slice(0, max(len(moments) - 1, 0))
     steps = Counter[int]()
-    for step, count in found.iter_rows():
+    for step, count in Counter(found.to_list()).items():
         days = (step + _DAY // 24) // _DAY * _DAY
         steps[days if days > 0 and abs(step - days) <= _DAY // 24 else step] += count
     del steps[0]  # a time that is stated again

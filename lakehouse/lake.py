@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence, Set
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import obstore
@@ -222,7 +222,8 @@ def _tagged(root: str, name: str) -> list[int]:
     return [held[name] for _, held in read_tags(open_store(root)).values() if name in held]
 
 
-def _schema(contract: type[Contract]) -> dict[str, pl.DataType]:
+@cache  # a contract takes milliseconds to tell, and every look at a table asks
+def _schema(contract: type[Contract]) -> Mapping[str, pl.DataType]:
     return dict(contract.create_empty().schema)
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
+import tomllib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 from deltalake import DeltaTable
@@ -65,7 +68,7 @@ def read_status(lake: Lake) -> Status:
     """Look at a lake; no table is written.
 
     Args:
-        lake: The lake.
+        lake: The lake; at a tag nothing of raw/ is told, which is as it is now.
 
     Returns:
         Where it stands.
@@ -79,11 +82,12 @@ def read_status(lake: Lake) -> Status:
         changed_at = dict(zip(opened, pool.map(committed_at, opened.values()), strict=True))
         consumed = pl.concat(pool.map(partial(_read_layer, opened), (layers[0], *layers[2:])))
         todo = planning.result()
-    pending = [p.file for p in todo.pending]
+    pending = [] if lake.at else [p.file for p in todo.pending]  # raw/ has no tags: what waits now did not wait then
     handled = _read(lake.ledger, opened)
     order = ["stated_at", pl.col("status") != "rolled_back", "ingested_at"]
     latest = handled.sort(order).unique("path", keep="last", maintain_order=True)
-    failed = latest.filter((pl.col("status") == "failed") & pl.col("path").is_in([f.path for f in pending]))
+    there = pl.lit(value=True) if lake.at else pl.col("path").is_in([f.path for f in pending])
+    failed = latest.filter(there, status="failed")
     waiting = pl.DataFrame(
         [(file.path, file.size, file.modified_at) for file in pending if file.path not in failed["path"]],
         schema={"path": pl.String, "size": pl.Int64, "modified_at": pl.Datetime("us", "UTC")},
@@ -93,7 +97,7 @@ def read_status(lake: Lake) -> Status:
     stand = latest.filter(
         pl.col("status").is_in(["loaded", "empty"]) & ~pl.col("path").is_in([f.path for f in pending])
     )
-    otherwise, unlooked = read_otherwise(lake, stand, todo.sources, LOOKS)
+    otherwise, unlooked = ({}, 0) if lake.at else read_otherwise(lake, stand, todo.sources, LOOKS)
     runs = (
         handled.group_by("run_id")
         .agg(
@@ -124,7 +128,7 @@ def read_status(lake: Lake) -> Status:
     contradicting = contradicting.filter(~pl.col("path").is_in(over)).select("path", "contradicts", "note")
     errors = failed.select("path", "error")
     series = _read_series(lake, opened.get(lake.bronze.name))
-    unread = pl.DataFrame({"path": todo.unread}, schema={"path": pl.String})
+    unread = pl.DataFrame({"path": [] if lake.at else todo.unread}, schema={"path": pl.String})
     told = (
         rolled_back,
         withdrawn,
@@ -204,6 +208,19 @@ def _read_table(name: str, version: DeltaTable | None, changed_at: dt.datetime |
             "changed_at": changed_at,
         }
     return pl.DataFrame([row], schema={**schema, "changed_at": pl.Datetime("us", "UTC")})
+
+
+def names_an_api() -> bool:
+    """Whether the environment or the active profile names an API that Prefect shall report each run to."""
+    if (url := os.environ.get("PREFECT_API_URL")) is not None:
+        return bool(url)
+    try:
+        home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+        told = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
+        active = os.environ.get("PREFECT_PROFILE") or told.get("active")
+        return "PREFECT_API_URL" in told.get("profiles", {}).get(active, {})
+    except (OSError, ValueError, RuntimeError):  # none, none that can be read, or nobody's home
+        return False
 
 
 def is_current(lake: Lake) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import histories
@@ -18,6 +19,9 @@ LONGEST = (
     "test_laws_of",
     "notebooks/test_run.py",
 )
+# Else each of the eighty processes that tests start would compile the package anew, and each worker all tests.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Prefect reads it when the first test module imports it, which is before ours do; a busy machine takes more than 20.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 
@@ -74,6 +78,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was left out, and how to run it."""
     if config.option.markexpr == "not slow" and not config.option.keyword:
         terminalreporter.write_line(
-            "left out: slow tests (each notebook in a browser and a second time, the built wheel, most of the kills "
-            'and random histories); `uv run pytest -m ""` runs them all, in some 25 minutes'
+            "left out: slow tests (four of the chapters, all pictures of notebooks, each notebook in a browser and a "
+            "second time, the built wheel, most of the buckets, clusters, kills and random histories); "
+            '`uv run pytest -m ""` runs them all, in some 25 minutes'
         )

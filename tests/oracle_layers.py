@@ -24,6 +24,7 @@ def silver(bronze: Iterable[Row]) -> tuple[list[Row], list[Row]]:
         step = dt.timedelta(seconds=SECONDS[told["interval"]])
         bars.sort(key=lambda bar: bar["open_time"])
         last: Row | None = None
+        widths = [math.log(bar["high"] / bar["low"]) for bar in bars]
         for place, bar in enumerate(bars):
             slot = _slot(bar["open_time"], step)
             missing = (slot - _slot(last["open_time"], step)) // step - 1 if last else None
@@ -49,7 +50,7 @@ def silver(bronze: Iterable[Row]) -> tuple[list[Row], list[Row]]:
                 "is_unfinished": slot <= bar["_modified_at"] < slot + step,
             }
             change = math.log(bar["close"] / last["close"]) if near and last else None
-            candles.append({**told, **values, "log_return": change, **flags, "outlier": _outlier(bars, place)})
+            candles.append({**told, **values, "log_return": change, **flags, "outlier": _outlier(bars, widths, place)})
             last = bar
     return candles, gaps
 
@@ -95,9 +96,11 @@ def mismatches(candles: Iterable[Row]) -> list[Row]:
     """The rows of silver/mismatches."""
     stated = [row for row in candles if not row["is_filled"] and not row["is_off_grid"]]
     bars = {tuple(row[name] for name in (*SERIES, "open_time")): row for row in stated}
-    found = []
+    found, series = [], {key[:3] for key in bars}
     for (market, symbol, interval, begin), whole in bars.items():
         for finer in sorted(SECONDS, key=SECONDS.__getitem__, reverse=True):
+            if (market, symbol, finer) not in series:
+                continue
             count, rest = divmod(SECONDS[interval], SECONDS[finer])
             step = dt.timedelta(seconds=SECONDS[finer])
             parts = [bars.get((market, symbol, finer, begin + step * turn)) for turn in range(count)]
@@ -138,11 +141,10 @@ def _slot(moment: dt.datetime, step: dt.timedelta) -> dt.datetime:
     return epoch + (moment - epoch) // step * step
 
 
-def _outlier(bars: Sequence[Row], place: int) -> str | None:
+def _outlier(bars: Sequence[Row], widths: Sequence[float], place: int) -> str | None:
     past, after = bars[max(0, place - 15) : place], bars[place + 1 : place + 16]
-    around = bars[max(0, place - 15) : place + 16]
     bar = bars[place]
-    far = max(1.0, 10 * median(math.log(b["high"] / b["low"]) for b in around))
+    far = max(1.0, 10 * median(widths[max(0, place - 15) : place + 16]))
     if len(past) >= 3 and len(after) >= 3:
         levels = [median(b["close"] for b in side) for side in (past, after)]
         for name in ("open", "close"):

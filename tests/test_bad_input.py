@@ -266,25 +266,47 @@ def ingest_beside_a_good_file(root: Path, name: str, content: bytes) -> tuple[La
     return lake, report.files.filter(pl.col("path") != "GOODUSDT_1h.csv").row(0, named=True)
 
 
+Together = tuple[Lake, dict[str, dict[str, object]]]
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Together:
+    """All of these in one lake, each in a market of its own; and what became of each file, by its market."""
+    root = tmp_path_factory.mktemp("together")
+    place(root, "GOODUSDT_1h.csv", hours(0, 9))
+    files = {what: ("AAAUSDT_1h.csv", content) for what, (content, *_) in COUNTED.items()}
+    files |= {name: (name, content) for name, (content, _) in REFUSED.items()}
+    for number, (name, content) in enumerate(files.values()):
+        path = root / "raw" / f"in{number}" / name
+        path.parent.mkdir()
+        path.write_bytes(content)
+    lake = Lake(root)
+    rows = {row["path"].split("/")[0]: row for row in ingest(lake).files.iter_rows(named=True)}
+    assert rows.pop("GOODUSDT_1h.csv")["inserted"] == 10
+    return lake, {what: rows[f"in{number}"] for number, what in enumerate(files)}
+
+
 @pytest.mark.parametrize("what", COUNTED)
-def test_bad_lines_are_counted_and_the_others_load(what: str, tmp_path: Path) -> None:
-    content, (read, rejected, skipped), reasons = COUNTED[what]
-    lake, row = ingest_beside_a_good_file(tmp_path, "AAAUSDT_1h.csv", content)
+def test_bad_lines_are_counted_and_the_others_load(what: str, together: Together) -> None:
+    _, (read, rejected, skipped), reasons = COUNTED[what]
+    lake, row = together[0], together[1][what]
     assert (row["status"], row["error"]) == ("loaded" if read else "empty", None)
     assert (row["read"], row["rejected"], row["skipped"]) == (read, rejected, skipped)
-    kept = lake.bronze.scan().filter(symbol="AAAUSDT").collect()
+    assert row["read"] == sum(int(str(row[fate])) for fate in COUNTS[1:])
+    kept = lake.bronze.scan().filter(pl.col("_file") == row["path"]).collect()
     assert kept.height == read - rejected
+    assert kept["symbol"].unique().to_list() == ["AAAUSDT"] * (kept.height > 0)
     if rejected:
-        assert lake.quarantine.scan().collect()["reasons"].to_list()[0] == reasons
+        turned_away = lake.quarantine.scan().filter(pl.col("_file") == row["path"]).sort("_line").collect()
+        assert turned_away["reasons"].to_list()[0] == reasons
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_bad_files_are_refused_by_name_and_load_nothing(name: str, tmp_path: Path) -> None:
-    content, message = REFUSED[name]
-    lake, row = ingest_beside_a_good_file(tmp_path, name, content)
+def test_bad_files_are_refused_by_name_and_load_nothing(name: str, together: Together) -> None:
+    lake, row = together[0], together[1][name]
     assert (row["status"], row["read"]) == ("failed", 0)
-    assert message in str(row["error"])
-    assert lake.bronze.scan().collect().height == 10
+    assert REFUSED[name][1] in str(row["error"])
+    assert lake.bronze.scan().filter(pl.col("_file") == row["path"]).collect().is_empty()
 
 
 @pytest.mark.parametrize(

@@ -192,17 +192,23 @@ def rows_of(table: Table) -> list[Row]:
     return table.scan().sort(table.key).collect().to_dicts() if table.exists() else []
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+@pytest.fixture(scope="module")
+def three_months(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two series over three months, in files of their own, with silver and gold."""
+    root = tmp_path_factory.mktemp("three_months") / "lake"
     for month in range(3):
-        place(tmp_path, f"m/AAAUSDT-1h-{month}.csv", hours(720 * month, 720 * month + 719))
-        place(tmp_path, f"m/BBBUSDT-1h-{month}.csv", hours(720 * month, 720 * month + 719))
-        ingest(Lake(tmp_path))
-    lake = Lake(tmp_path)
-    refresh_silver(lake)
-    refresh_gold(lake)
-    return lake
+        place(root, f"m/AAAUSDT-1h-{month}.csv", hours(720 * month, 720 * month + 719))
+        place(root, f"m/BBBUSDT-1h-{month}.csv", hours(720 * month, 720 * month + 719))
+        ingest(Lake(root))
+    refresh_silver(Lake(root))
+    refresh_gold(Lake(root))
+    return root
+
+
+@pytest.fixture
+def lake(three_months: Path, tmp_path: Path) -> Lake:
+    """A copy of these."""
+    return Lake(shutil.copytree(three_months, tmp_path, dirs_exist_ok=True))
 
 
 def layers(lake: Lake) -> list[Table]:
@@ -334,14 +340,12 @@ def test_what_a_killed_refresh_was_made_from_may_be_undone_before_the_next(
     assert_equal_to_the_oracle(lake)
 
 
-def test_refreshes_of_a_long_series_at_once_end_as_one(tmp_path: Path) -> None:
+def test_refreshes_of_a_long_series_at_once_end_as_one(long_series: Lake) -> None:
     """Law 7: each commits part by part, and meets what others have committed in between."""
-    (tmp_path / "raw").mkdir()
-    long_series(tmp_path)
     with parts_of(50), ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda _: refresh_silver(Lake(tmp_path)), range(3)))
-    refresh_gold(Lake(tmp_path))
-    assert_equal_to_the_oracle(Lake(tmp_path))
+        list(pool.map(lambda _: refresh_silver(Lake(long_series.root)), range(3)))
+    refresh_gold(long_series)
+    assert_equal_to_the_oracle(long_series)
 
 
 @pytest.mark.parametrize(
@@ -412,20 +416,26 @@ def test_many_series_are_read_and_written_together(tmp_path: Path) -> None:
     assert_equal_to_the_oracle(lake)
 
 
-def long_series(root: Path) -> Lake:
+@pytest.fixture(scope="module")
+def eight_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight files of 50 bars, with a hole at one cut and a wild bar at another."""
-    lake = Lake(root)
+    root = tmp_path_factory.mktemp("eight_files") / "lake"
     for part in range(8):
         bars = [bar(hour, 95.0 if hour == 199 else 10.0) for hour in range(50 * part, 50 * part + 50)]
         place(root, f"m/AAAUSDT-1h-{part}.csv", bars[7:] if part == 6 else bars)
-        ingest(lake)
-    return lake
+        ingest(Lake(root))
+    return root
 
 
-def test_a_long_series_is_cut_and_each_part_committed_by_itself(tmp_path: Path) -> None:
+@pytest.fixture
+def long_series(eight_files: Path, tmp_path: Path) -> Lake:
+    """A copy of these."""
+    return Lake(shutil.copytree(eight_files, tmp_path, dirs_exist_ok=True))
+
+
+def test_a_long_series_is_cut_and_each_part_committed_by_itself(long_series: Lake) -> None:
     """Law 5: rows beside a cut hang on bars beyond it, and are computed with both parts; each is there once."""
-    (tmp_path / "raw").mkdir()
-    lake = long_series(tmp_path)
+    lake = long_series
     with parts_of(50):
         report = refresh_silver(lake)
         days = refresh_gold(lake)[0]
@@ -437,11 +447,10 @@ def test_a_long_series_is_cut_and_each_part_committed_by_itself(tmp_path: Path) 
 
 
 def test_a_first_time_that_is_killed_between_two_parts_is_done_again_and_no_row_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    long_series: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Law 6: what was written says that it is unfinished, and the next run goes through all of it."""
-    (tmp_path / "raw").mkdir()
-    lake = long_series(tmp_path)
+    lake = long_series
     module = import_module("lakehouse.layers.refresh")
     write, calls = module._write, list[str]()
 

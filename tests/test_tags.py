@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -20,16 +21,23 @@ def run(lake: Lake) -> None:
     refresh_gold(lake)
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five hours that close at 10, tagged `before`; then three of them corrected to 11.5, and three more."""
-    place(tmp_path, "m/AAAUSDT_1h.csv", hours(0, 4, close=10.0))
-    lake = Lake(tmp_path)
+    root = tmp_path_factory.mktemp("tagged") / "lake"
+    place(root, "m/AAAUSDT_1h.csv", hours(0, 4, close=10.0))
+    lake = Lake(root)
     run(lake)
     lake.tag("before")
-    place(tmp_path, "m/AAAUSDT_1h_fix.csv", hours(2, 7, close=11.5), at=9)
+    place(root, "m/AAAUSDT_1h_fix.csv", hours(2, 7, close=11.5), at=9)
     run(lake)
-    return lake
+    return root
+
+
+@pytest.fixture
+def lake(tagged: Path, tmp_path: Path) -> Lake:
+    """A copy of that."""
+    return Lake(shutil.copytree(tagged, tmp_path, dirs_exist_ok=True))
 
 
 def closes(lake: Lake) -> dict[str, list[float]]:
@@ -60,6 +68,15 @@ def test_of_a_tag_the_tagged_version_is_the_latest(lake: Lake) -> None:
     assert sorted(then.bronze.diff(-2, -1)["change"]) == ["inserted"] * 3 + ["updated"] * 3
     with pytest.raises(VersionError, match="has versions 0 to 2, not 3"):
         then.bronze.scan(3)
+
+
+def test_what_lies_in_raw_now_does_not_wait_at_a_tag(lake: Lake) -> None:
+    """The correction came after the tag: it is in bronze, and was neither there nor waiting then."""
+    place(Path(lake.root), "m/notes.json", "{}")
+    then, now = read_status(Lake(lake.root, at="before")), read_status(lake)
+    assert then.waiting.is_empty()
+    assert then.unread.is_empty()
+    assert now.unread["path"].to_list() == ["m/notes.json"]
 
 
 def test_what_is_tagged_survives_a_vacuum_and_is_gone_after_it_once_the_tag_is(lake: Lake) -> None:

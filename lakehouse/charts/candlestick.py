@@ -14,6 +14,7 @@ from lakehouse.measures import MONTH, bollinger, counted, moving_average, resamp
 
 MAX_BARS = 2400  # that a chart holds for its finest zoom
 BAR_PIXELS = 2.5  # narrower candles cannot be told apart
+DAY = 86400  # seconds
 STEPS = {
     **{5: "5s", 15: "15s", 30: "30s", 60: "1m", 300: "5m", 900: "15m", 1800: "30m", 3600: "1h", 7200: "2h"},
     **{14400: "4h", 28800: "8h", 43200: "12h", 86400: "1d", 259200: "3d", 604800: "1w"},
@@ -54,14 +55,15 @@ def candles(
     if bars.is_empty():
         return alt.vconcat(nothing(title, width))
     bars = bars.select("open_time", *OHLCV).sort("open_time")
-    fine, fine_step = rebar(bars, interval_seconds=interval_seconds)
-    coarse, step = rebar(bars, int(width / BAR_PIXELS), interval_seconds)
+    days, own = _in_days(bars, interval_seconds or spacing(bars["open_time"]))
+    fine, fine_step = rebar(days, interval_seconds=own)
+    coarse, step = rebar(days, int(width / BAR_PIXELS), own)
     levels = [(coarse, step)] if step == fine_step else [(coarse, step), (fine, fine_step)]
     lines = {column: expr for name, kind, back in looks for column, expr in _columns(name, kind, back).items()}
     rows = pl.concat([level.with_columns(_millis("open_time"), step=pl.lit(size), **lines) for level, size in levels])
     slots = 1 + (bars["open_time"][-1] - bars["open_time"][0]).total_seconds() / step
     width = min(width, max(180, int(36 * slots)))  # few candles are not blown up
-    overview = _overview(bars, width, interval_seconds)
+    overview = _overview(days, width, own)
     brush = alt.selection_interval(name="brush", encodings=["x"])
     wanted = f"isValid(brush.open_time) && span(brush.open_time) < {width // 2 * fine_step * 1000}"
     clock = "%Y-%m-%d %H:%M:%S" if fine_step < 60 else "%Y-%m-%d %H:%M"
@@ -129,6 +131,13 @@ def rebar(bars: pl.DataFrame, most: int = MAX_BARS, interval_seconds: int | None
     if step == own:
         return bars, own
     return resample(bars, STEPS[step]), step
+
+
+def _in_days(bars: pl.DataFrame, own: int) -> tuple[pl.DataFrame, int]:
+    """Gather years of minutes once to days, of which all bars are made that will be drawn; and say their length."""
+    span = (bars["open_time"][-1] - bars["open_time"][0]).total_seconds()
+    finest = span / MAX_BARS > max(size for size in STEPS if size < DAY)  # no bar that is drawn is shorter than a day
+    return (resample(bars, "1d"), DAY) if own < DAY and DAY % own == 0 and finest else (bars, own)
 
 
 def _told(bars: pl.DataFrame, step: int, fine_step: int) -> str:
@@ -222,7 +231,7 @@ def _volume(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: a
     return alt.layer(drawn, _column(base, brush, hover, height, axis)).properties(width=width, height=height)
 
 
-def _overview(bars: pl.DataFrame, width: int, interval_seconds: int | None) -> pl.DataFrame:
+def _overview(bars: pl.DataFrame, width: int, interval_seconds: int) -> pl.DataFrame:
     """The closes of the whole series in steps, broken where a gap is wide enough to see."""
     rows, step = rebar(bars, width, interval_seconds)
     span = (rows["open_time"][-1] - rows["open_time"][0]).total_seconds()

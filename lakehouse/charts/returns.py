@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from functools import reduce
 from typing import Literal
@@ -112,11 +113,11 @@ def beside(series: Mapping[str, pl.DataFrame], title: str, *, width: int = 720) 
 def _returns(bars: pl.DataFrame, interval_seconds: int | None) -> pl.Series:
     """Logarithmic returns in percent, of neighbours that are one interval apart."""
     bars = bars.select("open_time", "close").sort("open_time")
-    step = 1000 * (interval_seconds or spacing(bars["open_time"]))
-    near = pl.col("open_time").diff().dt.total_milliseconds().is_between(0.9 * step, 1.1 * step)  # months differ
+    step = dt.timedelta(seconds=interval_seconds or spacing(bars["open_time"]))
+    near = pl.col("open_time").diff().is_between(0.9 * step, 1.1 * step)  # months differ
     close, before = pl.col("close"), pl.col("close").shift()
-    sound = bars.select((near & (close > 0) & (before > 0)).fill_null(value=False)).to_series()
-    return bars.select(r=100 * (close / before).log()).filter(sound)["r"]
+    moved = pl.when(near, close > 0, before > 0).then(100 * (close / before).log())
+    return bars.lazy().select(r=moved).drop_nulls().collect(engine="streaming")["r"]
 
 
 def _spread(returns: pl.Series) -> tuple[float, float]:
@@ -134,7 +135,8 @@ def _number(value: object) -> float:
 def _bins(returns: pl.Series, edge: float) -> pl.DataFrame:
     size = 2 * edge / (2 * HALF + 1)
     place = (pl.col("r") / size).round().clip(-HALF, HALF).cast(pl.Int64)
-    bins = returns.to_frame("r").filter(pl.col("r").abs() <= edge).group_by(place=place).len("returns").sort("place")
+    inside = returns.to_frame("r").lazy().filter(pl.col("r").abs() <= edge)
+    bins = inside.group_by(place=place).len("returns").sort("place").collect(engine="streaming")
     return bins.select(
         pl.col("returns").cast(pl.Int64),
         left=(pl.col("place") - 0.5) * size,

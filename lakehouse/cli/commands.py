@@ -132,6 +132,9 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a name that a terminal or a pipe cannot show must not end a run
             stream.reconfigure(errors="replace")
+    words = sys.argv[1:] if args is None else args
+    if words[:1] in ([], ["--help"], ["-h"]):
+        _import_all()
     try:
         code = app(args, exit_on_error=True, result_action="return_value")
     except (LakehouseError, OSError) as error:  # OSError: full, read-only or gone, wherever it is met first
@@ -141,6 +144,12 @@ def main(args: list[str] | None = None) -> None:
         print(STOPPED, file=sys.stderr)
         code = TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
     sys.exit(code)
+
+
+def _import_all() -> None:
+    """Import every command: what each is for stands in its docstring, which the overview shows."""
+    for name in app:
+        app[name]
 
 
 def _terminate(_number: int, _frame: object) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.bronze import MAX_CONFLICTS
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, app, console, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, console, load_flow, open_lake
 from lakehouse.cli.printing import FILES_SHOWN, print_download, print_frame, print_json
 from lakehouse.cli.run import MaxConflicts
 from lakehouse.download import FAULTS, SOURCES, StandIn, download_wanted, list_archive
@@ -61,7 +61,6 @@ class Wanted:
 WANTED = Wanted()
 
 
-@app.command
 def download(
     *symbols: str,
     wanted: Wanted = WANTED,
@@ -106,7 +105,6 @@ def download(
     return DONE if report.complete else INCOMPLETE
 
 
-@app.command
 def missing(
     *symbols: str,
     wanted: Wanted = WANTED,
@@ -133,7 +131,6 @@ def missing(
     return DONE
 
 
-@app.command
 def archive(
     *,
     port: int = 8765,
@@ -164,7 +161,6 @@ def archive(
             time.sleep(1)
 
 
-@app.command
 def serve(
     *,
     cron: Annotated[str, Parameter(help="When, as '15 1 * * *': minute, hour, day, month, day of the week.")] = "",

@@ -14,7 +14,7 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, app, console, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, console, load_flow, open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.errors import BatchFailed, InputError, LakeError
 from lakehouse.lake import Lake
@@ -67,7 +67,6 @@ def say_page(page: Path, more: str = "") -> None:
     console.print(f"Page:   {escape(page.resolve().as_uri() + more)}", soft_wrap=True)
 
 
-@app.command
 def notebook(
     name: str,
     *,
@@ -96,7 +95,6 @@ def notebook(
     return _execute_and_tell(name, read_parameters(name, words), output, json)
 
 
-@app.command
 def report(
     *,
     symbol: Annotated[str, Parameter(help="Default: that of the series with most bars.")] = "",
@@ -118,7 +116,6 @@ def report(
     return _execute_and_tell("report", about, output, json)
 
 
-@app.command
 def lab(
     *options: Annotated[str, Parameter(allow_leading_hyphen=True)], name: str = "00_quick_tour", root: Root = ""
 ) -> int:
@@ -142,7 +139,6 @@ def lab(
     return subprocess.run(command, check=False, env={**os.environ, **told}).returncode
 
 
-@app.command
 def notebooks(*, json: Json = False) -> int:
     """List the notebooks that there are, what each is for, and the parameters that it takes.
 
@@ -160,7 +156,6 @@ def notebooks(*, json: Json = False) -> int:
     return DONE
 
 
-@app.command
 def runs(
     *,
     keep: Annotated[int, Parameter(help="Remove all but so many of each notebook, the latest. 0: remove none.")] = 0,
@@ -189,7 +184,6 @@ def runs(
     return DONE
 
 
-@app.command
 def batch(
     name: str,
     *,

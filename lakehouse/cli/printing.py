@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import polars as pl
 from rich import box
@@ -14,11 +15,13 @@ from rich.table import Table as RichTable
 
 from lakehouse.bronze import IngestReport
 from lakehouse.contracts import COUNTS
-from lakehouse.download import DownloadReport
 from lakehouse.lake import Lake
 from lakehouse.layers import LakeReport, read_mismatches
 from lakehouse.measures import counted, spell, spell_part
 from lakehouse.status import Status
+
+if TYPE_CHECKING:
+    from lakehouse.download import DownloadReport  # asks for httpx, which takes as long as all of ours
 
 FILES_SHOWN = 20
 SHORT = 5  # rows of a table, where several share a screen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.markup import escape
 
 from lakehouse.bronze import MAX_CONFLICTS
 from lakehouse.bronze import ingest as ingest_files
-from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, app, console, demand, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, console, demand, load_flow, open_lake
 from lakehouse.cli.notebooks import execute, say_page
 from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
 from lakehouse.errors import InputError
@@ -31,7 +30,7 @@ from lakehouse.measures import counted
 from lakehouse.progress import Bar
 from lakehouse.reports import choose_series, find_page
 from lakehouse.sample import write_sample
-from lakehouse.status import is_current, read_series, read_status
+from lakehouse.status import is_current, names_an_api, read_series, read_status
 
 BatchMb = Annotated[int, Parameter(help="Raw text per batch, MiB: memory grows with it.")]
 Again = Annotated[
@@ -40,7 +39,6 @@ Again = Annotated[
 MaxConflicts = Annotated[float, Parameter(help="Largest part of the bars two files share on which they may differ.")]
 
 
-@app.command
 def run(
     *,
     root: Root = "",
@@ -75,7 +73,7 @@ def run(
         demand(0 <= part <= 1, f"--{name.replace('_', '-')}", part, "0 to 1")
     if gate and download:
         raise InputError("--gate judges what lies in raw/; run `lakehouse download` first, then `lakehouse run --gate`")
-    asked = again or rebuild or download or verbose or _names_an_api()
+    asked = again or rebuild or download or verbose or names_an_api()
     current = not asked and is_current(lake)
     if gate and not current and (judged := _judge(lake, limits, again)).breaches:
         if json:
@@ -109,7 +107,6 @@ def run(
     return code
 
 
-@app.command
 def ingest(
     *,
     root: Root = "",
@@ -135,7 +132,6 @@ def ingest(
     return DONE if report.complete and agreed else INCOMPLETE
 
 
-@app.command
 def status(
     *,
     whole: Annotated[bool, Parameter(name="--all", negative="", help="All rows, and the tables and layers.")] = False,
@@ -156,7 +152,6 @@ def status(
     return DONE
 
 
-@app.command
 def sample(
     dest: Path,
     *,
@@ -183,13 +178,6 @@ def sample(
         return DONE
     console.print(f"{counted(len(paths), 'synthetic file')}, {size / 1e6:,.1f} MB, in {escape(str(dest))}")
     return DONE
-
-
-def _names_an_api() -> bool:
-    """Whether somebody may have told Prefect where to report to; then each run is reported, also one of nothing."""
-    profiles = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser() / "profiles.toml"
-    told = profiles.read_text(encoding="utf-8", errors="replace") if profiles.is_file() else ""
-    return bool(os.environ.get("PREFECT_API_URL")) or "PREFECT_API_URL" in told
 
 
 def _judge(lake: Lake, limits: Mapping[str, float], again: str) -> LakeReport:

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from rich.markup import escape
 
 from lakehouse.bronze import withdraw as take_back
-from lakehouse.cli.commands import DONE, At, Json, Limit, Root, app, console, open_lake
+from lakehouse.cli.commands import DONE, At, Json, Limit, Root, console, open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.lake import Lake
 from lakehouse.measures import counted
@@ -19,7 +19,6 @@ SHOWN = 50
 VALUES = ("open", "high", "low", "close", "volume")
 
 
-@app.command
 def quarantine(
     *,
     file: Annotated[str, Parameter(help="Pattern of paths below raw/.")] = "",
@@ -61,7 +60,6 @@ def quarantine(
     return DONE
 
 
-@app.command
 def conflicts(
     *,
     symbol: Annotated[str, Parameter(help="Default: all.")] = "",
@@ -107,7 +105,6 @@ def conflicts(
     return DONE
 
 
-@app.command
 def withdraw(pattern: str, *, root: Root = "", json: Json = False) -> int:
     """Take back all that some files stated; bars that other files state too go back to those.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,6 @@ from lakehouse.cli.commands import (
     Limit,
     Root,
     TableName,
-    app,
     console,
     demand,
     named_table,
@@ -32,12 +31,12 @@ from lakehouse.lake import Lake
 from lakehouse.layers import clone as clone_lake
 from lakehouse.measures import counted
 from lakehouse.reports import choose_series, read_days
+from lakehouse.status import read_status
 
 EXPORTS = (".csv", ".parquet")
 ENGINES = "'duckdb>=1.5'"
 
 
-@app.command
 def sql(query: str, *, limit: Limit = 50, at: At = "", root: Root = "", json: Json = False) -> int:
     """Ask the lake's tables with DuckDB: bronze, quarantine, ledger, conflicts, silver, gaps, gold, weekly, monthly.
 
@@ -78,7 +77,6 @@ def _ask(lake: Lake, query: str) -> pl.DataFrame:
             raise InputError(f"DuckDB says: {error}") from error
 
 
-@app.command
 def export(
     dest: Path,
     *,
@@ -135,7 +133,6 @@ def export(
     return DONE
 
 
-@app.command
 def care(
     *,
     table: Annotated[str, Parameter(help="One table, as bronze or silver. Default: all.")] = "",
@@ -155,6 +152,7 @@ def care(
 
     Joining loses nothing. Removed is what only versions need that are older than retention promises; with --vacuum
     what any older version needs. Versions that a tag names stay readable, and nobody who reads or writes must stop.
+    Files of the change feed stay in any case until retention has passed.
 
     For example: lakehouse care; lakehouse care --table silver --yes; lakehouse care --table bronze --vacuum --keep -2
     """
@@ -170,6 +168,7 @@ def care(
     # Numbers from the end are those of now: joining adds a version.
     kept = {one.name: sorted({*(one.at(version).version() for version in keep or ()), *one.tagged()}) for one in found}
     plans = {one.name: plan_care(one.open(), kept[one.name], since) for one in found}
+    cut_off = _cut_off(lake, plans)
     done = [_take_care(one, kept[one.name], since, plans[one.name]) for one in found] if yes else []
     if json:
         told = [{"table": name, "kept": kept[name], **asdict(plan)} for name, plan in plans.items()]
@@ -184,6 +183,12 @@ def care(
     print_frame(console, pl.DataFrame(rows).with_columns(pl.col(pl.Float64).round(2)), "Plan")
     if (tags := lake.tags()["tag"].to_list()) and any(kept.values()):
         console.print(f"Kept readable for tags: {escape(', '.join(tags))}")
+    for layer, consumed in cut_off:
+        console.print(
+            f"[bold]{layer} has yet to go on from v{consumed} of its source[/], which would go; after that it is "
+            "computed as a whole. `lakehouse run` first brings it up to date",
+            highlight=False,
+        )
     if yes:
         print_frame(console, pl.DataFrame(done).with_columns(pl.col(pl.Float64).round(2)), "Done")
     elif not rows:
@@ -193,6 +198,16 @@ def care(
     else:
         console.print("Nothing was written; the same with [bold]--yes[/] does it.")
     return DONE
+
+
+def _cut_off(lake: Lake, plans: Mapping[str, Care]) -> list[tuple[str, int]]:
+    """The layers that lie behind, and the version from which each would go on, if it would be unreadable."""
+    lost = {name: plan.lost for name, plan in plans.items() if plan.lost}
+    if not lost:
+        return []
+    behind = read_status(lake).layers.filter(pl.col("consumed") < pl.col("latest"))
+    rows = behind.select("table", "consumed", "made_from").iter_rows()
+    return [(table, consumed) for table, consumed, source in rows if consumed in lost.get(source, ())]
 
 
 def _take_care(table: Table, kept: Sequence[int], hours: int | None, plan: Care) -> dict[str, object]:
@@ -218,7 +233,6 @@ def spans_of(numbers: Sequence[int]) -> str:
     return ", ".join(" to ".join(map(str, span)) for span in spans)
 
 
-@app.command
 def clone(dest: Path, *, root: Root = "", json: Json = False) -> int:
     """Make a lake to try things on: all tables with their history, Parquet files linked and not copied, a copy of raw/.
 

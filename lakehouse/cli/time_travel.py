@@ -18,7 +18,6 @@ from lakehouse.cli.commands import (
     Root,
     TableName,
     agreed,
-    app,
     console,
     named_table,
     open_lake,
@@ -35,7 +34,6 @@ Symbol = Annotated[str, Parameter(help="Only of this symbol; the same for --inte
 Only = Annotated[str, Parameter(show=False)]
 
 
-@app.command
 def versions(
     *, table: TableName = "bronze", limit: Limit = 20, at: At = "", root: Root = "", json: Json = False
 ) -> int:
@@ -54,7 +52,6 @@ def versions(
     return DONE
 
 
-@app.command
 def diff(
     before: int | None = None,
     after: int = -1,
@@ -100,7 +97,6 @@ def diff(
     return DONE
 
 
-@app.command
 def restore(
     version: int,
     *,
@@ -137,7 +133,6 @@ def restore(
     return DONE
 
 
-@app.command
 def again(pattern: str, *, root: Root = "", json: Json = False) -> int:
     """Take files once more that have not changed: what a restore has rolled back, what is recognised otherwise now.
 
@@ -156,7 +151,6 @@ def again(pattern: str, *, root: Root = "", json: Json = False) -> int:
     return DONE if report.complete else INCOMPLETE
 
 
-@app.command
 def plan(*, limit: Limit = 20, root: Root = "", json: Json = False) -> int:
     """Tell exactly what a run would do to bronze, file by file and bar by bar, and write nothing.
 
@@ -175,7 +169,6 @@ def plan(*, limit: Limit = 20, root: Root = "", json: Json = False) -> int:
     return DONE if report.complete else INCOMPLETE
 
 
-@app.command
 def tag(
     name: str = "",
     *,

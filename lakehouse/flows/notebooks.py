@@ -26,7 +26,7 @@ from pydantic import Field
 
 from lakehouse.bronze import new_run_id
 from lakehouse.errors import BatchFailed
-from lakehouse.notebooks import Value, check_parameters, headless, read_results, run_notebook
+from lakehouse.notebooks import Value, check_parameters, read_results, run_notebook
 
 
 @task(name="run notebook", task_run_name="{label}", cache_policy=NO_CACHE)
@@ -88,7 +88,7 @@ def run_notebooks(
         check_parameters(name, parameters)
     folder = output or f"runs/{new_run_id()}-{Path(name).stem}"
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=at_once)
-    with headless(), pool as runner:
+    with pool as runner:
         labels = name_runs([[*map(str, parameters.values())] or [Path(name).stem] for parameters in combinations])
         jobs = [
             {"name": name, "parameters": parameters, "folder": folder, "label": label}

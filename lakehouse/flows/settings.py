@@ -4,8 +4,8 @@ import atexit
 import os
 import shutil
 import tempfile
-import tomllib
-from pathlib import Path
+
+from lakehouse.status import names_an_api
 
 # A cold embedded API takes up to 25 s on two cores, and Prefect gives up after 20.
 for _name, _value in {
@@ -21,23 +21,9 @@ for _name, _value in {
 _direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, [_direct, "127.0.0.1", "localhost"]))
 
-
-def _names_an_api() -> bool:
-    """Whether the environment or the active profile names an API to report to."""
-    if (url := os.environ.get("PREFECT_API_URL")) is not None:
-        return bool(url)
-    try:
-        home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-        told = tomllib.loads((home / "profiles.toml").read_text(encoding="utf-8"))
-        active = os.environ.get("PREFECT_PROFILE") or told.get("active")
-        return "PREFECT_API_URL" in told.get("profiles", {}).get(active, {})
-    except (OSError, ValueError, RuntimeError):  # none, none that can be read, or nobody's home
-        return False
-
-
 # The embedded API lives in a home of its own that goes with this process: a database in the user's home may be damaged,
 # locked, of a newer Prefect or read-only, and each of these makes Prefect wait for two minutes and then fail.
-EMBEDDED_HOME = "" if _names_an_api() else tempfile.mkdtemp(prefix="lakehouse-prefect-")
+EMBEDDED_HOME = "" if names_an_api() else tempfile.mkdtemp(prefix="lakehouse-prefect-")
 if EMBEDDED_HOME:
     os.environ["PREFECT_HOME"] = EMBEDDED_HOME
     atexit.register(shutil.rmtree, EMBEDDED_HOME, ignore_errors=True)

@@ -49,11 +49,11 @@ def find_gaps(times: pl.Series, step: int) -> pl.DataFrame:
         before, after (open times of the last bar before and the first one after), missing (Int64); the longest first,
         of equal ones the latest.
     """
-    slots = pl.col("after").diff().dt.total_seconds() / step
-    gaps = times.alias("after").to_frame().select(
-        before=pl.col("after").shift(), after="after", missing=slots.round().cast(pl.Int64) - 1
-    )  # fmt: skip
-    return gaps.filter(pl.col("missing") > 0).sort("missing", "after", descending=True)
+    pairs = times.alias("after").to_frame().select(before=pl.col("after").shift(), after="after")
+    apart = pl.col("after") - pl.col("before")
+    gaps = pairs.filter(apart >= dt.timedelta(seconds=1.5 * step))  # few, of which the rest is worked out
+    gaps = gaps.with_columns(missing=(apart.dt.total_seconds() / step).round().cast(pl.Int64) - 1)
+    return gaps.sort("missing", "after", descending=True)
 
 
 def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:

@@ -29,7 +29,7 @@ def draw_down(bars: pl.DataFrame) -> float:
     Args:
         bars: open, close; one series, sorted by time, at least one.
     """
-    return max(0.0, float(bars.select(fall("open", "close").fill_nan(0).max()).item()))
+    return max(0.0, float(bars.select(fall("open", "close").max()).item()))
 
 
 def change(bars: pl.DataFrame) -> float:

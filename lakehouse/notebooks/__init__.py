@@ -13,7 +13,7 @@ from lakehouse.notebooks.parameters import (
     read_parameters,
 )
 from lakehouse.notebooks.pickers import Picker
-from lakehouse.notebooks.run import check_answer, headless, read_results, record, run_notebook
+from lakehouse.notebooks.run import check_answer, read_results, record, run_notebook
 from lakehouse.notebooks.tables import plain, show_table
 
 __all__ = [
@@ -24,7 +24,6 @@ __all__ = [
     "check_given",
     "check_parameters",
     "find_notebook",
-    "headless",
     "list_notebooks",
     "plain",
     "read_grid",

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
-
-from lakehouse.charts import look
 
 TEMPLATE = """
 {%- extends 'basic/index.html.j2' -%}
@@ -41,9 +37,10 @@ POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 
+# Draws the charts of a page, at its width and in the colours that its reader prefers; and sorts tables.
 # Expressions are interpreted (`ast`): Vega would else compile them, for which a policy must allow 'unsafe-eval'.
 SCRIPT = """
-const dark = matchMedia("(prefers-color-scheme: dark)"), looks = LOOKS;
+const dark = matchMedia("(prefers-color-scheme: dark)");
 function wrap(text, most) {
   const lines = [""];
   for (const word of [].concat(text ?? []).join(" ").split(" ")) {
@@ -70,7 +67,7 @@ function fit(part, width) {
 async function draw(place) {
   const room = place.parentElement.clientWidth;  // its own is that of the last drawing
   const spec = JSON.parse(document.getElementById(place.id + "-spec").textContent);
-  spec.config = merge(spec.config ?? {}, looks[dark.matches ? "dark" : "light"]);
+  spec.config = merge(spec.config ?? {}, spec.usermeta?.[dark.matches ? "dark" : "light"] ?? {});
   if (room < 600) spec.config.legend = {...spec.config.legend, orient: "bottom", columns: room < 450 ? 2 : 3};
   if (typeof spec.title === "string") spec.title = {text: spec.title};
   if (spec.title?.text) {
@@ -159,8 +156,3 @@ def write_style() -> str:
     """The style of a page, with the colours of its code in light and in dark."""
     light, dark = (HtmlFormatter(style=name).get_style_defs(".highlight") for name in ("xcode", "github-dark"))
     return f"{STYLE}{light}\n@media (prefers-color-scheme: dark) {{ {dark}\n.highlight {{ background: none }} }}"
-
-
-def write_script() -> str:
-    """What draws the charts of a page, at its width and in the colours that its reader prefers; and sorts tables."""
-    return SCRIPT.replace("LOOKS", json.dumps({"light": look(), "dark": look(dark=True)}))

@@ -14,17 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-import nbformat
-import vl_convert
 from platformdirs import user_cache_path
 
-from lakehouse.charts import theme
-from lakehouse.notebooks.look import PAGE, POLICY, TEMPLATE, write_script, write_style
+from lakehouse.notebooks.look import PAGE, POLICY, SCRIPT, TEMPLATE, write_style
 
 HEADLESS = "LAKEHOUSE_HEADLESS"  # set where a notebook is run by a program
 CHART = "application/vnd.lakehouse.chart+json"  # a Vega-Lite specification, for the page
-VEGA_LITE = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 SHAPES = {
     *(
         "h1",
@@ -62,6 +57,10 @@ def use_charts(*, pictures: bool = True) -> None:
         pictures: Whether a copy that `run_notebook` executes has them too, and not its page alone: they take longer
             than all else.
     """
+    import altair as alt  # noqa: PLC0415  a page is made without it
+
+    from lakehouse.charts import theme  # noqa: PLC0415
+
     theme()
     if is_live():
         alt.renderers.enable("jupyter", offline=True)
@@ -86,6 +85,8 @@ def write_page(executed: Path) -> Path:
     Returns:
         The page, beside it.
     """
+    import nbformat  # noqa: PLC0415
+
     book = nbformat.read(str(executed), as_version=4)  # type: ignore[no-untyped-call]
     hide = bool(book.metadata.get("hide_input"))
     book.cells = [
@@ -97,7 +98,7 @@ def write_page(executed: Path) -> Path:
     _link_to_pages(book, executed.parent)
     exporter = _exporter(hide)
     body, _ = exporter.from_notebook_node(book)
-    script = (_library() if specs else "") + write_script()
+    script = (_library() if specs else "") + SCRIPT
     page = executed.with_suffix(".html")
     text = PAGE.format(
         policy=POLICY.format(hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()),
@@ -125,11 +126,13 @@ def clean(markup: object) -> str:
 
 def _library() -> str:
     """What draws charts, in one piece; kept beside other caches, for to bundle it takes longer than most notebooks."""
-    kept = user_cache_path("lakehouse") / f"vega-lite-{VEGA_LITE}-{version('vl-convert-python')}.js"
+    kept = user_cache_path("lakehouse") / f"vega-{version('altair')}-{version('vl-convert-python')}.js"
     with suppress(OSError):
         if text := kept.read_text(encoding="utf-8"):
             return text
-    text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
+    import vl_convert  # noqa: PLC0415
+
+    text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=_spoken())
     with suppress(OSError):  # where nothing can be kept it is bundled each time
         kept.parent.mkdir(parents=True, exist_ok=True)
         part = kept.with_suffix(f".{os.getpid()}")
@@ -180,13 +183,26 @@ def _link_to_pages(book: Any, folder: Path) -> None:
             cell.source = LINK.sub(to_page, cell.source)
 
 
+def _spoken() -> str:
+    """The version of Vega-Lite that Altair writes."""
+    import altair as alt  # noqa: PLC0415
+
+    return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
+
+
 def _render(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    picture = vl_convert.vegalite_to_png(spec, vl_version=VEGA_LITE, scale=1.5)
-    return {"image/png": base64.b64encode(picture).decode(), CHART: spec, "text/plain": "a chart"}, {}
+    import vl_convert  # noqa: PLC0415
+
+    picture = vl_convert.vegalite_to_png(spec, vl_version=_spoken(), scale=1.5)
+    return _leave_to_page(spec)[0] | {"image/png": base64.b64encode(picture).decode(), "text/plain": "a chart"}, {}
 
 
 def _leave_to_page(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    return {CHART: spec, "text/plain": "a chart: see the page beside this copy"}, {}
+    """The chart for a page, with its look in light and in dark, so that whatever makes the page needs no Altair."""
+    from lakehouse.charts import look  # noqa: PLC0415
+
+    looks = {"light": look(), "dark": look(dark=True)}
+    return {CHART: {**spec, "usermeta": looks}, "text/plain": "a chart: see the page beside this copy"}, {}
 
 
 def _title(book: Any, path: Path) -> str:

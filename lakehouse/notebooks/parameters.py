@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import polars as pl
-from IPython import get_ipython
 
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
@@ -47,9 +45,9 @@ def _folders() -> list[Path]:
     return [*(folder / "notebooks" for folder in (here, *here.parents, Path(__file__).parents[2])), CHAPTERS]
 
 
-def _read(known: Mapping[str, Any], name: str, word: str) -> Value:
+def _read(known: Mapping[str, tuple[str, str]], name: str, word: str) -> Value:
     try:
-        kind = known.get(name, {}).get("inferred_type_name", "str")
+        kind = known[name][0] if name in known else "str"
         return json.loads(word.lower()) if kind in ("int", "float", "bool") else word
     except ValueError:
         return word  # which the check that follows does not let pass
@@ -69,7 +67,7 @@ def read_parameters(name_or_path: str | Path, words: Mapping[str, str]) -> dict[
         InputError: There is no such notebook or parameter, or a word is no such value.
     """
     path = find_notebook(name_or_path)
-    known = _inspect(path)
+    known = _parameters(_read_book(path))
     found = {name: _read(known, name, word) for name, word in words.items()}
     check_parameters(path, found)
     return found
@@ -88,7 +86,7 @@ def read_grid(name_or_path: str | Path, words: Mapping[str, str]) -> dict[str, l
     Raises:
         InputError: There is no such notebook.
     """
-    known = _inspect(find_notebook(name_or_path))
+    known = _parameters(_read_book(find_notebook(name_or_path)))
     return {name: [_read(known, name, word) for word in text.split(",")] for name, text in words.items()}
 
 
@@ -101,8 +99,9 @@ def list_notebooks() -> pl.DataFrame:
     paths = [path for folder in reversed(_folders()) for path in folder.glob("*.ipynb")]
     rows = []
     for path in sorted({path.stem: path for path in paths}.values(), key=lambda path: path.stem):
-        prose = nbformat.read(str(path), as_version=4).cells[0].source.split("\n\n")  # type: ignore[no-untyped-call]
-        taken = [f"{name}={parameter['default']}" for name, parameter in _inspect(path).items()]
+        book = _read_book(path)
+        prose = "".join(book["cells"][0]["source"]).split("\n\n")
+        taken = [f"{name}={default}" for name, (_, default) in _parameters(book).items()]
         rows.append((path.stem, " ".join(prose[1:2]).partition(". ")[0].rstrip("."), taken, str(path)))
     columns: dict[str, Any] = {
         "name": pl.String,
@@ -124,13 +123,14 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
         InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
     """
     path = find_notebook(name_or_path)
-    known = _inspect(path)
-    kinds = {name: str(parameter["inferred_type_name"]) for name, parameter in known.items()}
+    book = _read_book(path)
+    known = _parameters(book)
+    kinds = {name: kind for name, (kind, _) in known.items()}
     check_values(f"notebook '{path.stem}'", kinds, given)
-    values = {name: ast.literal_eval(parameter["default"]) for name, parameter in known.items()} | dict(given)
+    values = {name: ast.literal_eval(default) for name, (_, default) in known.items()} | dict(given)
     words = {name: str(values.get(name, "")) for name in ("symbol", "interval", "market", "start", "end")}
     read_days(words["start"], words["end"])
-    if nbformat.read(str(path), as_version=4).metadata.get("reads_bronze"):  # type: ignore[no-untyped-call]
+    if book["metadata"].get("reads_bronze"):
         lake = Lake(str(values.get("root", "")) or None, at=str(values.get("at", "")))
         if lake.bronze.exists():  # else the notebook makes it
             choose_bars(lake, **words)
@@ -145,6 +145,8 @@ def check_given() -> None:
     Raises:
         InputError: There is no such parameter, or a value is of another type.
     """
+    from IPython import get_ipython  # noqa: PLC0415  there already
+
     cells = get_ipython().user_ns["In"]
     for before, cell in itertools.pairwise(cells):
         if cell.startswith("# Parameters\n"):
@@ -181,11 +183,16 @@ def _assigned(cell: str) -> Iterator[tuple[str, str, ast.expr]]:
             yield ast.unparse(node.targets[0]), "", node.value
 
 
-def _inspect(path: Path) -> dict[str, Any]:
+def _read_book(path: Path) -> dict[str, Any]:
     try:
-        import papermill as pm  # noqa: PLC0415  each kernel would import it, to look at nothing
+        book = json.loads(path.read_text(encoding="utf-8"))
+        return {"cells": book["cells"], "metadata": book["metadata"]}
+    except (ValueError, TypeError, KeyError) as error:  # no JSON, no notebook, or one of before 2015
+        raise InputError(f"{path} is no notebook of today; open it in JupyterLab and save it") from error
 
-        return pm.inspect_notebook(str(path))  # type: ignore[no-any-return]
-    except (ValueError, nbformat.reader.NotJSONError) as error:  # no notebook, or one that tells no language
-        said = str(error).partition("\n")[0][:200]
-        raise InputError(f"notebook '{path.stem}': {said} Open it in JupyterLab, choose a kernel and save") from error
+
+def _parameters(book: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Name → annotation and default value as they are written, of the cell that papermill puts values behind."""
+    cell = next((cell for cell in book["cells"] if "parameters" in cell["metadata"].get("tags", [])), {"source": ""})
+    source = "".join(cell["source"])
+    return {name: (kind, ast.get_source_segment(source, value) or "") for name, kind, value in _assigned(source)}

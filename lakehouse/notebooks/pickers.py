@@ -6,7 +6,6 @@ import datetime as dt
 from typing import Any
 
 import polars as pl
-from IPython.display import display
 
 from lakehouse.lake import Lake
 from lakehouse.notebooks.pages import is_live
@@ -70,4 +69,6 @@ class Picker:
 
     def _ipython_display_(self) -> None:
         if is_live():
+            from IPython.display import display  # noqa: PLC0415
+
             display(self.widget())  # type: ignore[no-untyped-call]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import html
+import re
+from typing import TYPE_CHECKING
 
 import polars as pl
-from IPython.display import HTML
 
 from lakehouse.measures import spell
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+FIGURE = re.compile(r"[-+−]?\d[\d,.]*( ?%)?|–")
 
 
 def plain(value: object) -> str:
@@ -31,12 +37,18 @@ def show_table(frame: pl.DataFrame) -> HTML:
     Returns:
         What a notebook displays as its cell's last expression.
     """
+    from IPython.display import HTML  # noqa: PLC0415  there wherever a table can be shown
+
     names = [html.escape(name.replace("_", " ")) for name in frame.columns]
-    kinds = [' class="number"' if dtype.is_numeric() else "" for dtype in frame.dtypes]
+    words = [[spell(value) for value in column] for column in frame]
+    figures = [
+        dtype.is_numeric() or all(map(FIGURE.fullmatch, told)) for dtype, told in zip(frame.dtypes, words, strict=True)
+    ]
+    kinds = [' class="number"' if figure else "" for figure in figures]
     head = "".join(f"<th{kind}>{name}</th>" for name, kind in zip(names, kinds, strict=True))
     rows = [
-        "".join(f"<td{kind}>{html.escape(spell(value))}</td>" for value, kind in zip(row, kinds, strict=True))
-        for row in frame.iter_rows()
+        "".join(f"<td{kind}>{html.escape(word)}</td>" for word, kind in zip(row, kinds, strict=True))
+        for row in zip(*words, strict=True)
     ]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return HTML(f"<table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table>")  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -175,8 +176,8 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
         interval: How long they are.
         zone: The clock by which days, weeks and months begin.
     """
-    time = pl.col("time").dt.convert_time_zone(zone).dt.replace_time_zone(None)
-    local = times.head(50).to_frame("time").select(time.drop_nulls()).to_series().to_list()
+    clock = ZoneInfo(zone)
+    local = [time.astimezone(clock).replace(tzinfo=None) for time in times.head(50).to_list() if time]
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 import polars as pl
 
-from lakehouse.dataset import PRICES, Dataset, Form, fold, plain_names
+from lakehouse.dataset import PRICES, Dataset, Form, Positional, fold, plain_names
 from lakehouse.errors import FileRefused
 from lakehouse.raw import (
     COMPACT_TIMES,
@@ -173,12 +173,12 @@ def _by_position(cells: Cells, dataset: Dataset) -> Form | None:
     It need not be the one that the most fit: any line of Kraken's is one of MetaTrader's too, and a slip in one
     must not outvote the others.
     """
-    fits = {
-        (layout, separator): sum(is_data(row, layout.fields, dataset, layout.written) for row in cells[separator])
-        for layout in dataset.positional
-        for separator in layout.separators
-        if separator in cells
-    }
+    fits = dict[tuple[Positional, str], int]()
+    for one in ((layout, s) for layout in dataset.positional for s in layout.separators if s in cells):
+        layout, rows = one[0], cells[one[1]]
+        fits[one] = sum(is_data(row, layout.fields, dataset, layout.written) for row in rows)
+        if fits[one] > len(rows) / 2 and sum(fits.values()) == fits[one]:
+            break  # whatever fits besides, this is the first that most lines fit
     if not any(fits.values()):
         return None
     layout, separator = next(one for one, fit in fits.items() if fit > max(fits.values()) / 2)

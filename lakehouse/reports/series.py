@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
+from lakehouse.delta import file_stats, read_files
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.status import read_series
 
 NAMED = 20  # series that a message names
+OHLCV = ("open", "high", "low", "close", "volume")
 
 
 def choose_series(lake: Lake, symbol: str = "", interval: str = "", market: str = "") -> dict[str, Any]:
@@ -97,3 +100,34 @@ def choose_bars(
         name = " ".join(held[column] for column in ("symbol", "interval"))
         raise InputError(f"{name} has bars from {held['first']:%Y-%m-%d} to {held['last']:%Y-%m-%d}, none {asked}")
     return held, first, last
+
+
+def read_bars(lake: Lake, held: Mapping[str, Any], first: dt.date, last: dt.date, version: int = -1) -> pl.DataFrame:
+    """Read the bars that `choose_bars` has chosen.
+
+    Args:
+        lake: The lake.
+        held: The series.
+        first: The first day.
+        last: The last day, included.
+        version: Of bronze; -1 is the latest.
+
+    Returns:
+        open_time, open, high, low, close, volume; sorted by time.
+    """
+    opened, partition = lake.bronze.at(version), list(lake.dataset.partition)
+    lowest, highest = pl.col("min.open_time").dt.date(), pl.col("max.open_time").dt.date()
+    files = file_stats(opened, partition).filter(**{name: held[name] for name in partition})
+    # Files in the order of their bars: what then is in order need not be sorted, for which more time and memory go than
+    # for reading it.
+    files = files.filter(lowest <= last, highest >= first).sort("min.open_time")
+    rows = read_files(opened, files, lake.bronze.schema, partition).select("open_time", *OHLCV)
+    within = (
+        pl.lit(True)
+        if (first, last) == (dt.date.min, dt.date.max)
+        else pl.col("open_time").dt.date().is_between(first, last)
+    )
+    bars = rows.filter(within).collect(engine="streaming")
+    if bars["open_time"].is_sorted():
+        return bars.with_columns(pl.col("open_time").set_sorted())
+    return bars.sort("open_time")

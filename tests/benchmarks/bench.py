@@ -4,6 +4,7 @@
     uv run python tests/benchmarks/bench.py --quick                   # the same in small, and without the peers
     uv run python tests/benchmarks/bench.py gate --symbols 23         # corrections into 60 million rows
     uv run python tests/benchmarks/bench.py layers                    # silver and gold
+    uv run python tests/benchmarks/bench.py timeline                  # what the threads of a first load do
     uv run python tests/benchmarks/bench.py nights                    # what a night costs after a year of nights
 
 Compare ratios of one run, not seconds of two; where others use the machine, compare CPU seconds. Asserts nothing but
@@ -12,6 +13,7 @@ that every side's table holds what the files say.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,8 @@ from typing import Literal
 
 import growth
 import polars as pl
-from compare import compare
+import timeline as timelines
+from compare import compare, linked, made
 from cyclopts import App
 from nights import a_year, many
 from rich.console import Console
@@ -117,6 +120,21 @@ def layers(*, interval: str = "1m", months: list[int] | None = None, runs: int =
     """
     with place(work) as folder:
         console.print(growth.layers(folder, interval, months or [12, 60], runs))
+
+
+@app.command
+def timeline(*, months: int = 60, picture: Path = Path("runs/timeline.png")) -> None:
+    """Draw which threads of a first load are busy, and which stage runs when; on Linux.
+
+    Args:
+        months: Of 1m bars.
+        picture: Where it goes, as PNG.
+    """
+    with place(None) as folder:
+        for file in made(folder, months).months:
+            linked(file, folder / "lake" / "raw")
+        timelines.draw(*timelines.timeline(folder / "lake"), os.cpu_count() or 1, picture)
+    console.print(f"→ {picture}")
 
 
 @app.command

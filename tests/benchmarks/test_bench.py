@@ -49,6 +49,7 @@ def test_a_call_is_measured_in_a_process_of_its_own(tmp_path: Path, files: compa
         clock.measure(compare.total, tmp_path / "none.csv")
 
 
+@pytest.mark.slow
 def test_every_case_of_a_side_is_told_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compare, "measure", here)
     said = list[str]()
@@ -99,6 +100,7 @@ def test_the_gate_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.Monke
     assert cells[4][1] == "0"
 
 
+@pytest.mark.slow
 def test_layers_and_nights_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "measure", here)
     assert growth.layers(tmp_path, "1m", [1], runs=1).row_count == 8

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from histories import asked_for_all
 from klines import bar, hours, place
 
 from lakehouse import Lake, ingest
@@ -59,11 +60,11 @@ def test_what_a_file_says_and_the_bar_does_not_show_is_kept_with_the_reason(
 
 def test_conflicts_are_the_same_in_whatever_order_files_arrive(tmp_path: Path) -> None:
     files = [(A, hours(0, 2, 11.0), 0), (B, hours(1, 3, 12.0), 5), (C, hours(2, 4, 13.0), 9)]
-    told = []
-    for number, order in enumerate(permutations(files)):
+    told, orders = [], list(permutations(files))[:: 1 if asked_for_all() else 2]
+    for number, order in enumerate(orders):
         lake = lake_of(tmp_path / str(number), *((name, list(lines), at) for name, lines, at in order))
         told.append((closes(lake), [row[:2] for row in held(lake)]))
-    assert told == [([11.0, 12.0, 13.0, 13.0, 13.0], [(1, 11.0), (2, 11.0), (2, 12.0), (3, 12.0)])] * 6
+    assert told == [([11.0, 12.0, 13.0, 13.0, 13.0], [(1, 11.0), (2, 11.0), (2, 12.0), (3, 12.0)])] * len(orders)
 
 
 def test_a_value_that_becomes_the_bars_own_is_no_conflict_any_more(tmp_path: Path) -> None:

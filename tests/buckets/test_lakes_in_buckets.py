@@ -107,6 +107,7 @@ def test_what_is_wrong_with_a_bucket_is_one_sentence_within_seconds(
         assert dt.datetime.now(dt.UTC) - began < dt.timedelta(seconds=20)  # deltalake alone waits for three minutes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bucket", "container"])
 def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     root, url = tmp_path / "lake", request.getfixturevalue(kind)

@@ -11,7 +11,7 @@ from drawing import START, bars, drawn, fields, rows, says_nothing, subtitle
 
 from lakehouse.charts.candlestick import MAX_BARS, candles, rebar
 from lakehouse.charts.changes import changes_map
-from lakehouse.measures import spacing
+from lakehouse.measures import resample, spacing
 
 
 def test_four_quarters_make_an_hour() -> None:
@@ -75,6 +75,17 @@ def test_a_long_series_is_coarse_at_first_and_fine_when_zoomed() -> None:
     assert sum(row["step"] == 3600 for row in found) == 2000
     assert sum(row["volume"] for row in found if row["step"] == 43200) == 2001000  # 1 + 2 + … + 2000
     assert "bars of 12 hours, of 1 hour where one zooms" in subtitle(spec)
+
+
+def test_years_of_hours_are_gathered_by_way_of_days_to_what_they_themselves_come_to() -> None:
+    """19 years: days of them are too many for the finest zoom, 3 days make no month, and a day no week of 3 days."""
+    long = bars([float(7 * turn % 1000) for turn in range(19 * 365 * 4)], minutes=360)
+    found = pl.DataFrame(rows(drawn(candles(long, "a title")), "step"))
+    steps = {"3d": 259200, "1mo": 2592000}
+    assert set(found["step"]) == set(steps.values())
+    for every, step in steps.items():
+        drawn_bars = found.filter(step=step).select("open", "high", "low", "close", "volume")
+        assert drawn_bars.equals(resample(long, every).drop("open_time"))
 
 
 def test_a_gap_breaks_the_strip() -> None:

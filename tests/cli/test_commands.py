@@ -39,7 +39,7 @@ def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> N
     assert call(capsys, "--version") == (0, f"{declared}\n")
 
 
-@pytest.mark.parametrize("module", ["lakehouse", "lakehouse.cli"])
+@pytest.mark.parametrize("module", ["lakehouse", pytest.param("lakehouse.cli", marks=pytest.mark.slow)])
 def test_there_is_a_command_where_nothing_was_installed(module: str, tmp_path: Path) -> None:
     """After `pip install -r requirements.txt`, which installs what the package needs, but not the package."""
     (tmp_path / "raw").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -12,22 +13,29 @@ import polars as pl
 import pytest
 from klines import bar, hours, place
 
-from lakehouse import Lake, ingest
+from lakehouse import Lake, ingest, refresh_silver
 from lakehouse.cli.commands import app, main
 from lakehouse.status import versions_since
 
 README = Path(__file__).parents[2] / "README.md"
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def corrected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five hours of a market; then a correction of the hours 1 and 2 that also has a line that is none."""
-    place(tmp_path, "m/AAAUSDT_1h.csv", hours(0, 4))
-    ingest(Lake(tmp_path))
+    root = tmp_path_factory.mktemp("corrected") / "lake"
+    place(root, "m/AAAUSDT_1h.csv", hours(0, 4))
+    ingest(Lake(root))
     later = [*hours(1, 2, close=11.5), bar(9, volume=-1.0)]
-    place(tmp_path, "m/AAAUSDT_1h_fix.csv", later, at=9)
-    ingest(Lake(tmp_path))
-    return tmp_path
+    place(root, "m/AAAUSDT_1h_fix.csv", later, at=9)
+    ingest(Lake(root))
+    return root
+
+
+@pytest.fixture
+def lake(corrected: Path, tmp_path: Path) -> Path:
+    """A copy of that."""
+    return Path(shutil.copytree(corrected, tmp_path, dirs_exist_ok=True))
 
 
 class Call:
@@ -187,6 +195,17 @@ def test_care_plans_before_it_does_and_does_what_it_planned(call: Call) -> None:
     assert Lake(call.root, at="now").bronze.scan().sort("open_time").collect().equals(held)
     assert lake.bronze.scan().sort("open_time").collect().equals(held)
     assert "Nothing to do." in call(*wanted)
+
+
+def test_care_says_which_layer_lies_behind_and_would_have_to_be_computed_as_a_whole(call: Call) -> None:
+    lake, wanted = Lake(call.root), ("care", "--table", "bronze", "--vacuum", "--hours", 0)
+    refresh_silver(lake)
+    place(call.root, "m/AAAUSDT_1h.csv", hours(0, 4, close=12.0), at=30)
+    ingest(lake)
+    told = "silver/candles has yet to go on from v2 of its source, which would go"
+    assert told in " ".join(call(*wanted).split())
+    refresh_silver(lake)
+    assert "has yet to go on" not in call(*wanted)
 
 
 def test_care_leaves_what_somebody_may_still_read_and_asks_for_the_table_of_a_version(call: Call) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -104,6 +105,7 @@ def test_the_sixteenth_small_file_of_a_partition_is_joined_with_the_others(table
     assert table.scan(16).collect().height == 24 * (16 + 15)
 
 
+@pytest.mark.slow
 def test_a_table_of_a_year_has_few_files_and_rewrites_each_row_a_few_times(table: Table) -> None:
     nights(table, 1, 200, "A")
     assert table.files().height <= 3 * MANY
@@ -142,12 +144,16 @@ def test_a_table_of_an_older_lake_is_given_the_properties_of_new_ones_once(table
     assert (table.version(), nights(table, 2, 2, "A").version()) == (2, 3)
 
 
-def test_retention_is_a_setting_of_the_lake_and_removes_nothing_before_its_time(tmp_path: Path) -> None:
+def test_retention_is_a_setting_of_the_lake_and_removes_nothing_before_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lakehouse.delta.upkeep.CLEAN_EVERY", 3)
+    monkeypatch.setattr("lakehouse.delta.upkeep.CHECKPOINT_EVERY", 3)  # what lies before one could be cut off
     lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
     ingest(lake)
     refresh_silver(lake)
     lake = Lake(tmp_path, retention_days=7)
-    for turn in range(25):
+    for turn in range(8):
         place(tmp_path, "AAAUSDT_1h.csv", [bar(0, close=11.0 + turn / 10)], at=turn + 1)
         ingest(lake)
         refresh_silver(lake)
@@ -228,6 +234,17 @@ def test_what_a_plan_says_is_what_then_happens(table: Table) -> None:
     assert plan.lost == [version for version in range(5) if fails(partial(table.scan, version))] == [3, 4]
     later = plan_care(table.open(), [2], hours=0)
     assert (later.joined, later.removed, later.lost) == (0, [], [])
+
+
+def test_files_of_the_change_feed_stay_until_retention_has_passed(table: Table) -> None:
+    nights(table, 1, 1, "A")
+    commit(table.open(), KEY, Changes(bars(1, "A").clear(), bars(1, "A").with_columns(close=2.0)), guards=["x"])
+    (feed,) = Path(table.uri).rglob("_change_data/**/*.parquet")
+    table.vacuum(hours=0)
+    assert feed.is_file()
+    os.utime(feed, (0, 0))
+    table.vacuum(hours=None)
+    assert not feed.exists()
 
 
 def test_a_version_that_a_restore_brought_back_needs_its_files_again(table: Table) -> None:

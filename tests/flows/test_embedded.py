@@ -93,6 +93,7 @@ def test_a_run_that_is_ended_leaves_no_server_and_no_home_behind(
     wait_until(lambda: not home.exists() and not servers(home))
 
 
+@pytest.mark.slow
 def test_what_others_have_spoilt_does_not_matter_to_the_embedded_api(tmp_path: Path, alone: dict[str, str]) -> None:
     """A damaged database in a home that cannot be written to, a profile that cannot be read, a proxy that is none."""
     spoilt = tmp_path / "spoilt"
@@ -137,6 +138,7 @@ def test_a_server_that_ends_at_once_is_told_with_its_last_words(monkeypatch: pyt
         embedded._start_embedded.__wrapped__()
 
 
+@pytest.mark.slow
 def test_settings_that_prefect_cannot_read_are_an_error_without_a_traceback(
     tmp_path: Path, alone: dict[str, str]
 ) -> None:

@@ -24,6 +24,7 @@ def settled(**environment: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_prefect_has_time_to_start_calls_nobody_and_does_not_wait_at_the_end() -> None:
     assert settled() == ["120", "False", "None"]
 

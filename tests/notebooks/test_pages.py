@@ -9,6 +9,7 @@ import nbformat
 import polars as pl
 import pytest
 
+from lakehouse.notebooks import show_table
 from lakehouse.notebooks.pages import CHART, HEADLESS, use_charts, write_page
 
 
@@ -60,3 +61,13 @@ def test_a_page_may_leave_out_the_code(executed: Path) -> None:
     book.metadata["hide_input"] = True
     nbformat.write(book, str(executed))
     assert "secret_name" not in write_page(executed).read_text(encoding="utf-8")
+
+
+def test_the_head_of_a_column_of_numbers_stands_to_the_right_like_they_do_in_whatever_words_they_are() -> None:
+    frame = pl.DataFrame({"when": ["2024-12"], "bars": [1507], "change": ["−0.50 %"], "gap": ["–"]})
+    assert re.findall("<t[hd].*?>", show_table(frame).data) == [
+        "<thead>",
+        *["<th>", *['<th class="number">'] * 3],
+        "<td>",
+        *['<td class="number">'] * 3,
+    ]

@@ -47,7 +47,7 @@ def test_a_picker_is_silent_where_nobody_can_click_and_wrong_words_are_said_ther
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[object] = []
-    monkeypatch.setattr("lakehouse.notebooks.pickers.display", shown.append)
+    monkeypatch.setattr("IPython.display.display", shown.append)
     monkeypatch.setenv("JPY_SESSION_NAME", "a notebook")
     monkeypatch.setenv("LAKEHOUSE_HEADLESS", "1")
     picked = Picker(lake)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+from histories import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
@@ -245,7 +246,7 @@ def test_a_year_that_python_does_not_know_is_a_rejected_line_and_stops_nothing()
     assert (block.rows.height, block.rejected["_line"].to_list()) == (1, [1])
 
 
-@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(200), suppress_health_check=[HealthCheck.too_slow])
 @given(texts())
 def test_the_fast_reading_is_silent_or_says_what_the_exact_one_says(case: tuple[Form, bytes]) -> None:
     form, text = case
@@ -284,13 +285,16 @@ def test_surplus_fields_are_seen_even_at_the_very_end(surplus: str, end: str) ->
 def test_no_line_loads_that_has_another_number_of_fields(kind: str, surplus: str) -> None:
     form, fields = KINDS[kind]
     width = len(form.columns)
+    good, wrong = [form.separator.join(fields(hour)) for hour in range(4)], list[str]()
     for place in range(width + 1):
-        rows = [fields(hour) for hour in range(5)]
-        rows[2].insert(place, surplus)
-        lines = [form.separator.join(row) for row in rows]
-        numbers, rejected = parsed(*lines, form=form)
-        assert numbers == [1, 2, 4, 5]
-        assert rejected[3][0] == f"{width + 1} fields, not {width}"
+        row = fields(5)
+        row.insert(place, surplus)
+        wrong.append(form.separator.join(row))
+        assert parse_clean("\n".join([*good, wrong[-1]]).encode(), 1, form, CANDLES) is None
+    numbers, rejected = parsed(*good, *wrong, *good, form=form)
+    last = 4 + len(wrong)
+    assert numbers == [1, 2, 3, 4, *range(last + 1, last + 5)]
+    assert [rejected[line][0] for line in range(5, last + 1)] == [f"{width + 1} fields, not {width}"] * len(wrong)
 
 
 def test_the_first_word_of_a_column_may_be_anything() -> None:

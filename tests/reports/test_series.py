@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from klines import hours, place
 from lakehouse import Lake, ingest
 from lakehouse.errors import InputError
 from lakehouse.notebooks import run_notebook
-from lakehouse.reports import choose_bars, choose_series
+from lakehouse.reports import choose_bars, choose_series, read_bars
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "notebooks" / "report.ipynb"
@@ -32,6 +33,20 @@ def test_of_several_markets_the_one_with_most_bars_is_meant(lake: Lake) -> None:
     assert choose_series(lake, "AAAUSDT", "1h")["market"] == "beta"
     assert choose_series(lake)["symbol"] == "AAAUSDT"
     assert choose_series(lake, "AAAUSDT", market="alpha")["rows"] == 5
+
+
+def test_bars_are_read_in_order_though_their_files_are_not_and_those_of_the_window_alone(tmp_path: Path) -> None:
+    for turn, (begin, end) in enumerate([(72, 95), (24, 47), (12, 84)]):  # a commit each
+        place(tmp_path, f"beta/{turn}/AAAUSDT_1h.csv", hours(begin, end))
+        ingest(Lake(tmp_path))
+    lake = Lake(tmp_path)
+    held, first, last = choose_bars(lake, "AAAUSDT")
+    every = lake.bronze.scan().select("open_time", "open", "high", "low", "close", "volume").collect()
+    assert read_bars(lake, held, first, last).rows() == sorted(every.rows())
+    held, first, last = choose_bars(lake, "AAAUSDT", start="2024-03-02", end="2024-03-03")
+    days = {moment.day for moment in read_bars(lake, held, first, last)["open_time"]}
+    assert days == {2, 3}
+    assert read_bars(lake, held, dt.date.min, dt.date.max, version=1)["open_time"].dt.day().unique().to_list() == [4]
 
 
 @pytest.mark.parametrize(
