@@ -118,6 +118,7 @@ def made(name: str, first: int, last: int, step: int, price: float, at: int) -> 
 HOURS, DAYS = made("1h-1", 0, 48, 1, 10.0, 1), made("1d-1", 0, 48, 24, 10.0, 1)
 
 
+@pytest.mark.slow
 @laws(max_examples=examples(8))
 @example([HOURS, DAYS, made("1h-2", 14, 24, 1, 11.0, 2)])  # a day changes from its middle on
 @example([DAYS, HOURS, made("1d-2", 24, 48, 24, 11.0, 2), "back"])
@@ -340,6 +341,7 @@ def test_what_a_killed_refresh_was_made_from_may_be_undone_before_the_next(
     assert_equal_to_the_oracle(lake)
 
 
+@pytest.mark.slow
 def test_refreshes_of_a_long_series_at_once_end_as_one(long_series: Lake) -> None:
     """Law 7: each commits part by part, and meets what others have committed in between."""
     with parts_of(50), ThreadPoolExecutor(3) as pool:

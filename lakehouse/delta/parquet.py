@@ -239,7 +239,9 @@ def _statistics(told: Any, schema: pl.Schema) -> str:
         nulls[name] = known.null_count
         if known.has_min_max and not isinstance(known.min_raw, bool):  # raw: for a time pyarrow imports all of pandas
             bounds = [_as_json(raw, schema[name]) for raw in (known.min_raw, known.max_raw)]
-            if not any(isinstance(bound, float) and math.isinf(bound) for bound in bounds):
+            # JSON knows no infinity. And where both are one, engines take a constant from here instead of the file,
+            # which their reading of JSON may have got wrong in the last digit (Sail 0.7).
+            if not isinstance(bounds[0], float) or (bounds[0] < bounds[1] and not any(map(math.isinf, bounds))):
                 low[name], high[name] = bounds
     return json.dumps({"numRecords": told.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls})
 

@@ -105,4 +105,7 @@ def test_layers_and_nights_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(growth, "measure", here)
     assert growth.layers(tmp_path, "1m", [1], runs=1).row_count == 8
     assert nights.many(tmp_path, [2]).row_count == 1
-    assert {command for command in bench.app if not command.startswith("-")} == {"chart", "gate", "layers", "nights"}
+    commands = {command for command in bench.app if not command.startswith("-")}
+    assert commands == {"chart", "gate", "layers", "nights", "timeline"}
+        *["chart", "gate", "layers", "nights", "timeline"]
+    }

@@ -130,6 +130,7 @@ def test_sail_reads_every_table_as_polars_does(tables: list[Table], spark: objec
     agree(tables, read)
 
 
+@pytest.mark.slow
 def test_lakehouse_sql_asks_a_lake_in_a_bucket(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("duckdb", reason="uv sync --extra engines")
     obstore.put(from_url(bucket), "raw/A B/AAA-1h.csv", place(tmp_path, "AAA-1h.csv", hours(0, 9)).read_bytes())

@@ -141,6 +141,7 @@ def test_a_lake_in_a_bucket_ends_as_one_in_a_folder(kind: str, tmp_path: Path, r
         assert_frame_equal(values(mine), values(other))
 
 
+@pytest.mark.slow
 def test_a_lake_in_a_bucket_is_cloned_into_a_folder(bucket: str, tmp_path: Path) -> None:
     place(tmp_path / "lake", "A%B C/AAA-1h.csv", hours(0, 40))
     place(tmp_path / "lake", "A%B C/z/AAA-1h.csv", hours(30, 60, 11.0), at=5)
@@ -210,6 +211,7 @@ def test_files_of_a_bucket_are_read_in_every_packing(
     assert ingest(Lake(bucket)).read == 0
 
 
+@pytest.mark.slow
 def test_a_file_of_a_bucket_is_downloaded_once(
     bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +229,7 @@ def test_a_file_of_a_bucket_is_downloaded_once(
     assert again["GET"] < 40
 
 
+@pytest.mark.slow
 def test_what_is_uploaded_again_unchanged_is_not_read(
     bucket: str, seaweed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -214,6 +214,7 @@ def test_a_layer_that_cannot_be_written_ends_the_run_in_one_line(
     assert (code, text.splitlines()[-1], "Traceback" in text) == (2, f"error: {error}", False)
 
 
+@pytest.mark.slow
 def test_a_notebook_is_executed_on_the_lake_that_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "raw").mkdir()
     sources = ['root: str = ""\nsymbol: str = ""', "from lakehouse.notebooks import record; record(was=symbol + root)"]

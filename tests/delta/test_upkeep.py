@@ -144,6 +144,7 @@ def test_a_table_of_an_older_lake_is_given_the_properties_of_new_ones_once(table
     assert (table.version(), nights(table, 2, 2, "A").version()) == (2, 3)
 
 
+@pytest.mark.slow
 def test_retention_is_a_setting_of_the_lake_and_removes_nothing_before_its_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

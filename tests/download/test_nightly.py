@@ -43,6 +43,7 @@ def test_from_an_empty_folder_to_the_report(
     assert "BTCUSDT 1h" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_night_brings_what_is_new_to_gold_and_a_second_one_adds_no_version(
     there: StandIn, lake: Lake, capsys: pytest.CaptureFixture[str]
 ) -> None:

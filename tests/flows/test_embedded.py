@@ -67,6 +67,7 @@ def servers(home: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "moment", "code"),
     [
@@ -129,6 +130,7 @@ def test_an_api_that_does_not_answer_is_told_within_seconds(
     assert not (tmp_path / "bronze").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 def test_a_server_that_ends_at_once_is_told_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     popen = subprocess.Popen

@@ -10,6 +10,7 @@ from lakehouse.errors import BatchFailed, InputError
 from lakehouse.flows.notebooks import name_runs, run_notebooks
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 def test_a_notebook_runs_over_a_grid_and_those_that_fail_are_named_at_the_end(tmp_path: Path) -> None:
     first = 'symbol: str = "A"  # one'
