@@ -107,5 +107,3 @@ def test_layers_and_nights_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert nights.many(tmp_path, [2]).row_count == 1
     commands = {command for command in bench.app if not command.startswith("-")}
     assert commands == {"chart", "gate", "layers", "nights", "timeline"}
-        *["chart", "gate", "layers", "nights", "timeline"]
-    }

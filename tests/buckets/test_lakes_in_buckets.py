@@ -79,6 +79,7 @@ def test_a_url_that_names_no_bucket_says_what_is_expected(url: str) -> None:
         Lake(url)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_bucket_is_one_sentence_within_seconds(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -322,6 +322,7 @@ def test_without_duckdb_sql_says_what_to_install_and_that_is_what_the_package_na
     assert text.endswith(f"needs DuckDB: uv sync --extra engines, or pip install {' '.join(map(repr, engines))}")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("prefect_api")
 def test_a_gate_lets_nothing_through_that_breaks_a_threshold_and_everything_else(call: Call) -> None:
     call("run", "--no-report")

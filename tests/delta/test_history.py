@@ -31,6 +31,7 @@ def test_versions_are_told_latest_first_with_what_their_commits_noted(tmp_path: 
     assert found["at"].min() >= began  # type: ignore[operator]
 
 
+@pytest.mark.slow
 def test_files_that_agreed_are_told_until_a_restore_or_many_commits_later(tmp_path: Path) -> None:
     table = grown(tmp_path, 2)
     at = dt.datetime(2025, 1, 1, 12, 0, 0, 7, tzinfo=dt.UTC)

@@ -108,6 +108,7 @@ def test_what_others_have_spoilt_does_not_matter_to_the_embedded_api(tmp_path: P
     assert homes(alone) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("told_by", ["environment", pytest.param("profile", marks=pytest.mark.slow)])
 def test_an_api_that_does_not_answer_is_told_within_seconds(
     told_by: str, tmp_path: Path, alone: dict[str, str]

@@ -85,6 +85,7 @@ def test_what_is_not_known_says_nothing_and_the_last_digit_of_a_sum_neither(tmp_
     assert mismatches(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_only_the_parts_of_a_bar_that_has_changed_are_read(tmp_path: Path) -> None:
     """Law 4: the other months of hours, and the other symbol, are moved away."""
     for symbol in ("AAAUSDT", "BBBUSDT"):

@@ -323,6 +323,7 @@ def foreign_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("foreign_kernel")
 def test_a_notebook_runs_on_the_interpreter_that_runs_us(tmp_path: Path) -> None:
     source = "import sys; print(sys.executable)"
@@ -354,6 +355,7 @@ def test_a_file_that_is_no_notebook_is_an_error_that_names_it(tmp_path: Path) ->
         run_notebook(tmp_path / "torn.ipynb")
 
 
+@pytest.mark.slow
 def test_a_run_leaves_no_event_loop_open_also_where_temporary_folders_lie_deep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
