@@ -76,10 +76,8 @@ def commit(
         updated, deleted = (frame if frame is not None else new.clear() for frame in (changes.updated, changes.deleted))
         rewrite_rows(base, key, new, updated, deleted, properties)
     else:
-        parts, files = (
-            base.metadata().partition_columns,
-            write_files(open_store(base.table_uri), base, changes.inserted),
-        )
+        parts = base.metadata().partition_columns
+        files = write_files(open_store(base.table_uri), base, changes.inserted)
         base.create_write_transaction([*files], "append", base.schema(), parts, commit_properties=properties)
         _advance(base, files, properties)
     return base.version()
@@ -90,9 +88,9 @@ def _advance(base: DeltaTable, files: Sequence[AddAction], properties: CommitPro
     decided_on = base.version()
     base.update_incremental()
     latest = base.version()
+    guards = properties.app_transactions or []
     for version in range(decided_on + 1, latest):  # others have come too; which is ours, its files or its guards tell
         base.load_as_version(version)
-        guards = properties.app_transactions or []
         if files and file_stats(base)["path"].str.ends_with(files[0].path.rsplit("/")[-1]).any():
             return
         if not files and all(base.transaction_version(guard.app_id) == guard.version for guard in guards):

@@ -53,7 +53,7 @@ def find_gaps(times: pl.Series, step: int) -> pl.DataFrame:
     apart = pl.col("after") - pl.col("before")
     gaps = pairs.filter(apart >= dt.timedelta(seconds=1.5 * step))  # few, of which the rest is worked out
     gaps = gaps.with_columns(missing=(apart.dt.total_seconds() / step).round().cast(pl.Int64) - 1)
-    return gaps.sort("missing", "after", descending=True)
+    return gaps.filter(pl.col("missing") > 0).sort("missing", "after", descending=True)  # seconds are whole ones
 
 
 def count_slots(times: pl.Series, step: int, unit: str) -> pl.DataFrame:

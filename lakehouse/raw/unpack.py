@@ -10,6 +10,7 @@ import io
 import lzma
 import tempfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -45,7 +46,7 @@ LINE_BYTES = 2**20
 SPOOLED_BYTES = 64 * 2**20  # of a file that is downloaded: what is held in memory
 BROKEN = cast(
     "tuple[type[Exception], ...]",
-    (zipfile.BadZipFile, gzip.BadGzipFile, isal_zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
+    (zipfile.BadZipFile, gzip.BadGzipFile, isal_zlib.error, zlib.error, lzma.LZMAError, EOFError, NotImplementedError),
 )
 BOM = b"\xef\xbb\xbf"
 

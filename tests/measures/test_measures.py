@@ -67,6 +67,12 @@ def test_all_that_counts_missing_bars_agrees(tmp_path: Path) -> None:
     assert read_series(lake)["last_close"].item() == lake.silver.scan().sort("open_time").collect()["close"][-1]
 
 
+def test_a_bar_that_is_late_by_less_than_a_second_is_no_gap() -> None:
+    begin = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    times = pl.Series([begin + dt.timedelta(seconds=second) for second in (0, 1.6, 5)])
+    assert find_gaps(times, 1)["missing"].to_list() == [2]
+
+
 def test_missing_months_are_counted_by_the_calendar() -> None:
     months = [dt.datetime(2024, month, 1, tzinfo=dt.UTC) for month in (1, 2, 5, 12)]
     assert count_missing(pl.Series(months), MONTH) == 12 - 4
