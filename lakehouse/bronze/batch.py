@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import batched, groupby
 
 import polars as pl
 
@@ -18,11 +19,12 @@ from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
 from lakehouse.raw import Block, FileChanged, at_once
-from lakehouse.recognise import BLOCK_BYTES, Opened, declared_for, open_file
+from lakehouse.recognise import BLOCK_BYTES, SMALL, Asked, Opened, declared_for, open_files
 
 BATCH_BYTES = 64 * 2**20
 BATCH_FILES = 500
 AHEAD_BYTES = 8 * 2**20  # of files that are opened ahead; unpacked they may be ten times as large
+TOGETHER = 64  # small files that are opened and parsed together
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
@@ -119,12 +121,13 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
     number, most, rules = 0, batch_bytes * (1 + SMALL_REST), rules_of(lake, todo.sources)
     for group in groups(todo.pending, batch_bytes):
         batch, held = Batch(), 0
-        for item, opening in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
+        for item, opened in _open(lake, todo, group, batch.read_at, min(batch_bytes, BLOCK_BYTES)):
             declared = declared_for(item.file.path, todo.sources).as_text(item.file.path)
             account = Account(item.file, item.stated_at, number, declared=declared, read_by=rules(item.file.path))
             number += 1
             try:
-                opened = opening.result()
+                if isinstance(opened, Exception):
+                    raise opened
                 account.identify(opened.sha256, opened.form)
                 read = 0
                 for block in opened.blocks:
@@ -149,19 +152,38 @@ def _read(lake: Lake, todo: Plan, batch_bytes: int) -> Iterator[Batch]:
 
 def _open(
     lake: Lake, todo: Plan, group: Sequence[Pending], read_at: dt.datetime, block_bytes: int
-) -> Iterator[tuple[Pending, Future[Opened]]]:
-    """Open files in their order, the next one while the caller is with this one; of a bucket some more, if small."""
+) -> Iterator[tuple[Pending, Opened | FileRefused | FileChanged]]:
+    """Open files in their order, the next ones while the caller is with these; of a bucket some more, if small."""
     most = at_once(lake.raw)
     with ThreadPoolExecutor(most, "open") as pool:
-        waiting = deque[tuple[Pending, Future[Opened]]]()
-        for item in group:
-            declared = declared_for(item.file.path, todo.sources)
-            provenance = {"_modified_at": item.stated_at, "_ingested_at": read_at}
-            opening = pool.submit(open_file, lake.raw, item.file, lake.dataset, declared, provenance, block_bytes)
-            waiting.append((item, opening))
-            while len(waiting) >= most or (len(waiting) > 1 and sum(p.file.size for p, _ in waiting) > AHEAD_BYTES):
-                yield waiting.popleft()
-        yield from waiting
+        waiting = deque[tuple[Sequence[Pending], Future[list[Opened | FileRefused | FileChanged]]]]()
+
+        def opened() -> Iterator[tuple[Pending, Opened | FileRefused | FileChanged]]:
+            items, opening = waiting.popleft()
+            return zip(items, opening.result(), strict=True)
+
+        for items in _together(group):
+            asked = [
+                Asked(
+                    item.file,
+                    declared_for(item.file.path, todo.sources),
+                    {"_modified_at": item.stated_at, "_ingested_at": read_at},
+                )
+                for item in items
+            ]
+            waiting.append((items, pool.submit(open_files, lake.raw, asked, lake.dataset, block_bytes)))
+            size = sum(item.file.size for items, _ in waiting for item in items)
+            while len(waiting) >= most or (len(waiting) > 1 and size > AHEAD_BYTES):
+                size -= sum(item.file.size for item in waiting[0][0])
+                yield from opened()
+        while waiting:
+            yield from opened()
+
+
+def _together(group: Sequence[Pending]) -> Iterator[Sequence[Pending]]:
+    """Files that follow each other and are small, some at a time; any other by itself."""
+    for small, items in groupby(group, lambda item: item.file.size <= SMALL):
+        yield from batched(items, TOGETHER if small else 1)
 
 
 def by_partition(

@@ -27,10 +27,10 @@ from lakehouse.raw.files import (
 )
 from lakehouse.raw.guess import days_in, guess_columns, guess_formats, table_in
 from lakehouse.raw.numbers import decimal_of, is_number
-from lakehouse.raw.parse import Block, no_data, parse_block
+from lakehouse.raw.parse import Block, no_data, parse_block, parse_together
 from lakehouse.raw.times import COMPACT_TIMES, from_text, is_doubled, leaps, runs_on, to_start, told_label
 from lakehouse.raw.units import OFF_UNITS, off_units, scales_of, with_units, without_volumes
-from lakehouse.raw.unpack import list_members, open_text, pass_blank, unpack
+from lakehouse.raw.unpack import Text, list_members, open_text, pass_blank, unpack
 
 __all__ = [
     "COMPACT_TIMES",
@@ -43,6 +43,7 @@ __all__ = [
     "Cells",
     "FileChanged",
     "RawFile",
+    "Text",
     "at_once",
     "days_in",
     "decimal_of",
@@ -65,6 +66,7 @@ __all__ = [
     "off_units",
     "open_text",
     "parse_block",
+    "parse_together",
     "pass_blank",
     "read_file",
     "refuse_non_text",

@@ -7,8 +7,11 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 from __future__ import annotations
 
 import datetime as dt
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import accumulate
 
 import polars as pl
 
@@ -34,6 +37,7 @@ class Block:
     size: int  # bytes of text
 
 
+Part = tuple[bytes, int, Form]  # lines, the number of the first of them, how they are to be read
 NO_REJECTS = pl.DataFrame(schema={"_line": pl.Int64, "raw": pl.String, "reasons": pl.List(pl.String)})
 
 
@@ -75,31 +79,83 @@ def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
 
     Args: as for `parse_block`. Returns None unless every line is surely a valid row.
     """
-    if b'"' in block:  # it may hide separators and line breaks
-        return None
-    text = block if block.endswith(b"\n") else block + b"\n"  # without it, a surplus empty field goes unnoticed
-    words = split_line(text[:10_000].split(b"\n", 1)[0].decode("utf-8", "replace"), form.separator)
-    names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
-    if not len(words) == len(names) == len(set(names)):
-        return None
-    met = tuple(_csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True))
-    plain = replace(form, banner=0, header="", market="", symbol="", interval="", notes=(), told={})
+    return parse_together([(block, first_line, form)], dataset)[0]
+
+
+def parse_together(parts: Sequence[Part], dataset: Dataset) -> list[Block | None]:
+    """Parse lines of several files; what is read alike goes through the CSV parser as one text, a query for all.
+
+    Args:
+        parts: As for `parse_block`, each all that is to be read of a file; or a single one.
+        dataset: What rows are wanted.
+
+    Returns:
+        For each part what `parse_clean` makes of it.
+    """
+    alike = defaultdict[tuple[Form, tuple[pl.DataType, ...], int], list[int]](list)
+    for number, (block, _, form) in enumerate(parts):
+        if (met := _met(block, form, dataset)) and _keeps_rules(dataset, _words(form)):
+            plain = replace(form, banner=0, header="", market="", symbol="", interval="", notes=(), told={})
+            alone = number if has_doubled_hours(form) else -1  # the lines around tell which of two equal times is first
+            alike[plain, met, alone].append(number)
+    found: list[Block | None] = [None] * len(parts)
+    waiting = [*alike.items()]
+    while waiting:
+        key, numbers = waiting.pop()
+        if blocks := _parse_alike([parts[number] for number in numbers], *key[:2], dataset):
+            for number, parsed in zip(numbers, blocks, strict=True):
+                found[number] = parsed
+        elif half := len(numbers) // 2:  # which of them is it?
+            waiting += [(key, numbers[:half]), (key, numbers[half:])]
+    return found
+
+
+def _parse_alike(
+    parts: Sequence[Part], plain: Form, met: tuple[pl.DataType, ...], dataset: Dataset
+) -> list[Block | None] | None:
+    """Parse what is read alike; None unless every line is surely a valid row."""
+    # Without a line feed at the end, a surplus empty field goes unnoticed.
+    texts = [block if block.endswith(b"\n") else block + b"\n" for block, _, _ in parts]
     cells, values, good = _ways_to_read(plain, met, dataset)
+    text = texts[0] if len(texts) == 1 else b"".join(texts)
     scan = partial(pl.scan_csv, text, has_header=False, quote_char=None)
     try:
         lines = scan(separator="\x01", schema={"line": pl.String}).select(pl.len()).collect().item()
         # All columns: where some are projected away, the parser passes over the rest of a line, and a surplus field.
-        rows = scan(separator=form.separator, schema=cells).collect()
-        rows = rows.with_columns(**values, **_told(form, dataset), _line=_line_numbers(first_line))
-        if rows.height != lines or not rows.select(good).item() or not _keeps_rules(dataset, _words(form)):
+        rows = scan(separator=plain.separator, schema=cells).collect()
+        heights = [lines] if len(texts) == 1 else [text.count(b"\n") for text in texts]
+        if rows.height != lines or sum(heights) != lines:
+            return None
+        rows = rows.with_columns(**values, **_told(parts, heights, dataset))
+        if not rows.select(good).item():
             return None
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
     rows = rows[[*dataset.schema]]
+    ends = [*accumulate(heights)]
+    each = [rows.slice(end - height, height) for end, height in zip(ends, heights, strict=True)]
+    is_far = rows[dataset.time].max() - rows[dataset.time].min() > FAR  # type: ignore[operator]
+    return [
+        None if is_far and _has_lonely(one, dataset) else Block(one, NO_REJECTS, one.height, 0, len(block))
+        for one, (block, _, _) in zip(each, parts, strict=True)
+    ]
+
+
+def _has_lonely(rows: pl.DataFrame, dataset: Dataset) -> bool:
     times = rows[dataset.time]
-    if times.max() - times.min() > FAR and rows.select(is_lonely(dataset.time).any()).item():  # type: ignore[operator]
+    far = times.max() - times.min() > FAR  # type: ignore[operator]
+    return bool(far and rows.select(is_lonely(dataset.time).any()).item())
+
+
+def _met(block: bytes, form: Form, dataset: Dataset) -> tuple[pl.DataType, ...] | None:
+    """As what the CSV parser is to read each field, as the first line shows; None if it is not to read these lines."""
+    if b'"' in block:  # it may hide separators and line breaks
         return None
-    return Block(rows, NO_REJECTS, rows.height, 0, len(block))
+    words = split_line(block[:10_000].split(b"\n", 1)[0].decode("utf-8", "replace"), form.separator)
+    names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
+    if not len(words) == len(names) == len(set(names)):
+        return None
+    return tuple(_csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True))
 
 
 @lru_cache  # of a thousand small files each would cost as much to plan as to read
@@ -145,7 +201,12 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
     slipped = pl.any_horizontal(width != len(form.columns), *unread.values())
     holds = pl.all_horizontal(dataset.rules.values()).fill_null(True)
     lonely = is_lonely(dataset.time)
-    rows = data.lazy().with_columns(**words).with_columns(**values).with_columns(**_told(form, dataset), _lonely=lonely)
+    rows = (
+        data.lazy()
+        .with_columns(**words)
+        .with_columns(**values)
+        .with_columns(**_constants(form, dataset), _lonely=lonely)
+    )
     judged = rows.with_columns(_good=holds & ~slipped & ~pl.col("_lonely")).collect()
 
     met = [(width != len(form.columns), pl.format(f"{{}} fields, not {len(form.columns)}", width))]
@@ -176,11 +237,28 @@ def _words(form: Form) -> tuple[tuple[str, str], ...]:
     return tuple((name, word) for name, word in told.items() if name not in form.columns)
 
 
-def _told(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
+def _constants(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
     """The columns that the lines do not state."""
     told = {**dict(_words(form)), **form.told}
     missing = {name: dtype for name, dtype in dataset.schema.items() if name not in (*form.columns, "_line")}
     return {name: _constant(told.get(name), dtype) for name, dtype in missing.items()}
+
+
+def _told(parts: Sequence[Part], heights: Sequence[int], dataset: Dataset) -> Mapping[str, pl.Expr | pl.Series]:
+    """The columns that the lines do not state, and the numbers of the lines."""
+    (_, first, form), *others = parts
+    if not others:
+        return {**_constants(form, dataset), "_line": _line_numbers(first)}
+    told = [{**dict(_words(form)), **form.told} for _, _, form in parts]
+    missing = {name: dtype for name, dtype in dataset.schema.items() if name not in (*form.columns, "_line")}
+    of_file = {name: pl.Series([one.get(name) for one in told], dtype=dtype) for name, dtype in missing.items()}
+    which = pl.Series([n for n, height in enumerate(heights) for _ in range(height)], dtype=pl.UInt32)
+    lines = [
+        line for (_, first, _), height in zip(parts, heights, strict=True) for line in range(first, first + height)
+    ]
+    return {name: column.gather(which) for name, column in of_file.items()} | {
+        "_line": pl.Series(lines, dtype=pl.Int64)
+    }
 
 
 def _constant(value: object, dtype: pl.DataType) -> pl.Expr:

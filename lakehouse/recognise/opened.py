@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import polars as pl
 from obstore.store import ObjectStore
@@ -13,11 +14,14 @@ from lakehouse.errors import FileRefused
 from lakehouse.raw import (
     SEPARATORS,
     Block,
+    FileChanged,
     RawFile,
+    Text,
     is_number,
     no_data,
     open_text,
     parse_block,
+    parse_together,
     pass_blank,
     split_line,
     to_start,
@@ -35,6 +39,7 @@ from lakehouse.recognise.doubts import (
 from lakehouse.recognise.identity import recognise, tell_interval
 from lakehouse.recognise.sources import Declared, Subject
 
+SMALL = 64 * 2**10  # bytes of text: what is worth parsing together with others
 BLOCK_BYTES = 32 * 2**20  # of text: what is parsed at once
 
 
@@ -47,6 +52,34 @@ class Opened:
     form: Form  # its market and interval are told, the symbol too unless each line states it
     backwards: bool  # its times run from newest to oldest, as its first block shows
     blocks: Iterator[Block]  # to be walked once
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A file to open."""
+
+    file: RawFile
+    declared: Declared  # what sources.toml says of it
+    told: Mapping[str, object]  # provenance of every row: `_modified_at` and `_ingested_at`
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A file whose first lines tell its form, and have not been parsed yet."""
+
+    asked: Asked
+    subject: Subject
+    text: Text
+    blank: int  # lines before the first piece
+    first: bytes
+    form: Form
+
+    @property
+    def data(self) -> bytes:
+        """What stands below the banner; nothing if it holds no bars."""
+        if not self.form.columns or not self.form.banner:
+            return self.first if self.form.columns else b""
+        return b"".join(self.first.split(b"\n", self.form.banner)[self.form.banner :])
 
 
 def open_file(
@@ -74,25 +107,71 @@ def open_file(
         FileRefused: It cannot be understood, unpacked or read.
         FileChanged: It is not the file that was listed any more.
     """
-    if file.problem:
-        raise FileRefused(file.problem)
-    subject = Subject(file.path, dataset, declared)
-    text = open_text(store, file, block_bytes)
+    return _opened(_begin(store, Asked(file, declared, told), dataset, block_bytes), None)
+
+
+def open_files(
+    store: ObjectStore, asked: Sequence[Asked], dataset: Dataset, block_bytes: int = BLOCK_BYTES
+) -> list[Opened | FileRefused | FileChanged]:
+    """Open several files, of which the small ones that are written alike are parsed as one text.
+
+    Args:
+        store: raw/.
+        asked: Which files.
+        dataset: What rows are wanted.
+        block_bytes: How much text to parse at once.
+
+    Returns:
+        For each what `open_file` returns or raises.
+    """
+    found = list[_Begun | Opened | FileRefused | FileChanged]()
+    for wanted in asked:
+        try:
+            found.append(_begin(store, wanted, dataset, block_bytes))
+        except (FileRefused, FileChanged) as error:
+            found.append(error)
+    small = {n: one for n, one in enumerate(found) if isinstance(one, _Begun) and 0 < len(one.first) <= SMALL}
+    parts = [(one.data, one.blank + one.form.banner + 1, one.form) for one in small.values()]
+    blocks = dict(zip(small, parse_together(parts, dataset), strict=True)) if len(parts) > 1 else {}
+    for n, one in enumerate(found):
+        if isinstance(one, _Begun):
+            try:
+                found[n] = _opened(one, blocks.get(n))
+            except FileRefused as error:
+                found[n] = error
+    return cast("list[Opened | FileRefused | FileChanged]", found)
+
+
+def _begin(store: ObjectStore, asked: Asked, dataset: Dataset, block_bytes: int) -> _Begun:
+    if asked.file.problem:
+        raise FileRefused(asked.file.problem)
+    subject = Subject(asked.file.path, dataset, asked.declared)
+    text = open_text(store, asked.file, block_bytes)
     blank, first = pass_blank(text.pieces)
-    form, block = Form("", "", ()), no_data(blank, dataset)
-    if _is_prose(file.path, first):
+    form = Form("", "", ())
+    if _is_prose(subject.path, first):
         form = replace(form, notes=("it holds no bars, and is not read",))
     elif first:
-        form = recognise(subject, text.name, first[:65536])
-        form = replace(form, told={**told, "_file": file.path, "_sha256": text.sha256})
-        block = follow_headers(subject, _first_block(first, blank, form, dataset), form)
+        told = {**asked.told, "_file": subject.path, "_sha256": text.sha256}
+        form = replace(recognise(subject, text.name, first[:65536]), told=told)
+    return _Begun(asked, subject, text, blank, first, form)
+
+
+def _opened(begun: _Begun, clean: Block | None) -> Opened:
+    """Go on from its first lines to its rows. `clean` is what these are, if they have been parsed already."""
+    subject, first, form, text, dataset = begun.subject, begun.first, begun.form, begun.text, begun.subject.dataset
+    block = no_data(begun.blank, dataset)
+    if form.columns:
+        above, data = begun.blank + form.banner, begun.data
+        block = clean or (parse_block(data, above + 1, form, dataset) if data else no_data(0, dataset))
+        block = follow_headers(subject, replace(block, skipped=above + block.skipped), form)
         refuse_foreign(subject, block, form)
-        refuse_mixed(subject, block, form, first, blank + 1)
+        refuse_mixed(subject, block, form, first, begun.blank + 1)
         refuse_swapped(subject, block, form)
         form, block = _with_interval(subject, form, block)
         refuse_doubled(subject, block, form)
         refuse_rows(subject, block, form)
-        if form.label == "end" and declared.label != "end":
+        if form.label == "end" and subject.declared.label != "end":
             form = replace(form, notes=(*form.notes, "its bars carry the times at which they end"))
 
     def walk(form: Form) -> Iterator[Block]:
@@ -113,7 +192,7 @@ def open_file(
             raise FileRefused(why_none(subject, rejected, form))
 
     times = block.rows[dataset.time]
-    return Opened(file, text.sha256, form, len(times) > 1 and times[0] > times[-1], walk(form))
+    return Opened(begun.asked.file, text.sha256, form, len(times) > 1 and times[0] > times[-1], walk(form))
 
 
 def _is_prose(path: str, first: bytes) -> bool:
@@ -123,14 +202,6 @@ def _is_prose(path: str, first: bytes) -> bool:
     head = first[:65536].decode("utf-8", "replace").split("\n")[:100]
     rows = (split_line(line, separator) for line in head for separator in SEPARATORS)
     return not any(sum(map(is_number, row)) > 3 for row in rows)
-
-
-def _first_block(first: bytes, blank: int, form: Form, dataset: Dataset) -> Block:
-    """Parse what stands below the banner."""
-    lines = first.split(b"\n", form.banner)
-    data = lines[form.banner] if len(lines) > form.banner else b""
-    block = parse_block(data, blank + form.banner + 1, form, dataset) if data else no_data(0, dataset)
-    return replace(block, skipped=blank + form.banner + block.skipped)
 
 
 def _with_interval(subject: Subject, form: Form, block: Block) -> tuple[Form, Block]:
