@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 _SIGNS = r"[$€£¥₹₩]?"
 _GROUPS = {".": r"[,'\u00a0\u202f ]", ",": r"[.'\u00a0\u202f ]", "": r"['\u00a0\u202f ]"}  # by the decimal mark
 _POWERS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
@@ -19,6 +20,12 @@ def _pattern(decimal: str) -> str:
 
 
 _EITHER = [re.compile(_pattern(decimal)) for decimal in ".,"]
+
+
+def said(field: pl.Expr) -> pl.Expr:
+    """A field without blanks around it; null if it says that there is no value."""
+    word = field.str.strip_chars()
+    return pl.when(~word.str.to_lowercase().is_in(MISSING)).then(word)
 
 
 def from_word(word: pl.Expr, decimal: str) -> pl.Expr:

@@ -6,7 +6,6 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,12 +16,10 @@ import polars as pl
 
 from lakehouse.dataset import Dataset, Form
 from lakehouse.raw.fields import split_line
-from lakehouse.raw.numbers import from_word, scaled
-from lakehouse.raw.times import FAR, from_epoch, from_words, has_doubled_hours, is_lonely
+from lakehouse.raw.numbers import from_word, said, scaled
+from lakehouse.raw.times import constant, from_epoch, from_words, has_doubled_hours, is_lonely, reaches_far
 
-MISSING = ("", "null", "nan", "none", "n/a", "na", "nil", "-")  # words for "no value", case folded
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
-EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
 UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
 
 
@@ -75,15 +72,14 @@ def parse_block(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
 
 
 def parse_clean(block: bytes, first_line: int, form: Form, dataset: Dataset) -> Block | None:
-    """Parse lines with the CSV parser, which is fast, but cannot say what is wrong with a line.
-
-    Args: as for `parse_block`. Returns None unless every line is surely a valid row.
-    """
+    """Parse lines as `parse_block` does, by the CSV parser alone; None unless every line is surely a valid row."""
     return parse_together([(block, first_line, form)], dataset)[0]
 
 
 def parse_together(parts: Sequence[Part], dataset: Dataset) -> list[Block | None]:
     """Parse lines of several files; what is read alike goes through the CSV parser as one text, a query for all.
+
+    The parser is fast, but cannot say what is wrong with a line.
 
     Args:
         parts: As for `parse_block`, each all that is to be read of a file; or a single one.
@@ -117,8 +113,7 @@ def _parse_alike(
     # Without a line feed at the end, a surplus empty field goes unnoticed.
     texts = [block if block.endswith(b"\n") else block + b"\n" for block, _, _ in parts]
     cells, values, good = _ways_to_read(plain, met, dataset)
-    text = texts[0] if len(texts) == 1 else b"".join(texts)
-    scan = partial(pl.scan_csv, text, has_header=False, quote_char=None)
+    scan = partial(pl.scan_csv, b"".join(texts), has_header=False, quote_char=None)
     try:
         lines = scan(separator="\x01", schema={"line": pl.String}).select(pl.len()).collect().item()
         # All columns: where some are projected away, the parser passes over the rest of a line, and a surplus field.
@@ -132,19 +127,13 @@ def _parse_alike(
     except (pl.exceptions.PolarsError, UnicodeDecodeError):
         return None
     rows = rows[[*dataset.schema]]
-    ends = [*accumulate(heights)]
-    each = [rows.slice(end - height, height) for end, height in zip(ends, heights, strict=True)]
-    is_far = rows[dataset.time].max() - rows[dataset.time].min() > FAR  # type: ignore[operator]
-    return [
-        None if is_far and _has_lonely(one, dataset) else Block(one, NO_REJECTS, one.height, 0, len(block))
-        for one, (block, _, _) in zip(each, parts, strict=True)
-    ]
-
-
-def _has_lonely(rows: pl.DataFrame, dataset: Dataset) -> bool:
-    times = rows[dataset.time]
-    far = times.max() - times.min() > FAR  # type: ignore[operator]
-    return bool(far and rows.select(is_lonely(dataset.time).any()).item())
+    far, lonely = reaches_far(rows[dataset.time]), is_lonely(dataset.time).any()
+    found = list[Block | None]()
+    for (block, _, _), height, end in zip(parts, heights, accumulate(heights), strict=True):
+        one = rows.slice(end - height, height)
+        odd = far and reaches_far(one[dataset.time]) and one.select(lonely).item()
+        found.append(None if odd else Block(one, NO_REJECTS, height, 0, len(block)))
+    return found
 
 
 def _met(block: bytes, form: Form, dataset: Dataset) -> tuple[pl.DataType, ...] | None:
@@ -241,7 +230,7 @@ def _constants(form: Form, dataset: Dataset) -> dict[str, pl.Expr]:
     """The columns that the lines do not state."""
     told = {**dict(_words(form)), **form.told}
     missing = {name: dtype for name, dtype in dataset.schema.items() if name not in (*form.columns, "_line")}
-    return {name: _constant(told.get(name), dtype) for name, dtype in missing.items()}
+    return {name: constant(told.get(name), dtype) for name, dtype in missing.items()}
 
 
 def _told(parts: Sequence[Part], heights: Sequence[int], dataset: Dataset) -> Mapping[str, pl.Expr | pl.Series]:
@@ -250,8 +239,8 @@ def _told(parts: Sequence[Part], heights: Sequence[int], dataset: Dataset) -> Ma
     if not others:
         return {**_constants(form, dataset), "_line": _line_numbers(first)}
     told = [{**dict(_words(form)), **form.told} for _, _, form in parts]
-    missing = {name: dtype for name, dtype in dataset.schema.items() if name not in (*form.columns, "_line")}
-    of_file = {name: pl.Series([one.get(name) for one in told], dtype=dtype) for name, dtype in missing.items()}
+    missing = [name for name in dataset.schema if name not in (*form.columns, "_line")]
+    of_file = {name: pl.Series([one.get(name) for one in told], dtype=dataset.schema[name]) for name in missing}
     which = pl.Series([n for n, height in enumerate(heights) for _ in range(height)], dtype=pl.UInt32)
     lines = [
         line for (_, first, _), height in zip(parts, heights, strict=True) for line in range(first, first + height)
@@ -261,11 +250,6 @@ def _told(parts: Sequence[Part], heights: Sequence[int], dataset: Dataset) -> Ma
     }
 
 
-def _constant(value: object, dtype: pl.DataType) -> pl.Expr:
-    """A literal; one of a time with a zone costs Polars several queries, one of its microseconds none."""
-    return pl.lit((value - EPOCH) // MICROSECOND if isinstance(value, dt.datetime) else value).cast(dtype)
-
-
 def _line_numbers(first: int) -> pl.Expr:
     return pl.int_range(first, first + pl.len(), dtype=pl.Int64)
 
@@ -273,16 +257,10 @@ def _line_numbers(first: int) -> pl.Expr:
 def _word(name: str, form: Form, dataset: Dataset) -> pl.Expr:
     """The field of a column as text, joined if there are several."""
     places = [i for i, column in enumerate(form.columns) if column == name]
-    fields = [_said(pl.col("_fields").list.get(i, null_on_oob=True)) for i in places]
+    fields = [said(pl.col("_fields").list.get(i, null_on_oob=True)) for i in places]
     if form.day and name == dataset.time:
         fields = [pl.lit(form.day), *fields]
     return fields[0] if len(fields) == 1 else pl.concat_str(fields, separator=" ")
-
-
-def _said(field: pl.Expr) -> pl.Expr:
-    """A field without blanks around it; null if it says that there is no value."""
-    word = field.str.strip_chars()
-    return pl.when(~word.str.to_lowercase().is_in(MISSING)).then(word)
 
 
 def _csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
@@ -296,7 +274,7 @@ def _of_cell(name: str, met: pl.DataType, form: Form, dataset: Dataset) -> pl.Ex
     """Turn what the CSV parser gives into the contract's dtype."""
     cell = pl.col(f"_{name}")
     if isinstance(met, pl.String):
-        word = pl.lit(f"{form.day} ") + _said(cell) if form.day and name == dataset.time else _said(cell)
+        word = pl.lit(f"{form.day} ") + said(cell) if form.day and name == dataset.time else said(cell)
         return _of_word(word, name, form, dataset)
     time = isinstance(dataset.schema[name], pl.Datetime)
     return from_epoch(cell) if time else scaled(cell, form.scales.get(name, 1.0))

@@ -14,6 +14,7 @@ from lakehouse.dataset import Form
 from lakehouse.intervals import seconds_of
 
 UTC = pl.Datetime("us", "UTC")
+EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
 FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
 
 # Text times, tried in this order. Without an offset they are UTC, or the `time_zone` of sources.toml.
@@ -224,6 +225,16 @@ def leaps(times: pl.Series) -> bool:
     other = sorted(time.replace(day=time.month, month=time.day) for time in seen)
     weeks = dt.timedelta(days=20)
     return any(b - a > weeks for a, b in pairwise(seen)) and all(b - a < weeks for a, b in pairwise(other))
+
+
+def constant(value: object, dtype: pl.DataType) -> pl.Expr:
+    """A literal; one of a time with a zone costs Polars several queries, one of its microseconds none."""
+    return pl.lit((value - EPOCH) // MICROSECOND if isinstance(value, dt.datetime) else value).cast(dtype)
+
+
+def reaches_far(times: pl.Series) -> bool:
+    """Whether times are so far apart that one of them may be lonely."""
+    return bool(times.max() - times.min() > FAR)  # type: ignore[operator]
 
 
 def is_lonely(column: str) -> pl.Expr:
