@@ -117,7 +117,7 @@ def judge_pairs(
     examples = pl.concat(settled.contested) if settled.contested else pl.DataFrame()
     by_path = {account.file.path: account for account in accounts.values()}
     told = dict[str, tuple[str, int, int, bool]]()
-    for (path, other), counts in sorted(settled.pairs.items(), key=lambda pair: pair[1][1]):
+    for (path, other), counts in sorted(settled.pairs.items(), key=lambda pair: (pair[1][1], pair[0])):
         account = by_path[path]
         known = account.pairs.get(other, (0, 0))
         bars, differ = account.pairs[other] = (known[0] + counts[0], known[1] + counts[1])
@@ -146,7 +146,7 @@ def _tell(
 ) -> str:
     (bars, differ), time = counts, dataset.time
     pair = pl.col("_file").is_in(paths) & pl.col("_file_won").is_in(paths) & (pl.col("_file") != pl.col("_file_won"))
-    shown = examples.filter(pair).sort(time).head(1).to_dicts()
+    shown = examples.filter(pair).sort(time, "_file", "_line", "_line_won").head(1).to_dicts()
     text = f"{differ:,} of the {bars:,} bars {SHARES.format(paths[1])} ({differ / bars:.1%})"
     if shown:
         row = shown[0]
