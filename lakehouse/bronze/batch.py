@@ -190,8 +190,9 @@ def by_partition(
     rows: pl.DataFrame, number: int, opened: Opened, dataset: Dataset
 ) -> Iterator[tuple[Partition, pl.DataFrame]]:
     """Cut a block's statements up as `settle` wants them, with their file's number and the order of its lines."""
-    sign = -1 if opened.backwards else 1
-    rows = rows.with_columns(_file_number=pl.lit(number, pl.Int64), _line_order=pl.col("_line") * sign)
+    order = -rows["_line"] if opened.backwards else rows["_line"]
+    numbers = pl.Series("_file_number", [number], pl.Int64).new_from_index(0, rows.height)
+    rows = rows.hstack([numbers, order.alias("_line_order")])  # no query, of which many files pay many
     of_file = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}
     key = tuple(of_file.get(name, "") for name in dataset.partition)
     if all(key):  # one partition, as most files have: no need to look at the rows

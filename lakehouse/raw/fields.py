@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
@@ -50,13 +51,17 @@ def is_data(row: Sequence[str], columns: Sequence[str], dataset: Dataset, writte
     """
     if len(row) != len(columns):
         return False
-    for field, column in zip(row, columns, strict=True):
-        if column == dataset.time:
-            if not (re.fullmatch(written, field) if written else has_digit(field)):
-                return False
-        elif column in dataset.numeric and not is_number(field or "0"):
-            return False
-    return True
+    times, numbers = _due(tuple(columns), dataset)
+    if not all(re.fullmatch(written, row[i]) if written else has_digit(row[i]) for i in times):
+        return False
+    return all(is_number(row[i] or "0") for i in numbers)
+
+
+@lru_cache
+def _due(columns: tuple[str, ...], dataset: Dataset) -> tuple[list[int], list[int]]:
+    """Where the time is due, and where numbers are."""
+    times = [i for i, column in enumerate(columns) if column == dataset.time]
+    return times, [i for i, column in enumerate(columns) if column in dataset.numeric and column != dataset.time]
 
 
 def is_header(row: Sequence[str], columns: Sequence[str], dataset: Dataset) -> bool:

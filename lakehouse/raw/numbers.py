@@ -19,6 +19,7 @@ def _pattern(decimal: str) -> str:
     return rf"^([-+]?){_SIGNS}((?:{whole})(?:{part}\d*)?|{part}\d+)([KMBT]?) ?{_SIGNS}$"
 
 
+_MARKED = re.compile(r"[-+$€£¥₹₩]*[\d.,'\s]*[.,]\d+\s*[KMBTkmbt]?\s*[$€£¥₹₩]?")
 _EITHER = [re.compile(_pattern(decimal)) for decimal in ".,"]
 
 
@@ -65,6 +66,10 @@ def is_number(word: str) -> bool:
     return True
 
 
+def _tells_point(word: str) -> bool:
+    return "." in word and not re.search(r"\.\d{3}(?!\d)", word) and bool(_MARKED.fullmatch(word))
+
+
 def decimal_of(words: Iterable[str]) -> str:
     """Tell the decimal mark by numbers that only one of the two allows: `.` or `,`.
 
@@ -74,10 +79,12 @@ def decimal_of(words: Iterable[str]) -> str:
     Returns:
         Empty too if some can only be read with the one, and some only with the other.
     """
-    pattern = re.compile(r"[-+$€£¥₹₩]*[\d.,'\s]*[.,]\d+\s*[KMBTkmbt]?\s*[$€£¥₹₩]?")
-    marked = [word for word in dict.fromkeys(words) if pattern.fullmatch(word)]
+    met = dict.fromkeys(words)
+    if not any("," in word for word in met):  # as mostly: then one word may tell it, and the others are not asked
+        return "." if any(map(_tells_point, met)) else ""
+    marked = [word for word in met if _MARKED.fullmatch(word)]
     if not any("," in word for word in marked):
-        return "." if any("." in word and not re.search(r"\.\d{3}(?!\d)", word) for word in marked) else ""
+        return "." if any(map(_tells_point, marked)) else ""
     point = any(re.search(r"\d*\.\d+", word) and not re.search(r"\.\d{3}(?!\d)", word) for word in marked)
     point |= any(re.search(r",\d{3}\.\d", word) for word in marked)
     comma = any("," in word and not re.search(r",\d{3}(?!\d)", word) for word in marked)

@@ -15,6 +15,7 @@ from lakehouse.intervals import seconds_of
 
 UTC = pl.Datetime("us", "UTC")
 EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
+FEW = 1000  # times, with which Python is done before Polars begins
 FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
 
 # Text times, tried in this order. Without an offset they are UTC, or the `time_zone` of sources.toml.
@@ -213,8 +214,11 @@ def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
 def runs_on(times: pl.Series) -> bool:
     """Whether each time is later than the one before it, or each is earlier."""
     moments = times.to_physical()
-    steps = moments.slice(1) - moments.slice(0, max(len(moments) - 1, 0))  # no query, as `diff` is
-    return len(steps) == 0 or bool(steps.min() > 0 or steps.max() < 0)  # type: ignore[operator]
+    if len(moments) < FEW:
+        few = moments.to_list()
+        return all(a < b for a, b in pairwise(few)) or all(a > b for a, b in pairwise(few))
+    steps = moments.slice(1) - moments.slice(0, len(moments) - 1)  # no query, as `diff` is
+    return bool(steps.min() > 0 or steps.max() < 0)  # type: ignore[operator]
 
 
 def leaps(times: pl.Series) -> bool:
