@@ -9,10 +9,10 @@ import polars as pl
 from lakehouse.contracts import GoldBar, check_rows
 from lakehouse.intervals import seconds_in
 from lakehouse.lake import Lake
-from lakehouse.layers.fold import add_up, fold_prices, in_order
-from lakehouse.layers.refresh import Compute, Computed, Layer, RefreshReport, refresh
+from lakehouse.layers.difference import Computed
+from lakehouse.layers.refresh import Compute, Layer, RefreshReport, Workers, refresh
 from lakehouse.layers.stretches import Snapshot
-from lakehouse.measures import completeness, fall
+from lakehouse.measures import add_up, completeness, fall, fold_prices, in_order
 
 DAY = 86400
 BY = ("market", "symbol")
@@ -21,12 +21,13 @@ COLUMNS = tuple(GoldBar.create_empty().schema)
 UNBOUND = ("volume", "vwap", "realised_volatility", "max_drawdown")  # what absurd prices make of them is no number
 
 
-def refresh_gold(lake: Lake, *, rebuild: bool = False) -> list[RefreshReport]:
+def refresh_gold(lake: Lake, *, rebuild: bool = False, workers: Workers | None = None) -> list[RefreshReport]:
     """Bring gold/daily up to silver, then gold/weekly and gold/monthly up to the days.
 
     Args:
         lake: The lake.
         rebuild: Compute everything.
+        workers: As of `refresh_silver`.
 
     Returns:
         What was done to each of the three tables.
@@ -44,7 +45,7 @@ def refresh_gold(lake: Lake, *, rebuild: bool = False) -> list[RefreshReport]:
         Layer((lake.weekly,), BY, "open_time", APART, _periods("1w")),
         Layer((lake.monthly,), BY, "open_time", APART, _periods("1mo")),
     ]
-    return [refresh(layer, rebuild=rebuild) for layer in layers]
+    return [refresh(layer, rebuild=rebuild, workers=workers) for layer in layers]
 
 
 def make_days(bars: pl.DataFrame) -> pl.DataFrame:
@@ -59,18 +60,18 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     day = pl.col("open_time").dt.truncate("1d")
     whole = DAY % pl.col("_seconds") == 0  # bars of 7 hours would lie across midnight
     fitted = bars.lazy().with_columns(_day=day, _seconds=seconds_in("interval")).filter(whole)
-    stated = fitted.filter(~pl.col("is_filled"))
+    is_filled, keys = pl.col("is_filled"), [*BY, "_day", "_seconds"]
     # By day, not by series: a month of minutes must not empty the years of hours before it.
-    finest = stated.group_by(*BY, "_day").agg(pl.col("_seconds").min())
-    keys = [*BY, "_day", "_seconds"]
-    filled = fitted.join(finest, on=keys).group_by(keys).agg(filled=pl.col("is_filled").sum().cast(pl.Int64))
+    finest = pl.col("_seconds").filter(~is_filled).min().over(*BY, "_day")
+    kept = fitted.filter(pl.col("_seconds") == finest).collect().lazy()
+    filled = kept.filter(is_filled).group_by(keys).agg(filled=pl.len().cast(pl.Int64))
     path = ("open", "close")
     typical = (pl.col("high") + pl.col("low") + pl.col("close")) / 3
     known_volume = pl.col("volume").is_not_null()
     quote = pl.when(known_volume).then(pl.coalesce("quote_volume", typical * pl.col("volume")))
     gathered = (
-        stated.join(finest, on=keys)
-        .sort(*keys, "open_time")
+        kept.filter(~is_filled)
+        .sort("open_time")
         .with_columns(_fall=fall(*path, over=keys), _quote=quote)
         .group_by(keys, maintain_order=True)
         .agg(
@@ -87,8 +88,8 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     )
     expected = (DAY // pl.col("_seconds")).cast(pl.Int64)
     days = (
-        gathered.join(filled, on=keys)
-        .with_columns(*map(_finite, UNBOUND), open_time="_day", expected=expected)
+        gathered.join(filled, on=keys, how="left")
+        .with_columns(*map(_finite, UNBOUND), pl.col("filled").fill_null(0), open_time="_day", expected=expected)
         .with_columns(completeness=completeness(pl.col("bars"), pl.col("expected")))
         .select(COLUMNS)
         .sort(*BY, "open_time")
