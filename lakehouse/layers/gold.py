@@ -59,18 +59,18 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     day = pl.col("open_time").dt.truncate("1d")
     whole = DAY % pl.col("_seconds") == 0  # bars of 7 hours would lie across midnight
     fitted = bars.lazy().with_columns(_day=day, _seconds=seconds_in("interval")).filter(whole)
-    stated = fitted.filter(~pl.col("is_filled"))
+    is_filled, keys = pl.col("is_filled"), [*BY, "_day", "_seconds"]
     # By day, not by series: a month of minutes must not empty the years of hours before it.
-    finest = stated.group_by(*BY, "_day").agg(pl.col("_seconds").min())
-    keys = [*BY, "_day", "_seconds"]
-    filled = fitted.join(finest, on=keys).group_by(keys).agg(filled=pl.col("is_filled").sum().cast(pl.Int64))
+    finest = pl.col("_seconds").filter(~is_filled).min().over(*BY, "_day")
+    kept = fitted.filter(pl.col("_seconds") == finest).collect().lazy()
+    filled = kept.filter(is_filled).group_by(keys).agg(filled=pl.len().cast(pl.Int64))
     path = ("open", "close")
     typical = (pl.col("high") + pl.col("low") + pl.col("close")) / 3
     known_volume = pl.col("volume").is_not_null()
     quote = pl.when(known_volume).then(pl.coalesce("quote_volume", typical * pl.col("volume")))
     gathered = (
-        stated.join(finest, on=keys)
-        .sort(*keys, "open_time")
+        kept.filter(~is_filled)
+        .sort("open_time")
         .with_columns(_fall=fall(*path, over=keys), _quote=quote)
         .group_by(keys, maintain_order=True)
         .agg(
@@ -87,8 +87,8 @@ def make_days(bars: pl.DataFrame) -> pl.DataFrame:
     )
     expected = (DAY // pl.col("_seconds")).cast(pl.Int64)
     days = (
-        gathered.join(filled, on=keys)
-        .with_columns(*map(_finite, UNBOUND), open_time="_day", expected=expected)
+        gathered.join(filled, on=keys, how="left")
+        .with_columns(*map(_finite, UNBOUND), pl.col("filled").fill_null(0), open_time="_day", expected=expected)
         .with_columns(completeness=completeness(pl.col("bars"), pl.col("expected")))
         .select(COLUMNS)
         .sort(*BY, "open_time")

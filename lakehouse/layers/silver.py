@@ -172,7 +172,10 @@ def _reach(bars: pl.DataFrame) -> pl.DataFrame:
 
 def _inside(rows: pl.DataFrame, reached: pl.DataFrame, time: str) -> pl.DataFrame:
     """What lies where a stretch has its say. Two of one series may both have it, and then say the same."""
-    kept = rows.join(reached.select("_n", "begin", "end"), on="_n", maintain_order="left")
+    places = reached.select("_n", "begin", "end")
+    if places.height == 1:
+        return rows.filter(pl.col(time).is_between(*places.row(0)[1:]))
+    kept = rows.join(places, on="_n", maintain_order="left")
     return kept.filter(pl.col(time).is_between(pl.col("begin"), pl.col("end")))
 
 
@@ -184,18 +187,18 @@ def _read_around(source: Snapshot, stretches: pl.DataFrame) -> pl.DataFrame:
     begin, end, time = pl.col("begin"), pl.col("end"), pl.col("open_time")
     while waiting.height or not bars:
         margin = reach * STEP
-        wider = waiting.select("_n", *SERIES, begin=begin - margin, end=end + margin)
-        found = source.read(wider).select("_n", *SERIES, *BARS).collect()
-        found = found.join(waiting.select("_n", "begin", "end"), on="_n", maintain_order="left")
+        wider = waiting.select("_n", *SERIES, _begin=begin, _end=end, begin=begin - margin, end=end + margin)
+        found = source.read(wider).select("_n", *SERIES, *BARS, begin="_begin", end="_end").collect()
         counts = found.group_by("_n").agg(_before=(time < begin).sum(), _after=(time > end).sum())
         counted = waiting.join(counts, on="_n", how="left", maintain_order="left")
         many = [pl.col(name).fill_null(0) >= 2 * REACH for name in ("_before", "_after")]
         enough = (many[0] | (begin - margin <= pl.col("_first"))) & (many[1] | (end + margin >= pl.col("_last")))
         done = enough.fill_null(True)  # bronze has nothing of the series any more
-        bars.append(found.join(counted.filter(done), on="_n", how="semi", maintain_order="left"))
         waiting = counted.filter(~done).select(waiting.columns)
+        bars.append(found.filter(~pl.col("_n").is_in(waiting["_n"].implode())) if waiting.height else found)
         reach *= 8  # bars lie far apart here
-    return pl.concat(bars).sort("open_time")
+    found = pl.concat(bars)
+    return found if found["open_time"].is_sorted() else found.sort("open_time")
 
 
 def _number(slot: pl.Expr, interval: str) -> pl.Expr:

@@ -85,10 +85,14 @@ class Snapshot:
         """
         if self.files.is_empty() or stretches.is_empty():
             return pl.LazyFrame(schema={**self.table.schema, **stretches.drop(*self.by, "begin", "end").schema})
-        files = self.files.join(self.files_near(stretches), on="path", how="semi")
+        files = self.files.join(self.files_near(stretches), on="path", how="semi").sort(f"min.{self.time}")
         rows = read_files(self.opened, files, self.table.schema, self.partition)
         time = pl.col(self.time)
         near = rows.filter(time >= stretches["begin"].min(), time <= stretches["end"].max())
+        if stretches.height == 1:  # a part of a long series: to join it costs more than to read it
+            more = stretches.drop(*self.by, "begin", "end").to_dict()
+            series = [pl.col(name) == stretches[name].item() for name in self.by]
+            return near.filter(series).with_columns(pl.lit(value).first().alias(name) for name, value in more.items())
         inside = near.join(stretches.lazy(), on=self.by, maintain_order="left")
         return inside.filter(time >= pl.col("begin"), time <= pl.col("end")).drop("begin", "end")
 
