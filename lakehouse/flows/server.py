@@ -3,7 +3,6 @@
 It runs as a file, `python server.py PORT HOME`: imported as a part of the package it would import all of that first.
 """
 
-import gc
 import os
 import shutil
 import sys
@@ -21,14 +20,10 @@ def end_with_parent(home: str) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # importing makes many objects and no garbage; to look for it takes a tenth of the time
+    import uvicorn
+
     os.environ |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     threading.Thread(target=end_with_parent, args=sys.argv[2:], daemon=True).start()
-    import uvicorn
-    from prefect.server.api.server import create_app
-
-    app = create_app()
-    gc.freeze()
-    gc.enable()
     # Loopback only: the API runs whatever it is told to, for anybody who reaches it.
-    uvicorn.run(app, host="127.0.0.1", port=int(sys.argv[1]), log_level="error", lifespan="on")
+    app, port = "prefect.server.api.server:create_app", int(sys.argv[1])
+    uvicorn.run(app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on")
