@@ -1,16 +1,19 @@
 """The workers of a Dask cluster, if DASK_ADDRESS names its scheduler; without it all tasks run in this process.
 
-What travels is a sub-plan (paths) and, back, an account; rows never do: the workers read raw/ and write the tables
-themselves, so the lake must be the same one for all of them: a bucket, or a folder of the one machine that they share.
+What travels is a sub-plan (paths, or stretches of series) and, back, an account; rows never do: the workers read
+and write themselves, so the lake must be the same one for all of them: a bucket, or a folder of the one machine that
+they share.
 """
 
 import lakehouse.flows.settings  # noqa: F401  before Prefect
 
 # isort: split
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -22,6 +25,7 @@ from prefect.futures import PrefectFuture
 from lakehouse.bronze import Plan, read_batches, write_batch
 from lakehouse.errors import ClusterError, ConflictError
 from lakehouse.lake import Lake
+from lakehouse.layers import Share, Workers, refresh_share
 
 if TYPE_CHECKING:
     from prefect_dask.task_runners import DaskTaskRunner
@@ -77,22 +81,6 @@ def _ledger_of(lake: Lake) -> str:
     return str(lake.ledger.open().metadata().id) if lake.ledger.exists() else ""
 
 
-def on_a_worker[R](task: Task[..., R], lake: Lake, **parameters: Any) -> R:
-    """Run a task on a worker of the cluster, or in this process if there is none; returns what it does.
-
-    Args:
-        task: Which.
-        lake: Its first parameter.
-        parameters: The others.
-    """
-    with cluster(lake) as runner:
-        if runner is None:
-            here: R = task(lake, **parameters)
-            return here
-        future: PrefectFuture[R] = runner.submit(task, {"lake": lake, **parameters})
-        return future.result()
-
-
 def is_conflict(_task: object, _run: object, state: State[Any]) -> bool:
     """Whether a task has failed because other writers kept coming first."""
     return isinstance(state.result(raise_on_failure=False), ConflictError)
@@ -121,8 +109,7 @@ def take_part(lake: Lake, part: Plan, run_id: str, batch_mb: int, label: str) ->
 
 def side_by_side(runner: "DaskTaskRunner", lake: Lake, todo: Plan, run_id: str, batch_mb: int) -> Iterator[Finished]:
     """On a cluster; some tasks for each of its threads, so that none waits long for the last one."""
-    threads: dict[str, int] = runner.client.ncores()  # type: ignore[no-untyped-call]
-    parts = todo.parts(lake.dataset, TURNS * sum(threads.values()))
+    parts = todo.parts(lake.dataset, TURNS * _threads(runner))
     given = {"lake": lake, "run_id": run_id, "batch_mb": batch_mb}
     futures = list[tuple[str, int, PrefectFuture[list[dict[str, object]]]]]()
     for number, part in enumerate(parts, 1):
@@ -130,3 +117,26 @@ def side_by_side(runner: "DaskTaskRunner", lake: Lake, todo: Plan, run_id: str, 
         futures.append((label, part.size, runner.submit(take_part, {**given, "part": part, "label": label})))
     for label, size, future in futures:
         yield label, size, future.result()
+
+
+@writing(name="take share", task_run_name="{share.label}", retry_jitter_factor=1)
+def take_share(share: Share) -> Counter[str]:
+    """Carry out a part of a refresh on a worker."""
+    return refresh_share(share)
+
+
+@contextmanager
+def layer_workers(lake: Lake) -> Iterator[Workers | None]:
+    """Give whoever refreshes layers instead of this process; None without a cluster."""
+    with cluster(lake) as runner:
+        yield Workers(TURNS * _threads(runner), partial(_take_shares, runner)) if runner else None
+
+
+def _take_shares(runner: "DaskTaskRunner", shares: Sequence[Share]) -> Iterator[Counter[str]]:
+    futures: list[PrefectFuture[Counter[str]]] = [runner.submit(take_share, {"share": share}) for share in shares]
+    return (future.result() for future in futures)
+
+
+def _threads(runner: "DaskTaskRunner") -> int:
+    cores: dict[str, int] = runner.client.ncores()  # type: ignore[no-untyped-call]
+    return sum(cores.values())

@@ -43,7 +43,7 @@ from lakehouse.bronze import (
 )
 from lakehouse.contracts import COUNTS
 from lakehouse.download import DownloadReport, download_wanted
-from lakehouse.flows.cluster import Finished, cluster, on_a_worker, side_by_side, writing
+from lakehouse.flows.cluster import Finished, cluster, layer_workers, side_by_side, writing
 from lakehouse.flows.notebooks import announce, key_of, run_notebooks
 from lakehouse.lake import Lake
 from lakehouse.layers import (
@@ -165,13 +165,15 @@ def _publish(lake: Lake, report: IngestReport) -> None:
 @writing(name="refresh silver")
 def silver_task(lake: Lake, rebuild: bool) -> RefreshReport:
     """Bring silver up to bronze."""
-    return refresh_silver(lake, rebuild=rebuild)
+    with layer_workers(lake) as workers:
+        return refresh_silver(lake, rebuild=rebuild, workers=workers)
 
 
 @writing(name="refresh gold")
 def gold_task(lake: Lake, rebuild: bool) -> list[RefreshReport]:
     """Bring gold up to silver."""
-    return refresh_gold(lake, rebuild=rebuild)
+    with layer_workers(lake) as workers:
+        return refresh_gold(lake, rebuild=rebuild, workers=workers)
 
 
 @task(name="download", cache_policy=NO_CACHE)
@@ -225,10 +227,7 @@ def refresh_lake(
     # Files that failed do not stop what loaded: gold is as new as it can be, and the run fails at its end.
     layers = list[RefreshReport]()
     if lake.bronze.exists():
-        layers = [
-            on_a_worker(silver_task, lake, rebuild=rebuild),
-            *on_a_worker(gold_task, lake, rebuild=rebuild),
-        ]
+        layers = [silver_task(lake, rebuild), *gold_task(lake, rebuild)]
     quality = read_quality(lake)
     breaches = find_breaches(account, quality, max_rejected, min_completeness, max_conflicts)
     missed = fetched.failures if fetched else ()

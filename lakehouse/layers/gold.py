@@ -9,10 +9,10 @@ import polars as pl
 from lakehouse.contracts import GoldBar, check_rows
 from lakehouse.intervals import seconds_in
 from lakehouse.lake import Lake
-from lakehouse.layers.fold import add_up, fold_prices, in_order
-from lakehouse.layers.refresh import Compute, Computed, Layer, RefreshReport, refresh
+from lakehouse.layers.difference import Computed
+from lakehouse.layers.refresh import Compute, Layer, RefreshReport, Workers, refresh
 from lakehouse.layers.stretches import Snapshot
-from lakehouse.measures import completeness, fall
+from lakehouse.measures import add_up, completeness, fall, fold_prices, in_order
 
 DAY = 86400
 BY = ("market", "symbol")
@@ -21,12 +21,13 @@ COLUMNS = tuple(GoldBar.create_empty().schema)
 UNBOUND = ("volume", "vwap", "realised_volatility", "max_drawdown")  # what absurd prices make of them is no number
 
 
-def refresh_gold(lake: Lake, *, rebuild: bool = False) -> list[RefreshReport]:
+def refresh_gold(lake: Lake, *, rebuild: bool = False, workers: Workers | None = None) -> list[RefreshReport]:
     """Bring gold/daily up to silver, then gold/weekly and gold/monthly up to the days.
 
     Args:
         lake: The lake.
         rebuild: Compute everything.
+        workers: As of `refresh_silver`.
 
     Returns:
         What was done to each of the three tables.
@@ -44,7 +45,7 @@ def refresh_gold(lake: Lake, *, rebuild: bool = False) -> list[RefreshReport]:
         Layer((lake.weekly,), BY, "open_time", APART, _periods("1w")),
         Layer((lake.monthly,), BY, "open_time", APART, _periods("1mo")),
     ]
-    return [refresh(layer, rebuild=rebuild) for layer in layers]
+    return [refresh(layer, rebuild=rebuild, workers=workers) for layer in layers]
 
 
 def make_days(bars: pl.DataFrame) -> pl.DataFrame:

@@ -14,9 +14,10 @@ from deltalake import DeltaTable
 from lakehouse.contracts import Mismatch, check_rows
 from lakehouse.intervals import seconds_in, seconds_of
 from lakehouse.lake import SERIES, Lake
-from lakehouse.layers.fold import fold_prices, in_order
-from lakehouse.layers.refresh import Computed, Layer, RefreshReport, refresh
+from lakehouse.layers.difference import Computed
+from lakehouse.layers.refresh import Layer, RefreshReport, refresh
 from lakehouse.layers.stretches import Snapshot, join_near
+from lakehouse.measures import fold_prices, in_order
 
 PRICES = ("open", "high", "low", "close")
 AMOUNTS = ("volume", "quote_volume", "trades", "taker_buy_volume", "taker_buy_quote_volume")

@@ -8,26 +8,29 @@ series are read and computed together, as frames: a query costs more than the hu
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import polars as pl
 
-from lakehouse.delta import Changes, Table, commit, guarded, writing
-from lakehouse.errors import VersionError
-from lakehouse.layers.stretches import MOST, Snapshot, batches, changed_since, join_near
+from lakehouse.delta import Table, guarded, writing
+from lakehouse.errors import ConflictError, VersionError
+from lakehouse.layers.difference import Computed, write_difference
+from lakehouse.layers.stretches import Snapshot, batches, changed_since, join_near
 
-Computed = tuple[pl.DataFrame, Sequence[pl.DataFrame]]
 Compute = Callable[[Snapshot, pl.DataFrame], Computed]
 
 FATES = ("inserted", "updated", "deleted")
 # One part is read while another is computed; each more would hold another million rows.
 WORKERS = 2
 PENDING_ROWS = 750_000  # that are computed; more of them are committed before the rest is
-UNFINISHED = -2  # is said to have been consumed until the last part is written
+UNFINISHED = -2  # this, or less, is said to have been consumed until the last part is written
+DEALT_ROWS = 2 * PENDING_ROWS  # from so many rows on a layer is dealt to workers, if there are any
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +95,45 @@ class Layer:
         return made_from
 
 
-def refresh(layer: Layer, *, rebuild: bool = False) -> RefreshReport:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a refresh that anybody can do: whole series, `refresh_share` does it.
+
+    Attributes:
+        layer: Which.
+        version: Of its source.
+        stretches: What has changed there.
+        mark: What the targets say of what they have consumed while this refresh is at work.
+        label: For people.
+    """
+
+    layer: Layer
+    version: int
+    stretches: pl.DataFrame
+    mark: int
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who does shares, elsewhere.
+
+    Attributes:
+        number: Of shares that there are to be at most.
+        do: Does shares, and gives how many rows had which fate.
+    """
+
+    number: int
+    do: Callable[[Sequence[Share]], Iterable[Counter[str]]]
+
+
+def refresh(layer: Layer, *, rebuild: bool = False, workers: Workers | None = None) -> RefreshReport:
     """Bring a layer up to its source.
 
     Args:
         layer: Which.
         rebuild: Compute everything, not just what has changed. Rows that come out equal are not written.
+        workers: Who is to do it where there is much to do, instead of this process.
 
     Returns:
         What was done.
@@ -108,10 +144,10 @@ def refresh(layer: Layer, *, rebuild: bool = False) -> RefreshReport:
         LakeError: The disk is full or read-only.
     """
     with writing(layer.targets[-1].uri):
-        return guarded(lambda: _refresh(layer, rebuild))
+        return guarded(lambda: _refresh(layer, rebuild, workers))
 
 
-def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
+def _refresh(layer: Layer, rebuild: bool, workers: Workers | None) -> RefreshReport:
     began = time.perf_counter()
     source = Snapshot(layer.source, layer.source.open(), layer.by, layer.time)
     targets = [Snapshot(table, table.open_or_create(), layer.by, table.key[-1]) for table in layer.targets]
@@ -123,21 +159,76 @@ def _refresh(layer: Layer, rebuild: bool) -> RefreshReport:
         return RefreshReport(name, base.version(), latest, 0, 0, 0, "", time.perf_counter() - began)
     stretches, why = (None, why) if why else _stretches_since(layer, source, versions)
     stretches = _everything(source, targets) if stretches is None else stretches
+    if workers and len(shares := _shares(layer, source, stretches, workers.number)) > 1:
+        # Whoever is killed after this has consumed no version: the next one goes through all.
+        write_difference(source, targets, [], shares[0].mark, [True] * len(targets))
+        counts, rest = sum(workers.do(shares), Counter[str]()), list[Computed]()
+        targets, versions = _still_ours(layer, source, shares[0].mark), [UNFINISHED] * len(targets)
+    else:
+        counts, rest = _compute(layer, source, stretches, partial(write_difference, source, targets, mark=UNFINISHED))
+        versions = [UNFINISHED] * len(targets) if counts else versions
+    # The last target is marked at each version, the others when they change: those have missed nothing since.
+    must_mark = [version is None or version < 0 for version in versions]
+    must_mark[-1] |= versions[-1] != latest
+    counts += write_difference(source, targets, rest, latest, must_mark)
+    done, version = {fate: counts[fate] for fate in FATES}, targets[-1].opened.version()
+    return RefreshReport(name, version, latest, **done, rebuilt=why, seconds=time.perf_counter() - began)
+
+
+def refresh_share(share: Share) -> Counter[str]:
+    """Do a part of a refresh, also in another process; see `refresh`.
+
+    Returns:
+        How many rows had which fate.
+
+    Raises:
+        ConflictError: Another refresh has begun meanwhile; or others won at every attempt.
+    """
+    layer = share.layer
+    source = Snapshot(layer.source, layer.source.at(share.version), layer.by, layer.time)
+
+    def write(parts: Sequence[Computed]) -> Counter[str]:
+        # Each commit carries the mark, so of two that meet one is refused, and looks again at what is there.
+        return guarded(lambda: write_difference(source, _still_ours(layer, source, share.mark), parts, share.mark))
+
+    counts, rest = _compute(layer, source, share.stretches, write)
+    return counts + write(rest)
+
+
+def _shares(layer: Layer, source: Snapshot, stretches: pl.DataFrame, number: int) -> list[Share]:
+    """Deal whole series, about as many rows to each share; a single one if that is not worth it."""
+    rows = source.files_near(stretches).group_by(layer.by).agg(pl.col("rows").sum())
+    if (total := rows["rows"].sum()) < DEALT_ROWS:
+        return []
+    turn = ((pl.col("rows").cum_sum() - 1) * min(number, rows.height) // total).alias("_turn")
+    dealt = stretches.join(rows.sort(layer.by).select(*layer.by, turn), on=layer.by, how="left")
+    parts = dealt.with_columns(pl.col("_turn").fill_null(0)).partition_by("_turn", include_key=False)
+    version, mark = source.opened.version(), UNFINISHED - 1 - random.getrandbits(62)  # nobody else's
+    labels = [f"{layer.targets[-1].name}, part {n} of {len(parts)}" for n in range(1, len(parts) + 1)]
+    return [Share(layer, version, part, mark, label) for part, label in zip(parts, labels, strict=True)]
+
+
+def _still_ours(layer: Layer, source: Snapshot, mark: int) -> list[Snapshot]:
+    """The targets as they are now, if no other refresh has begun since they were marked."""
+    targets = [Snapshot(table, table.open(), layer.by, table.key[-1]) for table in layer.targets]
+    if any(_consumed(target, source) != mark for target in targets):
+        raise ConflictError(f"another refresh of {layer.targets[-1].name} came between; run again")
+    return targets
+
+
+def _compute(
+    layer: Layer, source: Snapshot, stretches: pl.DataFrame, write: Callable[[Sequence[Computed]], Counter[str]]
+) -> tuple[Counter[str], list[Computed]]:
+    """Compute stretches, and write what is too much to hold; gives what became of that, and the rest."""
     counts, parts = Counter[str](), list[Computed]()
     with ThreadPoolExecutor(WORKERS, "refresh") as pool:
         for part in _in_turn(pool, lambda some: layer.compute(source, some), batches(stretches, source)):
             if sum(rows.height for _, frames in parts for rows in frames) >= PENDING_ROWS:
-                # Whoever is killed after this has consumed no version: the next one goes through all.
-                versions = [UNFINISHED] * len(targets)
-                counts += _write(layer, source, targets, parts, UNFINISHED, [False] * len(targets))
+                counts += write(parts)
+                counts["writes"] += 1
                 parts.clear()
             parts.append(part)
-    # The last target is marked at each version, the others when they change: those have missed nothing since.
-    must_mark = [version is None or version < 0 for version in versions]
-    must_mark[-1] |= versions[-1] != latest
-    counts += _write(layer, source, targets, parts, latest, must_mark)
-    done = {fate: counts[fate] for fate in FATES}
-    return RefreshReport(name, base.version(), latest, **done, rebuilt=why, seconds=time.perf_counter() - began)
+    return counts, parts
 
 
 def _consumed(target: Snapshot, source: Snapshot) -> int | None:
@@ -147,7 +238,7 @@ def _consumed(target: Snapshot, source: Snapshot) -> int | None:
 
 def _reason_to_rebuild(versions: Sequence[int | None]) -> str:
     """Why everything has to be computed; empty if each target is as the layer left it."""
-    if UNFINISHED in versions:
+    if any(version is not None and version <= UNFINISHED for version in versions):
         return "the last time was broken off"
     if None in versions:
         return "it is the first time"
@@ -180,84 +271,3 @@ def _in_turn[A, B](pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iter
             yield waiting.pop(0).result()
     for future in waiting:
         yield future.result()
-
-
-def _write(
-    layer: Layer,
-    source: Snapshot,
-    targets: Sequence[Snapshot],
-    parts: Sequence[Computed],
-    mark: int,
-    must_mark: Sequence[bool],
-) -> Mapping[str, int]:
-    """Commit where parts differ from targets, a commit each, the layer's own last; and count its rows by their fate.
-
-    Each says that it has consumed `mark`, if it has changed or must.
-    """
-    for number, target in enumerate(targets):
-        table = target.table
-        # What it has now is asked here, and not where parts are computed: two may reach over the cut between them.
-        changes = _changes(layer, replace(target), [(reached, frames[number]) for reached, frames in parts])
-        touched = _touched(target, changes)
-        guards = [table.guard(*part) for part in touched.iter_rows()]
-        consumed = {table.consumes(source.opened): mark}
-        commit(target.opened, table.key, changes, guards=guards, consumed=consumed, even_empty=must_mark[number])
-        if touched.height:
-            table.tidy(target.opened, touched)
-    return changes.counts
-
-
-def _changes(layer: Layer, target: Snapshot, parts: Sequence[tuple[pl.DataFrame, pl.DataFrame]]) -> Changes:
-    """Find what differs from what a target has where parts reach."""
-    key, empty = target.table.key, pl.DataFrame(schema=target.table.schema)
-    if not parts:
-        return Changes(empty)
-    rows = pl.concat([rows.select(empty.columns) for _, rows in parts])
-    reached = pl.concat([reached for reached, _ in parts])
-    there = target.read(reached).select(empty.columns).collect()
-    if (twice := _reached_twice(reached, layer.by, target.time)) is not None:
-        rows, there = (_unique_where(twice, frame, key) for frame in (rows, there))
-    return _difference(there, rows, key)
-
-
-def _reached_twice(reached: pl.DataFrame, by: Sequence[str], time: str) -> pl.Expr | None:
-    """Where stretches of one series reach into each other, a little at each cut of a long one; None if none do."""
-    before = pl.col("end").cum_max().shift().over(by)
-    ends = reached.sort(*by, "begin").select(first="begin", last=pl.min_horizontal(before, "end"))
-    ends = ends.filter(pl.col("first") <= pl.col("last")).unique()
-    inside = [pl.col(time).is_between(first, last) for first, last in ends.iter_rows()]
-    return (pl.any_horizontal(inside) if len(inside) <= MOST else pl.lit(True)) if inside else None
-
-
-def _unique_where(places: pl.Expr, rows: pl.DataFrame, key: Sequence[str]) -> pl.DataFrame:
-    """Keep each row once; what may be there twice lies in some places, and to look at all takes long."""
-    numbered = rows.with_row_index("_row").filter(places)
-    again = numbered.filter(~pl.struct(key).is_first_distinct())["_row"]
-    return rows.filter(~pl.int_range(pl.len(), dtype=pl.UInt32).is_in(again.implode())) if again.len() else rows
-
-
-def _difference(old: pl.DataFrame, new: pl.DataFrame, key: Sequence[str]) -> Changes:
-    if old.is_empty():
-        return Changes(new, old, old)
-    values, time = [name for name in new.columns if name not in key], pl.col(key[-1])
-    first, last = old.select(time.min()).item(), old.select(time.max()).item()
-    # A first load computes a million rows, and only at its cuts are there some.
-    met, before, after = new.filter(time.is_between(first, last)), new.filter(time < first), new.filter(time > last)
-    # Held against what is there, not written over it: equal rows make no version, in a rebuild neither (law 3).
-    both = met.join(old.with_columns(_there=pl.lit(True)), on=key, how="left", suffix="_old", maintain_order="left")
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_old")) for name in values)
-    known = pl.col("_there").is_not_null()
-    inserted, updated = (both.filter(fate).select(new.columns) for fate in (~known, known & differs))
-    return Changes(pl.concat([before, inserted, after]), updated, old.join(met, on=key, how="anti"))
-
-
-def _touched(target: Snapshot, changes: Changes) -> pl.DataFrame:
-    """The partitions that changes lie in; of a table without any, one row if there are changes."""
-    frames = [frame for frame in (changes.inserted, changes.updated, changes.deleted) if frame is not None]
-    if not target.partition:
-        return pl.DataFrame(height=int(any(frame.height for frame in frames)))
-    # Rows of a series lie together: to look where another one begins is a tenth of what `unique` costs.
-    begins = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in target.partition)
-    return (
-        pl.concat([frame.select(target.partition).filter(begins) for frame in frames]).unique().sort(target.partition)
-    )

@@ -10,8 +10,9 @@ import polars as pl
 from lakehouse.contracts import Gap, SilverCandle, check_rows
 from lakehouse.intervals import seconds_in, seconds_of
 from lakehouse.lake import Lake
+from lakehouse.layers.difference import Computed
 from lakehouse.layers.mismatches import refresh_mismatches
-from lakehouse.layers.refresh import Computed, Layer, RefreshReport, refresh
+from lakehouse.layers.refresh import Layer, RefreshReport, Workers, refresh
 from lakehouse.layers.stretches import Snapshot
 
 SERIES = ("market", "symbol", "interval")
@@ -26,12 +27,13 @@ REACH = NEIGHBOURS + 1  # a bar influences what is said of so many bars before a
 STEP = pl.duration(seconds=seconds_in("interval"))  # how long a bar is; months are taken as 31 days
 
 
-def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
+def refresh_silver(lake: Lake, *, rebuild: bool = False, workers: Workers | None = None) -> RefreshReport:
     """Bring silver/candles and silver/gaps up to bronze, and then silver/mismatches; only what has changed is computed.
 
     Args:
         lake: The lake.
         rebuild: Compute everything.
+        workers: Who is to do it where there is much to do; without them this process.
 
     Returns:
         What was done to silver/candles. Nothing new in bronze: nothing, and no version.
@@ -51,7 +53,7 @@ def refresh_silver(lake: Lake, *, rebuild: bool = False) -> RefreshReport:
         apart=4 * REACH * STEP,
         compute=_compute,
     )
-    report = refresh(layer, rebuild=rebuild)
+    report = refresh(layer, rebuild=rebuild, workers=workers)
     refresh_mismatches(lake, rebuild=rebuild)
     return report
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import polars as pl
@@ -9,8 +12,8 @@ from klines import START, bar, hours, place
 
 from lakehouse import Lake, ingest
 from lakehouse.delta.table import Table
-from lakehouse.errors import VersionError
-from lakehouse.layers.refresh import Layer, RefreshReport, refresh
+from lakehouse.errors import ConflictError, VersionError
+from lakehouse.layers.refresh import Layer, RefreshReport, Share, Workers, refresh, refresh_share
 from lakehouse.layers.stretches import Snapshot
 
 COLUMNS = {"symbol": pl.String(), "open_time": pl.Datetime("us", "UTC"), "twice": pl.Float64()}
@@ -113,6 +116,55 @@ def test_rows_that_the_source_has_no_more_are_deleted(lake: Lake) -> None:
     report = refresh(doubled.layer)
     assert (report.inserted, report.updated, report.deleted) == (0, 1, 1)
     assert {row[2] for row in doubled.rows()} == {20.0}
+
+
+def test_workers_do_whole_series_and_end_as_one_process_does(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.layers.refresh.DEALT_ROWS", 0)
+    doubled, met = Doubled(lake), list[Share]()
+
+    def do(shares: Sequence[Share]) -> Iterator[Counter[str]]:
+        met.extend(shares)
+        with ThreadPoolExecutor(2) as pool:
+            yield from pool.map(refresh_share, shares)
+
+    report = refresh(doubled.layer, workers=Workers(8, do))
+    assert [share.stretches["symbol"].to_list() for share in met] == [["AAAUSDT"], ["BBBUSDT"]]
+    assert (report.inserted, report.version) == (20, doubled.table.version())
+    assert doubled.rows() == [(symbol, hour, 20.0) for symbol in ("AAAUSDT", "BBBUSDT") for hour in range(10)]
+    assert refresh(doubled.layer, workers=Workers(8, do)).version == report.version  # all is said to be consumed
+    assert len(met) == 2
+
+
+def test_what_a_worker_lost_is_computed_by_the_next_refresh(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.layers.refresh.DEALT_ROWS", 0)
+    doubled = Doubled(lake)
+
+    def do(shares: Sequence[Share]) -> Iterator[Counter[str]]:
+        yield refresh_share(shares[0])
+        raise RuntimeError("lost")
+
+    with pytest.raises(RuntimeError, match="lost"):
+        refresh(doubled.layer, workers=Workers(8, do))
+    assert len(doubled.rows()) == 10
+    report = refresh(doubled.layer)
+    assert (report.inserted, report.rebuilt) == (10, "the last time was broken off")
+
+
+def test_a_worker_does_not_write_over_a_later_refresh(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.layers.refresh.DEALT_ROWS", 0)
+    doubled = Doubled(lake)
+
+    def do(shares: Sequence[Share]) -> Iterator[Counter[str]]:
+        yield refresh_share(shares[0])
+        place(Path(lake.root), "BBBUSDT_1h_new.csv", [bar(2, 11.0)], at=9)
+        ingest(lake)
+        refresh(doubled.layer)
+        yield refresh_share(shares[1])
+
+    with pytest.raises(ConflictError, match="another refresh of own/doubled came between"):
+        refresh(doubled.layer, workers=Workers(8, do))
+    assert [row for row in doubled.rows() if row[2] != 20.0] == [("BBBUSDT", 2, 22.0)]
+    assert refresh(doubled.layer).changed == 0
 
 
 def test_a_layer_without_a_source_says_what_is_missing(tmp_path: Path) -> None:
