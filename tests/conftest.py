@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import histories
 import pytest
@@ -24,24 +28,63 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 # Prefect reads it when the first test module imports it, which is before ours do; a busy machine takes more than 20.
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
+# Where the address of the one API of all workers is to be read; each of its own would cost 17 s of the processor.
+SHARED = "LAKEHOUSE_TESTS_API"
+HOLDER = """
+import sys
+from pathlib import Path
+from lakehouse.flows.embedded import reached_api
+with reached_api() as url:
+    (part := Path(sys.argv[1] + ".part")).write_text(url, encoding="utf-8")
+    part.replace(sys.argv[1])
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="session")
 def prefect_api() -> Iterator[str]:
-    """The embedded API of this process, for the whole session and for the notebooks' kernels; its address."""
+    """An embedded API for the whole session and for the notebooks' kernels; its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
         from prefect.events.worker import EventsWorker  # noqa: PLC0415
         from prefect.settings import (  # noqa: PLC0415
             PREFECT_LOGGING_TO_API_ENABLED,
+            get_current_settings,
             temporary_settings,
         )
 
         from lakehouse.flows.embedded import reached_api  # noqa: PLC0415  Prefect takes seconds to import
 
+        if shared := os.environ.get(SHARED):
+            get_current_settings().api.url = os.environ["PREFECT_API_URL"] = _read_address(Path(shared))
         with reached_api() as url, temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
             yield url
             EventsWorker.drain_all(timeout=10)  # or it calls on the server for a minute after its end
+
+
+def _read_address(place: Path) -> str:
+    end = time.monotonic() + 300
+    while not place.exists():
+        assert time.monotonic() < end, "the embedded API of all workers did not come up"
+        time.sleep(0.1)
+    return place.read_text(encoding="utf-8")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """Before there are workers: start the API that they share, which ends with this process, however that ends."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    folder = tempfile.TemporaryDirectory(prefix="lakehouse-tests-")
+    os.environ[SHARED] = str(Path(folder.name, "address"))
+    root = str(Path(__file__).parents[1])
+    command = [sys.executable, "-c", HOLDER, os.environ[SHARED]]
+    holder = subprocess.Popen(
+        command, cwd=root, stdin=subprocess.PIPE, env=os.environ | {"PREFECT_LOGGING_LEVEL": "WARNING"}
+    )
+    config.add_cleanup(folder.cleanup)
+    config.add_cleanup(holder.wait)
+    config.add_cleanup(holder.stdin.close)  # type: ignore[union-attr]  the last is called first
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,14 +93,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A worker a core; one more for slow tests, which often wait. Tests that are named begin sooner without."""
+    """One more than there are cores: some tests wait for processes. Tests that are named begin sooner without."""
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return 0
-    return min(os.cpu_count() or 1, 4) + (not config.option.markexpr)
+    return min(os.cpu_count() or 1, 4) + 1
 
 
 class Rooms(LoadScopeScheduling):
-    """Deals a file to one worker, and tutorials singly. A worker starts Prefect's server once, if it needs it."""
+    """Deals a file to one worker, and tutorials singly."""
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid if "solutions_pass" in nodeid else nodeid.split("::", maxsplit=1)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -95,10 +96,13 @@ def load_flow(name: str, verbose: bool = False) -> Any:
     """
     if not verbose:  # what is worth telling the command itself tells, once
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    gc.disable()  # as in `__main__`: it takes a seventh of Prefect's import
     try:
         from lakehouse import flows  # noqa: PLC0415
     except ValueError as error:  # its settings are read then
         raise InputError(f"Prefect's settings: {' '.join(str(error).split())}") from error
+    finally:
+        gc.enable()
     return getattr(flows, name)
 
 
