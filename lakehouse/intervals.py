@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import cache
-from itertools import pairwise
 
 import polars as pl
 
@@ -142,9 +141,9 @@ def spacing(times: pl.Series) -> tuple[str, int]:
     Returns:
         The interval, empty if they prove none; and how many distances there are.
     """
-    moments = sorted(times.to_physical().to_list())  # microseconds
+    moments = times.to_physical().sort()  # microseconds
     steps = Counter[int]()
-    for step, count in Counter(b - a for a, b in pairwise(moments)).items():
+    for step, count in (moments.slice(1) - moments.head(max(len(moments) - 1, 0))).value_counts().iter_rows():
         days = (step + _DAY // 24) // _DAY * _DAY
         steps[days if days > 0 and abs(step - days) <= _DAY // 24 else step] += count
     del steps[0]  # a time that is stated again
