@@ -54,7 +54,8 @@ def quality_over_time(days: pl.DataFrame, title: str, *, width: int = 720) -> Ch
     empty, gaps = cells.filter(part == 0).height, cells.filter(part > 0, part < 1).height
     told = f"a cell is a {cell}: {counted(gaps, cell)} with gaps, {empty:,} empty; "
     told += f"{counted(int(cells['outliers'].sum()), 'outlier')} (triangles)"
-    return alt.layer(strips, marks).properties(width=width, height=height, title=alt.Title(title, subtitle=told))
+    drawn = alt.layer(strips, marks) if cells["outliers"].sum() else strips  # Vega warns of a scale that nothing spans
+    return drawn.properties(width=width, height=height, title=alt.Title(title, subtitle=told))
 
 
 def count_quality(days: pl.DataFrame, unit: str) -> pl.DataFrame:

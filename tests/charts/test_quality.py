@@ -35,6 +35,13 @@ def test_each_symbol_has_a_strip_and_each_day_a_class() -> None:
     assert subtitle(spec) == "a cell is a day: 3 days with gaps, 1 empty; 1 outlier (triangles)"
 
 
+def test_without_outliers_nothing_is_placed_by_them() -> None:
+    """Vega warns on the page's console of marks that no row places: "Infinite extent for field middle"."""
+    spec = drawn(quality_over_time(days({0: 1.0, 1: 0.5}), "x"))
+    assert "middle" not in fields(spec)
+    assert subtitle(spec) == "a cell is a day: 1 day with gaps, 0 empty; 0 outliers (triangles)"
+
+
 def test_many_days_are_gathered_to_weeks_and_years_to_months() -> None:
     weeks = drawn(quality_over_time(days(dict.fromkeys(range(500), 1.0)), "x"))
     assert len(rows(weeks, "bars")) == 72  # 500 / 7, and a Monday begins the first
