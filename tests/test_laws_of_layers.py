@@ -278,7 +278,7 @@ def test_a_killed_refresh_is_healed_by_the_next(lake: Lake, monkeypatch: pytest.
     """Law 6: gaps are committed, and candles are not yet."""
     place(Path(lake.root), "m/AAAUSDT-1h-3.csv", hours(2200, 2300), at=9)
     ingest(lake)
-    module = import_module("lakehouse.layers.refresh")
+    module = import_module("lakehouse.layers.difference")
 
     commit, calls = module.commit, list[str]()
 
@@ -322,7 +322,7 @@ def test_what_a_killed_refresh_was_made_from_may_be_undone_before_the_next(
     for part in range(3):
         place(Path(lake.root), f"m/AAAUSDT-1h-9{part}.csv", hours(2200 + 90 * part, 2250 + 90 * part), at=9)
         ingest(lake)
-    module = import_module("lakehouse.layers.refresh")
+    module = import_module("lakehouse.layers.difference")
     commit, left = module.commit, iter(range(calls))
 
     def dies(*args: Any, **kwargs: Any) -> int:
@@ -454,16 +454,16 @@ def test_a_first_time_that_is_killed_between_two_parts_is_done_again_and_no_row_
     """Law 6: what was written says that it is unfinished, and the next run goes through all of it."""
     lake = long_series
     module = import_module("lakehouse.layers.refresh")
-    write, calls = module._write, list[str]()
+    write, calls = module.write_difference, list[str]()
 
-    def dies(*args: Any) -> Any:
+    def dies(*args: Any, **kwargs: Any) -> Any:
         calls.append("")
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return write(*args)
+        return write(*args, **kwargs)
 
     with parts_of(50), monkeypatch.context() as patched:
-        patched.setattr(module, "_write", dies)
+        patched.setattr(module, "write_difference", dies)
         with pytest.raises(KeyboardInterrupt):
             refresh_silver(lake)
     assert 0 < len(rows_of(lake.silver)) < 393

@@ -69,7 +69,7 @@ def tables_of(root: Path) -> dict[str, pl.DataFrame]:
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_small_files_come_to_the_same_together_and_each_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

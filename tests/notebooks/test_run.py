@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TUTORIALS = [path for path in NOTEBOOKS if path.stem[0].isdigit()]  # the others have no exercises
 FLOWS = [path for path in TUTORIALS if "lakehouse.flows" in path.read_text(encoding="utf-8")]
-FIRST = {"00_quick_tour", "01_raw_to_bronze", "05_gold"}  # the others are slow
+FIRST = {"00_quick_tour", "01_raw_to_bronze"}  # the others are slow
 # By default charts are specified and not drawn, which takes longest, and chapter 08 finds nothing installed.
 SPARED = "use_charts(pictures=False)\nfind_spec = lambda name: None"
 FORBIDDEN = (r"^!", r"^%cd", r"\binput\(", r"/home/", r"/tmp/", r"datetime\.now", r"https?://", r"\bmkdtemp\b")
