@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from lakehouse.recognise import BLOCK_BYTES, SMALL, Asked, Opened, declared_for,
 BATCH_BYTES = 64 * 2**20
 BATCH_FILES = 500
 AHEAD_BYTES = 8 * 2**20  # of files that are opened ahead; unpacked they may be ten times as large
-TOGETHER = 64  # small files that are opened and parsed together
+TOGETHER = 64  # small files that are opened and parsed together, at most
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
@@ -162,7 +163,8 @@ def _open(
             items, opening = waiting.popleft()
             return zip(items, opening.result(), strict=True)
 
-        for items in _together(group):
+        # In a bucket the files of one thread wait for each other: a few dozen are shared out among all.
+        for items in _together(group, min(TOGETHER, math.ceil(len(group) / most))):
             asked = [
                 Asked(
                     item.file,
@@ -180,10 +182,10 @@ def _open(
             yield from opened()
 
 
-def _together(group: Sequence[Pending]) -> Iterator[Sequence[Pending]]:
+def _together(group: Sequence[Pending], some: int) -> Iterator[Sequence[Pending]]:
     """Files that follow each other and are small, some at a time; any other by itself."""
     for small, items in groupby(group, lambda item: item.file.size <= SMALL):
-        yield from batched(items, TOGETHER if small else 1)
+        yield from batched(items, some if small else 1)
 
 
 def by_partition(
