@@ -201,7 +201,8 @@ def _shares(layer: Layer, source: Snapshot, stretches: pl.DataFrame, number: int
     if (total := rows["rows"].sum()) < DEALT_ROWS:
         return []
     turn = ((pl.col("rows").cum_sum() - 1) * min(number, rows.height) // total).alias("_turn")
-    dealt = stretches.join(rows.sort(layer.by).select(*layer.by, turn), on=layer.by, how="left")
+    turns = rows.sort(layer.by).select(*layer.by, turn)
+    dealt = stretches.join(turns, on=layer.by, how="left", maintain_order="left")
     parts = dealt.with_columns(pl.col("_turn").fill_null(0)).partition_by("_turn", include_key=False)
     version, mark = source.opened.version(), UNFINISHED - 1 - random.getrandbits(62)  # nobody else's
     labels = [f"{layer.targets[-1].name}, part {n} of {len(parts)}" for n in range(1, len(parts) + 1)]
@@ -225,7 +226,7 @@ def _compute(
         for part in _in_turn(pool, lambda some: layer.compute(source, some), batches(stretches, source)):
             if sum(rows.height for _, frames in parts for rows in frames) >= PENDING_ROWS:
                 counts += write(parts)
-                counts["writes"] += 1
+                counts["writes"] += 1  # so that there are counts, also where no row of the last target changed
                 parts.clear()
             parts.append(part)
     return counts, parts
