@@ -72,8 +72,11 @@ def _read_address(place: Path) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    """Before there are workers: start the API that they share, which ends with this process, however that ends."""
-    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+    """Before there are workers: start the API that they share, which ends with this process, however that ends.
+
+    Only for the tests that run by default: slow ones look into the home of their own, and load it more.
+    """
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.markexpr != "not slow":
         return
     folder = tempfile.TemporaryDirectory(prefix="lakehouse-tests-")
     os.environ[SHARED] = str(Path(folder.name, "address"))
