@@ -19,7 +19,7 @@ from lakehouse.bronze.settle import Partition
 from lakehouse.dataset import Dataset
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
-from lakehouse.raw import Block, FileChanged, at_once
+from lakehouse.raw import Block, FileChanged, at_once, split_member
 from lakehouse.recognise import BLOCK_BYTES, SMALL, Asked, Opened, declared_for, open_files
 
 BATCH_BYTES = 64 * 2**20
@@ -183,8 +183,11 @@ def _open(
 
 
 def _together(group: Sequence[Pending], some: int) -> Iterator[Sequence[Pending]]:
-    """Files that follow each other and are small, some at a time; any other by itself."""
-    for small, items in groupby(group, lambda item: item.file.size <= SMALL):
+    """Files that follow each other and are small, some at a time; any other by itself.
+
+    Members of an archive too: it is downloaded once if they are asked for one after the other.
+    """
+    for small, items in groupby(group, lambda item: item.file.size <= SMALL and not split_member(item.file.path)[1]):
         yield from batched(items, some if small else 1)
 
 

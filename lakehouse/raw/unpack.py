@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -32,6 +32,7 @@ from lakehouse.raw.files import (
     FileChanged,
     RawFile,
     Seekable,
+    at_once,
     fetch,
     first_line,
     hash_file,
@@ -108,30 +109,45 @@ def fetch_file(store: ObjectStore, file: RawFile) -> tuple[str, IO[bytes]]:
 
 
 class _Archive:
-    """The archive of several files that was downloaded last, on disk: its members are asked for one after the other."""
+    """An archive of several files that was downloaded, on disk as long as anybody has it."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+        self._one, self._sha256 = Lock(), ""
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+
+    def __del__(self) -> None:
+        self._folder.cleanup()  # who still reads it has opened it
+
+    def open(self, file: RawFile) -> tuple[str, IO[bytes]]:
+        """Its sha256, and its bytes for one reader."""
+        path = Path(self._folder.name, "archive")
+        with self._one:
+            if not self._sha256:
+                with path.open("wb") as held:
+                    self._sha256 = fetch(self.store, file, held)
+        return self._sha256, path.open("rb")
+
+
+class _Archives:
+    """The archives that were asked for last: their members are asked for one after the other, but side by side."""
 
     def __init__(self) -> None:
-        self._one, self._disk = Lock(), ExitStack()
-        self._is: tuple[ObjectStore, RawFile] | None = None
-        self._sha256, self._path = "", Path()
-        atexit.register(self._disk.close)
+        self._one, self._held = Lock(), dict[tuple[int, RawFile], _Archive]()
+        atexit.register(self._held.clear)
 
     def open(self, store: ObjectStore, member: RawFile) -> tuple[str, IO[bytes]]:
         """The archive's sha256, and its bytes for one reader."""
         file = replace(member, path=split_member(member.path)[0])
         with self._one:
-            if not self._is or self._is[0] is not store or self._is[1] != file:
-                self._is = None
-                self._disk.close()  # who still reads the one before has opened it
-                folder = self._disk.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
-                self._path = Path(folder, "archive")
-                with self._path.open("wb") as held:
-                    self._sha256 = fetch(store, file, held)
-                self._is = store, file
-            return self._sha256, self._path.open("rb")
+            archive = self._held.pop((id(store), file), None) or _Archive(store)
+            self._held[id(store), file] = archive
+            while len(self._held) > at_once(store):
+                del self._held[next(iter(self._held))]
+        return archive.open(file)
 
 
-_LAST = _Archive()
+_LAST = _Archives()
 
 
 @contextmanager
