@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -20,7 +20,7 @@ def write_difference(
     targets: Sequence[Snapshot],
     parts: Sequence[Computed],
     mark: int,
-    must_mark: Sequence[bool] = (False, False),
+    must_mark: Collection[int] = (),
 ) -> Counter[str]:
     """Commit where parts differ from targets, a commit each, the layer's own last.
 
@@ -29,7 +29,7 @@ def write_difference(
         targets: The opened tables.
         parts: What was computed.
         mark: Each target says that it has consumed this, if it has changed or must.
-        must_mark: Which targets must say so.
+        must_mark: The numbers of the targets that must say so.
 
     Returns:
         How many rows of the last target had which fate.
@@ -44,7 +44,7 @@ def write_difference(
         touched = _touched(target, changes)
         guards = [table.guard(*part) for part in touched.iter_rows()]
         consumed = {table.consumes(source.opened): mark}
-        commit(target.opened, table.key, changes, guards=guards, consumed=consumed, even_empty=must_mark[number])
+        commit(target.opened, table.key, changes, guards=guards, consumed=consumed, even_empty=number in must_mark)
         if touched.height:
             table.tidy(target.opened, touched)
     return Counter(changes.counts)

@@ -161,15 +161,16 @@ def _refresh(layer: Layer, rebuild: bool, workers: Workers | None) -> RefreshRep
     stretches = _everything(source, targets) if stretches is None else stretches
     if workers and len(shares := _shares(layer, source, stretches, workers.number)) > 1:
         # Whoever is killed after this has consumed no version: the next one goes through all.
-        write_difference(source, targets, [], shares[0].mark, [True] * len(targets))
+        write_difference(source, targets, [], shares[0].mark, range(len(targets)))
         counts, rest = sum(workers.do(shares), Counter[str]()), list[Computed]()
         targets, versions = _still_ours(layer, source, shares[0].mark), [UNFINISHED] * len(targets)
     else:
         counts, rest = _compute(layer, source, stretches, partial(write_difference, source, targets, mark=UNFINISHED))
         versions = [UNFINISHED] * len(targets) if counts else versions
     # The last target is marked at each version, the others when they change: those have missed nothing since.
-    must_mark = [version is None or version < 0 for version in versions]
-    must_mark[-1] |= versions[-1] != latest
+    must_mark = {number for number, version in enumerate(versions) if version is None or version < 0}
+    if versions[-1] != latest:
+        must_mark.add(len(versions) - 1)
     counts += write_difference(source, targets, rest, latest, must_mark)
     done, version = {fate: counts[fate] for fate in FATES}, targets[-1].opened.version()
     return RefreshReport(name, version, latest, **done, rebuilt=why, seconds=time.perf_counter() - began)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import bz2
 import gzip
 import hashlib
@@ -19,6 +18,7 @@ from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
 from typing import IO, cast
+from weakref import finalize
 
 import obstore
 from isal import isal_zlib
@@ -101,7 +101,7 @@ def fetch_file(store: ObjectStore, file: RawFile) -> tuple[str, IO[bytes]]:
     Returns its sha256, and its bytes; on disk if they are many.
     """
     if split_member(file.path)[1]:
-        return _LAST.open(store, file)
+        return _ARCHIVES.open(store, file)
     held = cast("IO[bytes]", io.BytesIO() if file.size <= SPOOLED_BYTES else tempfile.TemporaryFile())  # noqa: SIM115
     sha256 = fetch(store, file, held)
     held.seek(0)
@@ -115,9 +115,7 @@ class _Archive:
         self.store = store
         self._one, self._sha256 = Lock(), ""
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-
-    def __del__(self) -> None:
-        self._folder.cleanup()  # who still reads it has opened it
+        finalize(self, self._folder.cleanup)  # who still reads it has opened it
 
     def open(self, file: RawFile) -> tuple[str, IO[bytes]]:
         """Its sha256, and its bytes for one reader."""
@@ -134,7 +132,6 @@ class _Archives:
 
     def __init__(self) -> None:
         self._one, self._held = Lock(), dict[tuple[int, RawFile], _Archive]()
-        atexit.register(self._held.clear)
 
     def open(self, store: ObjectStore, member: RawFile) -> tuple[str, IO[bytes]]:
         """The archive's sha256, and its bytes for one reader."""
@@ -147,7 +144,7 @@ class _Archives:
         return archive.open(file)
 
 
-_LAST = _Archives()
+_ARCHIVES = _Archives()
 
 
 @contextmanager
