@@ -178,17 +178,18 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
         interval: How long they are.
         zone: The clock by which days, weeks and months begin.
     """
-    clock = ZoneInfo(zone)
-    local = [time.astimezone(clock).replace(tzinfo=None) for time in times.head(50).to_list() if time]
+    clock, moments = ZoneInfo(zone), [time for time in times.head(50).to_list() if time]
+    if interval[-1:] in ("s", "m", "h", "d") and seconds_of(interval) > 1 and len(moments) > 1:
+        whole = dt.timedelta(seconds=seconds_of(interval))
+        late = whole - dt.timedelta(seconds=1)
+        naive = (time.astimezone(clock).replace(tzinfo=None) for time in moments)
+        return "end" if all((time - dt.datetime.min) % whole >= late for time in naive) else "start"
+    local = [time.astimezone(clock).replace(tzinfo=None) for time in moments]
     most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:
         return sum(map(true, local)) >= most > 0
 
-    if interval[-1:] in ("s", "m", "h", "d") and seconds_of(interval) > 1 and len(local) > 1:
-        whole = dt.timedelta(seconds=seconds_of(interval))
-        late = whole - dt.timedelta(seconds=1)
-        return "end" if all((time - dt.datetime.min) % whole >= late for time in local) else "start"
     if are(lambda time: (time.hour, time.minute) == (23, 59)):
         return "end"
     if not are(lambda time: time == time.replace(hour=0, minute=0, second=0)):
@@ -213,7 +214,7 @@ def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
 
 def runs_on(times: pl.Series) -> bool:
     """Whether each time is later than the one before it, or each is earlier."""
-    moments = times.to_physical()
+    moments = times.cast(pl.Int64)
     if len(moments) < FEW:
         few = moments.to_list()
         return all(a < b for a, b in pairwise(few)) or all(a > b for a, b in pairwise(few))
