@@ -80,7 +80,7 @@ def lake(tmp_path: Path) -> Path:
 def api(path: Path, request: pytest.FixtureRequest) -> None:
     """Prefect's server, for those alone that run a flow."""
     if path in FLOWS:
-        request.getfixturevalue("prefect_api")
+        _ = request.getfixturevalue("shared_api") or request.getfixturevalue("prefect_api")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
