@@ -158,7 +158,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Say what was left out, and how to run it."""
     if config.option.markexpr == "not slow" and not config.option.keyword:
         terminalreporter.write_line(
-            "left out: slow tests (seven of nine chapters, all pictures of notebooks, each notebook in a browser and "
-            "a second time, the built wheel, most of the buckets, clusters, kills and random histories); "
+            "left out: slow tests (seven of nine chapters, the report's figures, all pictures of notebooks, each "
+            "notebook in a browser and a second time, the built wheel, most of the buckets, clusters, kills and random "
+            "histories); "
             '`uv run pytest -m ""` runs them all, in some 25 minutes'
         )

@@ -352,7 +352,11 @@ def test_refreshes_of_a_long_series_at_once_end_as_one(long_series: Lake) -> Non
 
 @pytest.mark.parametrize(
     "error",
-    [OSError("No space left on device (os error 28)"), DeltaError("(os error 30)"), GenericError("(os error 28)")],
+    [
+        OSError("No space left on device (os error 28)"),
+        pytest.param(DeltaError("(os error 30)"), marks=pytest.mark.slow),
+        pytest.param(GenericError("(os error 28)"), marks=pytest.mark.slow),
+    ],
 )
 def test_a_layer_that_cannot_be_written_is_our_error(
     error: Exception, lake: Lake, monkeypatch: pytest.MonkeyPatch

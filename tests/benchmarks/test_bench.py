@@ -82,6 +82,7 @@ def test_a_peer_does_all_cases(name: str, tmp_path: Path, files: compare.Files) 
     assert len(list(compare.cases(sides.SIDES[name], tmp_path, files))) >= 4
 
 
+@pytest.mark.slow
 def test_the_gate_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "measure", here)
     shown = growth.gate(tmp_path, symbols=1, months=1, joined=False)
