@@ -38,6 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> compare.Files:
     return compare.made(tmp_path_factory.mktemp("files"), months=1)
 
 
+@pytest.mark.slow
 def test_a_call_is_measured_in_a_process_of_its_own(tmp_path: Path, files: compare.Files) -> None:
     copied = tmp_path / "BTCUSDT-1m-2024-11.csv"
     copied.write_bytes(b"".join(files.months[0].read_bytes().splitlines(keepends=True)[:50]))
