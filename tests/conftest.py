@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import histories
@@ -13,6 +15,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+# By default these have one worker to themselves: of the others none imports Prefect, which takes seconds.
+PREFECT = ("tests/flows/", "cli/test_commands", "test_cluster", "test_nightly", "test_house")
 LONGEST = (
     "flows/test_schedule",
     "test_cluster",
@@ -32,6 +36,7 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 SHARED = "LAKEHOUSE_TESTS_API"
 HOLDER = """
 import sys
+from importlib import import_module
 from pathlib import Path
 from lakehouse.flows.embedded import reached_api
 with reached_api() as url:
@@ -42,7 +47,15 @@ with reached_api() as url:
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[str]:
+def shared_api() -> str:
+    """The address of the API of all workers, where there is one; kernels find it in the environment."""
+    if shared := os.environ.get(SHARED):
+        os.environ["PREFECT_API_URL"] = _read_address(Path(shared))
+    return os.environ["PREFECT_API_URL"] if shared else ""
+
+
+@pytest.fixture(scope="session")
+def prefect_api(shared_api: str) -> Iterator[str]:
     """An embedded API for the whole session and for the notebooks' kernels; its address."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
@@ -55,8 +68,8 @@ def prefect_api() -> Iterator[str]:
 
         from lakehouse.flows.embedded import reached_api  # noqa: PLC0415  Prefect takes seconds to import
 
-        if shared := os.environ.get(SHARED):
-            get_current_settings().api.url = os.environ["PREFECT_API_URL"] = _read_address(Path(shared))
+        if shared_api:
+            get_current_settings().api.url = shared_api
         with reached_api() as url, temporary_settings({PREFECT_LOGGING_TO_API_ENABLED: False}):
             yield url
             EventsWorker.drain_all(timeout=10)  # or it calls on the server for a minute after its end
@@ -103,9 +116,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 class Rooms(LoadScopeScheduling):
-    """Deals a file to one worker, and tutorials singly."""
+    """Deals a file to one worker, all that import Prefect to one too where they share an API, and tutorials singly."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if SHARED in os.environ and any(name in nodeid for name in PREFECT):
+            return "Prefect"
         return nodeid if "solutions_pass" in nodeid else nodeid.split("::", maxsplit=1)[0]
 
 
@@ -114,17 +129,37 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Rooms:
     return Rooms(config, log)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported now stays: to look for garbage in it again and again costs each worker a second."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the rooms that take longest: a worker that meets one of them last leaves the others idle."""
-    items.sort(key=lambda item: next((at for at, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
+    first = (*(PREFECT if SHARED in os.environ else ()), *LONGEST)
+    items.sort(key=lambda item: next((at for at, name in enumerate(first) if name in item.nodeid), len(first)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Import Prefect before a test captures what is said: it keeps the stderr that it meets first."""
+    if any(name in item.nodeid for name in PREFECT):
+        import_module("lakehouse.flows")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say what was left out, and how to run it."""
     if config.option.markexpr == "not slow" and not config.option.keyword:
         terminalreporter.write_line(
-            "left out: slow tests (seven of nine chapters, all pictures of notebooks, each notebook in a browser and "
-            "a second time, the built wheel, most of the buckets, clusters, kills and random histories); "
+            "left out: slow tests (seven of nine chapters, the report's figures, all pictures of notebooks, each "
+            "notebook in a browser and a second time, the built wheel, most of the buckets, clusters, kills and random "
+            "histories); "
             '`uv run pytest -m ""` runs them all, in some 25 minutes'
         )

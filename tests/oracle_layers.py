@@ -24,7 +24,7 @@ def silver(bronze: Iterable[Row]) -> tuple[list[Row], list[Row]]:
         step = dt.timedelta(seconds=SECONDS[told["interval"]])
         bars.sort(key=lambda bar: bar["open_time"])
         last: Row | None = None
-        widths = [math.log(bar["high"] / bar["low"]) for bar in bars]
+        widths, closes = [math.log(bar["high"] / bar["low"]) for bar in bars], [bar["close"] for bar in bars]
         for place, bar in enumerate(bars):
             slot = _slot(bar["open_time"], step)
             missing = (slot - _slot(last["open_time"], step)) // step - 1 if last else None
@@ -50,7 +50,9 @@ def silver(bronze: Iterable[Row]) -> tuple[list[Row], list[Row]]:
                 "is_unfinished": slot <= bar["_modified_at"] < slot + step,
             }
             change = math.log(bar["close"] / last["close"]) if near and last else None
-            candles.append({**told, **values, "log_return": change, **flags, "outlier": _outlier(bars, widths, place)})
+            candles.append(
+                {**told, **values, "log_return": change, **flags, "outlier": _outlier(bar, closes, widths, place)}
+            )
             last = bar
     return candles, gaps
 
@@ -141,12 +143,11 @@ def _slot(moment: dt.datetime, step: dt.timedelta) -> dt.datetime:
     return epoch + (moment - epoch) // step * step
 
 
-def _outlier(bars: Sequence[Row], widths: Sequence[float], place: int) -> str | None:
-    past, after = bars[max(0, place - 15) : place], bars[place + 1 : place + 16]
-    bar = bars[place]
+def _outlier(bar: Row, closes: Sequence[float], widths: Sequence[float], place: int) -> str | None:
+    past, after = closes[max(0, place - 15) : place], closes[place + 1 : place + 16]
     far = max(1.0, 10 * median(widths[max(0, place - 15) : place + 16]))
     if len(past) >= 3 and len(after) >= 3:
-        levels = [median(b["close"] for b in side) for side in (past, after)]
+        levels = [median(side) for side in (past, after)]
         for name in ("open", "close"):
             if all(abs(math.log(bar[name] / level)) > far for level in levels):
                 return "spike"

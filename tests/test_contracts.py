@@ -6,6 +6,7 @@ import math
 import dataframely as dy
 import polars as pl
 import pytest
+from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,7 +74,7 @@ changes = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(changes)
 def test_the_rules_are_what_dataframely_holds_a_row_to(changed: dict[str, object]) -> None:
     row = pl.DataFrame([GOOD | changed], schema=CANDLES.schema)

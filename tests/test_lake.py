@@ -41,9 +41,7 @@ def test_a_lake_that_is_named_does_not_ask_for_the_one_of_the_environment(
     assert Lake(tmp_path).raw_uri == f"{tmp_path.as_posix()}/raw"
 
 
-@pytest.mark.parametrize(
-    "name", ["my lake", "José 😀", "a'b {c}", *(pytest.param(name, marks=any_name) for name in ('"c"', "st*r"))]
-)
+@pytest.mark.parametrize("name", ["my José 😀 a'b {c}", pytest.param('"c" st*r', marks=any_name)])
 def test_a_folder_may_be_called_as_people_call_folders(name: str, tmp_path: Path) -> None:
     place(tmp_path / name, "AAAUSDT_1h.csv", hours(0, 4))
     lake = Lake(tmp_path / name)

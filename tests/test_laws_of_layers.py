@@ -314,7 +314,13 @@ def test_each_table_of_a_layer_is_asked_what_it_has_consumed(tmp_path: Path) -> 
     assert (refresh_silver(lake).rebuilt, lake.gaps.version()) == ("", 3)
 
 
-@pytest.mark.parametrize(("rows", "calls"), [(10**6, 1), (50, 2)], ids=["gaps are ahead", "one part is written"])
+@pytest.mark.parametrize(
+    ("rows", "calls"),
+    [
+        pytest.param(10**6, 1, id="gaps are ahead", marks=pytest.mark.slow),
+        pytest.param(50, 2, id="one part is written"),
+    ],
+)
 def test_what_a_killed_refresh_was_made_from_may_be_undone_before_the_next(
     rows: int, calls: int, lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,7 +358,11 @@ def test_refreshes_of_a_long_series_at_once_end_as_one(long_series: Lake) -> Non
 
 @pytest.mark.parametrize(
     "error",
-    [OSError("No space left on device (os error 28)"), DeltaError("(os error 30)"), GenericError("(os error 28)")],
+    [
+        OSError("No space left on device (os error 28)"),
+        pytest.param(DeltaError("(os error 30)"), marks=pytest.mark.slow),
+        pytest.param(GenericError("(os error 28)"), marks=pytest.mark.slow),
+    ],
 )
 def test_a_layer_that_cannot_be_written_is_our_error(
     error: Exception, lake: Lake, monkeypatch: pytest.MonkeyPatch
@@ -475,6 +485,7 @@ def test_a_first_time_that_is_killed_between_two_parts_is_done_again_and_no_row_
     assert refresh_silver(lake).rebuilt == ""
 
 
+@pytest.mark.slow
 def test_gold_of_an_older_lake_stays_partitioned_and_is_as_right(lake: Lake) -> None:
     """Law 5: tables that an earlier version of this package has made, each with a folder for each symbol."""
     older = [replace(table, partition=table.key[:-1]) for table in (lake.gaps, lake.gold, lake.weekly, lake.monthly)]

@@ -38,6 +38,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> compare.Files:
     return compare.made(tmp_path_factory.mktemp("files"), months=1)
 
 
+@pytest.mark.slow
 def test_a_call_is_measured_in_a_process_of_its_own(tmp_path: Path, files: compare.Files) -> None:
     copied = tmp_path / "BTCUSDT-1m-2024-11.csv"
     copied.write_bytes(b"".join(files.months[0].read_bytes().splitlines(keepends=True)[:50]))
@@ -82,6 +83,7 @@ def test_a_peer_does_all_cases(name: str, tmp_path: Path, files: compare.Files) 
     assert len(list(compare.cases(sides.SIDES[name], tmp_path, files))) >= 4
 
 
+@pytest.mark.slow
 def test_the_gate_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "measure", here)
     shown = growth.gate(tmp_path, symbols=1, months=1, joined=False)

@@ -12,6 +12,7 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ import obstore
 import polars as pl
 import pytest
 from klines import hours, place
+from later import Later
 from obstore.store import from_url
 from polars.testing import assert_frame_equal
 
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.contracts import COUNTS
 from lakehouse.errors import ClusterError
-from lakehouse.flows import cluster, refresh_lake
 from lakehouse.lake import Table
 from lakehouse.layers import refresh
 
+flows, cluster = Later("lakehouse.flows"), Later("lakehouse.flows.cluster")
 ROOT = Path(__file__).parents[2]
 SYMBOLS = 40
 OURS = ["--preload", "lakehouse.flows"]
@@ -131,10 +133,13 @@ def test_runs_on_a_cluster_end_as_in_one_process_though_workers_are_killed(
     place(tmp_path / "a", "what.csv", ["open_time,open,high,low,close,volume,symbol", *lines], header=False)
     upload(bucket, tmp_path / "a")
     elsewhere = Moved(f"{bucket}/here")
-    with pytest.raises(ClusterError, match="/here is another folder for the worker tcp:"), cluster.cluster(elsewhere):
+    with (
+        pytest.raises(ClusterError, match="/here is another folder for the worker tcp:"),
+        cluster.cluster(elsewhere),
+    ):
         pass
     with Killer(address, "take_part", lambda: lake.ledger.exists() and lake.ledger.version() > 2) as killer:
-        first = refresh_lake(root=bucket)
+        first = flows.refresh_lake(root=bucket)
     assert killer.killed
     assert (first.ingest.read, first.ingest.rejected, first.ingest.complete) == (SYMBOLS * 62 + 41, SYMBOLS, True)
     ingest(alone)
@@ -144,7 +149,7 @@ def test_runs_on_a_cluster_end_as_in_one_process_though_workers_are_killed(
     upload(bucket, tmp_path / "b")
     monkeypatch.setattr(refresh, "DEALT_ROWS", 0)  # of rows there are few here
     with Killer(address, "take_share", lambda: lake.silver.version() > before) as killer:
-        second = refresh_lake(root=bucket)
+        second = flows.refresh_lake(root=bucket)
     assert killer.killed
     assert lake.silver.version() - before > 2 + 2 + 1  # marked, two shares and more, marked
     assert second.ingest.read == SYMBOLS * 26
@@ -158,7 +163,10 @@ def test_runs_on_a_cluster_end_as_in_one_process_though_workers_are_killed(
     for name in ("bronze", "quarantine", "conflicts", "silver", "gaps", "gold", "weekly", "monthly"):
         assert_frame_equal(rows(getattr(lake, name)), rows(getattr(alone, name)))
     lost = sys.modules["distributed"].CancelledError("by the tests")
-    with pytest.raises(ClusterError, match="was lost; what was committed stands, run again"), cluster.cluster(lake):
+    with (
+        pytest.raises(ClusterError, match="was lost; what was committed stands, run again"),
+        cluster.cluster(lake),
+    ):
         raise lost
     ledger = lake.ledger.scan().collect()
     assert (ledger.height, ledger["path"].n_unique()) == (2 * SYMBOLS + 1,) * 2
@@ -167,7 +175,7 @@ def test_runs_on_a_cluster_end_as_in_one_process_though_workers_are_killed(
 def test_what_is_wrong_with_a_cluster_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "raw").mkdir()
     monkeypatch.setenv("DASK_ADDRESS", "tcp://127.0.0.1:1")
-    monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(import_module("lakehouse.flows.cluster"), "ANSWER_SECONDS", 1)
     no_scheduler = r"^DASK_ADDRESS is tcp://127.0.0.1:1, and no scheduler with a worker answers there: start `dask sch"
     with pytest.raises(ClusterError, match=no_scheduler), cluster.cluster(Lake(tmp_path)):
         pass

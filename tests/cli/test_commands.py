@@ -15,7 +15,6 @@ from klines import hours, place
 from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.cli.commands import main
 from lakehouse.errors import STOPPED, ConflictError, LakeError
-from lakehouse.flows.lake import silver_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -208,7 +207,7 @@ def test_a_layer_that_cannot_be_written_ends_the_run_in_one_line(
         raise error
 
     monkeypatch.setattr("lakehouse.flows.lake.refresh_silver", refuse)
-    monkeypatch.setattr(silver_task, "retries", 0)
+    monkeypatch.setattr("lakehouse.flows.lake.silver_task.retries", 0)
     place(tmp_path, "BBBUSDT_1h.csv", hours(0, 4))
     code, text = call(capfd, "run", "--root", tmp_path, "--no-report")
     assert (code, text.splitlines()[-1], "Traceback" in text) == (2, f"error: {error}", False)

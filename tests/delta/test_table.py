@@ -10,12 +10,13 @@ from lakehouse import Lake, ingest
 from lakehouse.errors import VersionError
 
 
-@pytest.fixture
-def lake(tmp_path: Path) -> Lake:
-    """Versions 0 (made), 1 (five bars) and 2 (one corrected, one new)."""
-    lake = Lake(place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Versions 0 (made), 1 (five bars) and 2 (one corrected, one new); to be read only."""
+    root = tmp_path_factory.mktemp("lake")
+    lake = Lake(place(root, "AAAUSDT_1h.csv", hours(0, 4)).parents[1])
     ingest(lake)
-    place(tmp_path, "AAAUSDT_1h.csv", [*hours(0, 3), bar(4, close=12.0), bar(5)], at=9)
+    place(root, "AAAUSDT_1h.csv", [*hours(0, 3), bar(4, close=12.0), bar(5)], at=9)
     ingest(lake)
     return lake
 

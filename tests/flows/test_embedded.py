@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from klines import hours, place
 
 from lakehouse.errors import STOPPED, ApiError
-from lakehouse.flows import embedded
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_server_that_ends_at_once_is_told_with_its_last_words(monkeypatch: pyt
     code = "import sys; sys.exit('it began\\nno space left on device')"
     monkeypatch.setattr(subprocess, "Popen", lambda _, **options: popen([sys.executable, "-c", code], **options))
     with pytest.raises(ApiError, match=r"embedded API did not start: no space left on device; `lakehouse ingest`"):
-        embedded._start_embedded.__wrapped__()
+        import_module("lakehouse.flows.embedded")._start_embedded.__wrapped__()
 
 
 @pytest.mark.slow

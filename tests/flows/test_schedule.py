@@ -23,14 +23,14 @@ import httpx
 import nbformat
 import pytest
 from klines import hours, place
+from later import Later
 
 from lakehouse import Lake
 from lakehouse.cli.commands import main
 from lakehouse.download import StandIn
 from lakehouse.errors import InputError
-from lakehouse.flows import Timetable
-from lakehouse.flows.notebooks import key_of
 
+flows = Later("lakehouse.flows")
 EVERY = ("--every", "2m")
 LONG = 240.0  # seconds; all of this takes a tenth on a quiet machine
 POSTGRES = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
@@ -101,7 +101,7 @@ class Served:
         return answer.raise_for_status().json() if answer.content else None
 
     def deployment(self) -> str:
-        name, flow = {"any_": [key_of(self.lake.root)]}, {"name": {"any_": ["refresh-lake"]}}
+        name, flow = {"any_": [flows.notebooks.key_of(self.lake.root)]}, {"name": {"any_": ["refresh-lake"]}}
         (found,) = self.ask("deployments/filter", deployments={"name": name}, flows=flow)
         return str(found["id"])
 
@@ -212,7 +212,7 @@ def test_a_schedule_runs_for_months(served: Served) -> None:
     wait(lambda: served.of_the_schedule("Completed"))
     wait((served.folder / "mark").exists)  # the notebook has followed
     assert served.lake.gold.scan().collect().height == 1
-    own = key_of(served.lake.root)
+    own = flows.notebooks.key_of(served.lake.root)
     assert {f"ingest-files-{own}", f"refresh-summary-{own}"} <= {a["key"] for a in served.ask("artifacts/filter")}
     with pytest.raises(httpx.HTTPStatusError, match=r"409|422"):
         served.run(rebild=True)
@@ -295,14 +295,14 @@ def test_a_timetable_that_is_none_is_told(
 def test_the_schedule_says_when(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     lake = Lake(tmp_path)
-    assert Timetable(lake, cron="15 1 * * *", timezone="Europe/Berlin").schedule.cron == "15 1 * * *"
-    assert Timetable(lake, every=dt.timedelta(hours=6)).schedule.interval == dt.timedelta(hours=6)
+    assert flows.Timetable(lake, cron="15 1 * * *", timezone="Europe/Berlin").schedule.cron == "15 1 * * *"
+    assert flows.Timetable(lake, every=dt.timedelta(hours=6)).schedule.interval == dt.timedelta(hours=6)
     with pytest.raises(InputError, match="either cron"):
-        _ = Timetable(lake).schedule
+        _ = flows.Timetable(lake).schedule
 
 
 def test_no_two_lakes_have_one_key() -> None:
-    keys = [key_of(root) for root in ("/a/Lake 1", "/b/Lake 1", "s3://bucket/Lake_1/", "/", "report")]
+    keys = [flows.notebooks.key_of(root) for root in ("/a/Lake 1", "/b/Lake 1", "s3://bucket/Lake_1/", "/", "report")]
     assert keys[0].startswith("lake-1-")
     assert len({*keys}) == len(keys)
     assert not [key for key in keys if set(key) - set("abcdefghijklmnopqrstuvwxyz0123456789-")]

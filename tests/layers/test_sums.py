@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 
 import polars as pl
+import pytest
 from histories import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,7 @@ def test_a_sum_is_that_of_its_rows_one_by_one() -> None:
         assert days["volume"][day] == reduce(add, volumes, 0.0)
 
 
+@pytest.mark.slow
 def test_a_day_has_the_same_bits_with_any_number_of_threads() -> None:
     told = []
     for threads in ("1", "4"):

@@ -80,7 +80,7 @@ def lake(tmp_path: Path) -> Path:
 def api(path: Path, request: pytest.FixtureRequest) -> None:
     """Prefect's server, for those alone that run a flow."""
     if path in FLOWS:
-        request.getfixturevalue("prefect_api")
+        _ = request.getfixturevalue("shared_api") or request.getfixturevalue("prefect_api")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -191,6 +191,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_notebook("report", {"root": str(folder)}, folder / "report.ipynb")
 
 
+@pytest.mark.slow
 def test_the_report_records_what_it_found(report: Path) -> None:
     found = read_results(report)
     lines = [
@@ -221,6 +222,7 @@ def test_the_report_runs_headless_on_a_window(lake: Path, tmp_path: Path) -> Non
     assert (found["bars"], found["missing"], found["rejected"]) == (744, 0, 0)  # five of February
 
 
+@pytest.mark.slow
 def test_the_report_is_a_small_page_without_code_that_needs_no_network(report: Path) -> None:
     page = report.with_suffix(".html").read_text(encoding="utf-8")
     assert len(page.encode()) < 3_000_000
@@ -342,6 +344,7 @@ def test_jupyterlab_offers_the_interpreter_that_runs_us(monkeypatch: pytest.Monk
     assert KernelSpecManager().get_kernel_spec("python3").display_name == "Python 3 (ipykernel)"
 
 
+@pytest.mark.slow
 def test_a_kernel_that_dies_is_a_notebook_that_failed(tmp_path: Path) -> None:
     source = "import os; os._exit(1)"
     nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), str(tmp_path / "dies.ipynb"))
