@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 
 import polars as pl
 
 MONTH = 31 * 86400  # seconds, of the longest
 EXPECTED = "a whole number of s, m, h, d or w, such as 15m or 1d, or 1mo"  # what messages say
 
+FEW = 1000  # times, with which Python is done before Polars begins
 SOME = 5  # distances between bars that are surely no chance
 _CUSTOMARY = "1s 5s 10s 15s 30s 1m 2m 3m 5m 10m 15m 20m 30m 45m 1h 2h 3h 4h 6h 8h 12h 1d 2d 3d 1w 1mo"
 CUSTOMARY = frozenset(_CUSTOMARY.split())
@@ -128,6 +131,14 @@ def _names(words: pl.Series) -> pl.Series:
     )
 
 
+def _steps(moments: pl.Series) -> Mapping[int, int]:
+    """How often each distance between neighbours is met, once they are in order."""
+    if len(moments) < FEW:
+        return Counter(later - earlier for earlier, later in pairwise(sorted(moments.to_list())))
+    ordered = moments.sort()
+    return dict((ordered.slice(1) - ordered.slice(0, len(ordered) - 1)).value_counts().iter_rows())
+
+
 def spacing(times: pl.Series) -> tuple[str, int]:
     """Infer the interval from the distances between neighbouring times.
 
@@ -141,9 +152,8 @@ def spacing(times: pl.Series) -> tuple[str, int]:
     Returns:
         The interval, empty if they prove none; and how many distances there are.
     """
-    moments = times.to_physical().sort()  # microseconds
     steps = Counter[int]()
-    for step, count in (moments.slice(1) - moments.head(max(len(moments) - 1, 0))).value_counts().iter_rows():
+    for step, count in _steps(times.cast(pl.Int64)).items():  # microseconds; `to_physical` would be a query
         days = (step + _DAY // 24) // _DAY * _DAY
         steps[days if days > 0 and abs(step - days) <= _DAY // 24 else step] += count
     del steps[0]  # a time that is stated again

@@ -310,11 +310,11 @@ def test_a_file_that_agrees_holds_against_an_older_one_in_flight(
     ingest(lake)
     deliver(tmp_path, {"binance/BTCUSDT-1h-2.csv": (lines([1], salt=7), MODIFIED + 1)})
 
-    def rewrite_late(*args: Any) -> None:
+    def rewrite_late(*args: Any) -> rewrite.Rewritten:
         monkeypatch.setattr(commits, "rewrite_rows", rewrite.rewrite_rows)
         deliver(tmp_path, {"binance/BTCUSDT-1h-3.csv": (lines([1]), MODIFIED + 2)})
         ingest(Lake(tmp_path))
-        rewrite.rewrite_rows(*args)
+        return rewrite.rewrite_rows(*args)
 
     monkeypatch.setattr(commits, "rewrite_rows", rewrite_late)
     ingest(lake)

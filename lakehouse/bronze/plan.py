@@ -128,7 +128,8 @@ def plan(lake: Lake, again: str = "") -> Plan:
     changed = {path for path in other if split_member(path)[0] in there}
     redone |= {split_member(path)[0] for path in changed}
     # An archive is known by its members; a path, by its last revision.
-    last = {split_member(row["path"])[0]: row for row in known.filter("_last").iter_rows(named=True)}
+    stats = known.filter("_last").select("path", "size", "modified_at", "etag", "sha256", "stated_at")
+    last = {split_member(row["path"])[0]: row for row in stats.iter_rows(named=True)}
     remembered, rules = read_seen(lake), rules_of(lake, sources)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     for file in files:

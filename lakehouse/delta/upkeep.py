@@ -14,9 +14,9 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from deltalake.transaction import AddAction
 
+from lakehouse.delta.commits import CHECKPOINT_EVERY, replace_files
 from lakehouse.delta.history import readable_versions
 from lakehouse.delta.parquet import FILE_BYTES, file_stats, read_files, write_files
-from lakehouse.delta.rewrite import CHECKPOINT_EVERY, replace_files
 from lakehouse.delta.stores import OpenedTable, open_store, sizes_on_disk
 
 RETENTION_DAYS = 3650  # this is a workbook about time travel

@@ -10,6 +10,7 @@ from lakehouse.raw.fields import (
     is_header,
     refuse_non_text,
     split_line,
+    written_like,
 )
 from lakehouse.raw.files import (
     RACY,
@@ -81,4 +82,5 @@ __all__ = [
     "unpack",
     "with_units",
     "without_volumes",
+    "written_like",
 ]

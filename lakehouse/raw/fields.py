@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from lakehouse.dataset import Dataset
+from lakehouse.dataset import Dataset, Form
 from lakehouse.errors import FileRefused
 from lakehouse.raw.numbers import is_number
 
@@ -20,7 +20,8 @@ Cells = Mapping[str, Sequence[Sequence[str]]]  # the first lines' fields, by sep
 def split_line(line: str, separator: str) -> list[str]:
     """Split one line as CSV does: quotes are honoured, blanks around the fields removed."""
     if '"' not in line:
-        return [field.strip() for field in line.split(separator)] if line else []
+        fields = line.split(separator) if line else []
+        return fields if " " not in line and line.isprintable() else [field.strip() for field in fields]
     try:
         return [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
     except csv.Error:  # a stray carriage return
@@ -62,6 +63,24 @@ def _due(columns: tuple[str, ...], dataset: Dataset) -> tuple[list[int], list[in
     """Where the time is due, and where numbers are."""
     times = [i for i, column in enumerate(columns) if column == dataset.time]
     return times, [i for i, column in enumerate(columns) if column in dataset.numeric and column != dataset.time]
+
+
+def written_like(text: str, form: Form) -> re.Pattern[str]:
+    """What matches texts whose lines are all written as the first bar of this one: other numbers, and the same signs.
+
+    Args:
+        text: The first lines of a file.
+        form: What its fields are. What stands above the bars is the same.
+    """
+    *above, line = text.split("\n", form.banner + 1)[: form.banner + 1]
+    number = r"-?\d++(?:\.\d++)?+"
+    fields = [
+        number if re.fullmatch(number, field) else re.sub(r"\d", r"\\d", re.escape(field))
+        for field in line.rstrip("\r").split(form.separator)
+    ]
+    bar = re.escape(form.separator).join(fields)
+    banner = "".join(re.escape(each + "\n") for each in above)
+    return re.compile(rf"{banner}(?:{bar}\r?\n)*+(?:{bar})?", re.ASCII)
 
 
 def is_header(row: Sequence[str], columns: Sequence[str], dataset: Dataset) -> bool:

@@ -79,10 +79,10 @@ def decimal_of(words: Iterable[str]) -> str:
     Returns:
         Empty too if some can only be read with the one, and some only with the other.
     """
-    met = dict.fromkeys(words)
+    met = [*words]
     if not any("," in word and _MARKED.fullmatch(word) for word in met):  # as mostly: then one word may tell it
         return "." if any(map(_tells_point, met)) else ""
-    marked = [word for word in met if _MARKED.fullmatch(word)]
+    marked = [word for word in dict.fromkeys(met) if _MARKED.fullmatch(word)]
     point = any(re.search(r"\d*\.\d+", word) and not re.search(r"\.\d{3}(?!\d)", word) for word in marked)
     point |= any(re.search(r",\d{3}\.\d", word) for word in marked)
     comma = any("," in word and not re.search(r",\d{3}(?!\d)", word) for word in marked)

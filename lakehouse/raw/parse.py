@@ -239,15 +239,11 @@ def _told(parts: Sequence[Part], heights: Sequence[int], dataset: Dataset) -> Ma
     if not others:
         return {**_constants(form, dataset), "_line": _line_numbers(first)}
     told = [{**dict(_words(form)), **form.told} for _, _, form in parts]
-    missing = [name for name in dataset.schema if name not in (*form.columns, "_line")]
-    of_file = {name: pl.Series([one.get(name) for one in told], dtype=dataset.schema[name]) for name in missing}
-    which = pl.Series([n for n, height in enumerate(heights) for _ in range(height)], dtype=pl.UInt32)
-    lines = [
-        line for (_, first, _), height in zip(parts, heights, strict=True) for line in range(first, first + height)
-    ]
-    return {name: column.gather(which) for name, column in of_file.items()} | {
-        "_line": pl.Series(lines, dtype=pl.Int64)
-    }
+    missing = {name: dtype for name, dtype in dataset.schema.items() if name not in (*form.columns, "_line")}
+    files = pl.DataFrame({name: [one.get(name) for one in told] for name in missing}, schema=missing)
+    begin = pl.Series([first for _, first, _ in parts], dtype=pl.Int64)
+    files = files.with_columns(_line=pl.int_ranges(begin, begin + pl.Series(heights)))
+    return files.explode("_line").to_dict()
 
 
 def _line_numbers(first: int) -> pl.Expr:

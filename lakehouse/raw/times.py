@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 from lakehouse.dataset import Form
-from lakehouse.intervals import seconds_of
+from lakehouse.intervals import FEW, seconds_of
 
 UTC = pl.Datetime("us", "UTC")
 EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
-FEW = 1000  # times, with which Python is done before Polars begins
 FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
 
 # Text times, tried in this order. Without an offset they are UTC, or the `time_zone` of sources.toml.
@@ -178,17 +177,18 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
         interval: How long they are.
         zone: The clock by which days, weeks and months begin.
     """
-    clock = ZoneInfo(zone)
-    local = [time.astimezone(clock).replace(tzinfo=None) for time in times.head(50).to_list() if time]
-    most = len(local) - (len(local) > 1)  # the last bar may carry the day on which it was written down
+    clock, some = ZoneInfo(zone), min(50, len(times))
+    told = (times[n].astimezone(clock).replace(tzinfo=None) for n in range(some))  # mostly the first is enough
+    if interval[-1:] in ("s", "m", "h", "d") and seconds_of(interval) > 1 and some > 1:
+        whole = dt.timedelta(seconds=seconds_of(interval))
+        late = whole - dt.timedelta(seconds=1)
+        return "end" if all((time - dt.datetime.min) % whole >= late for time in told) else "start"
+    local = [*told]
+    most = some - (some > 1)  # the last bar may carry the day on which it was written down
 
     def are(true: Callable[[dt.datetime], bool]) -> bool:
         return sum(map(true, local)) >= most > 0
 
-    if interval[-1:] in ("s", "m", "h", "d") and seconds_of(interval) > 1 and len(local) > 1:
-        whole = dt.timedelta(seconds=seconds_of(interval))
-        late = whole - dt.timedelta(seconds=1)
-        return "end" if all((time - dt.datetime.min) % whole >= late for time in local) else "start"
     if are(lambda time: (time.hour, time.minute) == (23, 59)):
         return "end"
     if not are(lambda time: time == time.replace(hour=0, minute=0, second=0)):
@@ -213,7 +213,7 @@ def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:
 
 def runs_on(times: pl.Series) -> bool:
     """Whether each time is later than the one before it, or each is earlier."""
-    moments = times.to_physical()
+    moments = times.cast(pl.Int64)
     if len(moments) < FEW:
         few = moments.to_list()
         return all(a < b for a, b in pairwise(few)) or all(a > b for a, b in pairwise(few))

@@ -49,13 +49,14 @@ def proven(bars: Iterable[Paid], scale: float = 1.0) -> bool | None:
 def _paid_in(rows: Sequence[Sequence[str]], form: Form, volume: int, quote: int) -> list[Paid]:
     """Take from lines what `proven` wants, the volume and the quote volume from these places."""
     at = {name: place for place, name in enumerate(form.columns)}
-    scale = form.scales.get
+    symbol, low, high = at.get("symbol", -1), at["low"], at["high"]
+    scales = [form.scales.get(name, 1.0) for name in ("low", "high", "volume")]
     return [
         (
-            row[at["symbol"]] if "symbol" in at else "",
-            as_float(row[at["low"]], form.decimal) * scale("low", 1.0),
-            as_float(row[at["high"]], form.decimal) * scale("high", 1.0),
-            as_float(row[volume], form.decimal) * scale("volume", 1.0),
+            row[symbol] if symbol >= 0 else "",
+            as_float(row[low], form.decimal) * scales[0],
+            as_float(row[high], form.decimal) * scales[1],
+            as_float(row[volume], form.decimal) * scales[2],
             as_float(row[quote], form.decimal),
         )
         for row in rows
@@ -89,7 +90,8 @@ def with_units(form: Form, bars: Sequence[Sequence[str]], dataset: Dataset, *, s
         The form, in its notes what was decided by the numbers. What is wrong, if they show that a unit is another, and
         not which; and the line of TOML that may be right.
     """
-    prices = [row[i] for row in bars for i, name in enumerate(form.columns) if name in PRICES]
+    places = [place for place, name in enumerate(form.columns) if name in PRICES]
+    prices = [row[place] for row in bars for place in places]
     if prices and not form.scales.keys() & {*PRICES} and _are_parts(prices):
         fault = f"prices such as {prices[0]}; if they count billionths, as fixed-point numbers do"
         return form, fault, "price_scale = 1e-9"
@@ -121,9 +123,10 @@ def with_units(form: Form, bars: Sequence[Sequence[str]], dataset: Dataset, *, s
 
 
 def _are_parts(prices: Sequence[str]) -> bool:
-    whole = [int(price) for price in prices if price.isdecimal()]
-    millions = all(price >= 1000 * ROUND and price % ROUND == 0 for price in whole)
-    return len(whole) == len(prices) and (millions or max(whole) >= FIXED_POINT)
+    if not all(price.isdecimal() for price in prices):
+        return False
+    whole = [int(price) for price in prices]
+    return max(whole) >= FIXED_POINT or all(price >= 1000 * ROUND and price % ROUND == 0 for price in whole)
 
 
 def _with_ticks(form: Form, names: Sequence[str], bars: Sequence[Sequence[str]]) -> Form:

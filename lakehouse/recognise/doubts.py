@@ -119,18 +119,18 @@ def refuse_rows(subject: Subject, block: Block, form: Form) -> None:
         block: Its first lines.
         form: How they were read.
     """
-    dataset, first = subject.dataset, block.rows.head(60)
+    dataset, times = subject.dataset, block.rows[subject.dataset.time].head(60).cast(pl.Int64).to_list()
     # Of a file of one series the first lines have told it already.
     many = {"symbol", "volume", "quote_volume"} <= {*form.columns}
     if many and not subject.declared.tells_volumes and off_units(block.rows):
         raise FileRefused(f"{OFF_UNITS}; {subject.how(without_volumes(form))}")
-    if len({*first[dataset.time].to_physical()}) > 0.4 * first.height:
+    if len({*times}) > 0.4 * len(times):
         return
-    stated = set(first.select(*dataset.key, *PRICES).iter_rows())
-    times = {row[: len(dataset.key)] for row in stated}
-    if first.height > 2 and len(times) < 0.4 * len(stated):
+    stated = set(block.rows.head(60).select(*dataset.key, *PRICES).iter_rows())
+    bars = {row[: len(dataset.key)] for row in stated}
+    if len(times) > 2 and len(bars) < 0.4 * len(stated):
         raise FileRefused(
-            f"its first {first.height} lines state {len(times)} time(s), each several times with other values: the "
+            f"its first {len(times)} lines state {len(bars)} time(s), each several times with other values: the "
             f"time is not whole, or another column tells the lines apart; {_whole_time(subject, form)}"
         )
 

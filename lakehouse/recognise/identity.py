@@ -16,19 +16,20 @@ from lakehouse.raw import split_line, split_member
 from lakehouse.recognise.doubts import column_name
 from lakehouse.recognise.layouts import VAGUE
 from lakehouse.recognise.names import Told, may_be_strange, read_name, spell_symbol, strange_words, tell_market
-from lakehouse.recognise.sniff import sniff
+from lakehouse.recognise.sniff import Seen, sniff
 from lakehouse.recognise.sources import UNSAID, Declared, Subject, as_toml, declared_for
 
 FIRST_BARS = 10_000  # tell the spacing of a file
 
 
-def recognise(subject: Subject, inner: str, head: bytes) -> Form:
+def recognise(subject: Subject, inner: str, head: bytes, seen: Seen | None = None) -> Form:
     """Tell how a file is to be read.
 
     Args:
         subject: The file.
         inner: The name of the member, if the file is a zip; else the path's last part.
         head: The first bytes of the unpacked file.
+        seen: What has been told of other files; see `sniff`.
 
     Returns:
         The form, its interval still empty if only the spacing of the bars can tell it. What each line states of the
@@ -38,7 +39,7 @@ def recognise(subject: Subject, inner: str, head: bytes) -> Form:
         FileRefused: It is something else, or its symbol cannot be told; the message says what to do.
     """
     path, declared = subject.path, subject.declared
-    form = sniff(subject, head)
+    form = sniff(subject, head, seen)
     named = [read_name(name, subject.dataset.names) for name in dict.fromkeys((inner, path.rsplit("/", 1)[-1]))]
     told = next((one for one in named if one.symbol), named[0])
     words = tuple(dict.fromkeys(word for one in named for word in one.words))
@@ -88,7 +89,7 @@ def _keep_columns(subject: Subject, form: Form, head: bytes, told: Told) -> Form
         vague = column == "symbol" and fold(name) in VAGUE and len(met) == 1 and told.symbol
         if said or vague or (column == "interval" and not _are_intervals(values)):
             columns = ["" if name == column else name for name in columns]
-    return replace(form, columns=tuple(columns))
+    return form if columns == [*form.columns] else replace(form, columns=tuple(columns))
 
 
 def _are_intervals(words: list[str]) -> bool:
@@ -131,7 +132,7 @@ def find_strangers(
         others = (path for path in others if may_be_strange(path.rsplit("/", 1)[-1], dataset.names))
     known = defaultdict[tuple[str, str, str], dict[frozenset[str], str]](dict)
     for path in (*others, *new):
-        series, words, _ = look(path)
+        series, words, _ = new.get(path) or look(path)
         known[series].setdefault(words, path)
     found = dict[str, str]()
     for path, (series, words, asked) in new.items():

@@ -37,6 +37,7 @@ from lakehouse.recognise.doubts import (
     refuse_swapped,
 )
 from lakehouse.recognise.identity import recognise, tell_interval
+from lakehouse.recognise.sniff import Seen
 from lakehouse.recognise.sources import Declared, Subject
 
 SMALL = 64 * 2**10  # bytes of text: what is worth parsing together with others
@@ -107,7 +108,7 @@ def open_file(
         FileRefused: It cannot be understood, unpacked or read.
         FileChanged: It is not the file that was listed any more.
     """
-    return _opened(_begin(store, Asked(file, declared, told), dataset, block_bytes), None)
+    return _opened(_begin(store, Asked(file, declared, told), dataset, block_bytes, Seen(list)), None)
 
 
 def open_files(
@@ -124,10 +125,10 @@ def open_files(
     Returns:
         For each what `open_file` returns or raises.
     """
-    found = list[_Begun | Opened | FileRefused | FileChanged]()
+    found, seen = list[_Begun | Opened | FileRefused | FileChanged](), Seen(list)
     for wanted in asked:
         try:
-            found.append(_begin(store, wanted, dataset, block_bytes))
+            found.append(_begin(store, wanted, dataset, block_bytes, seen))
         except (FileRefused, FileChanged) as error:
             found.append(error)
     small = {n: one for n, one in enumerate(found) if isinstance(one, _Begun) and 0 < len(one.first) <= SMALL}
@@ -142,7 +143,7 @@ def open_files(
     return cast("list[Opened | FileRefused | FileChanged]", found)
 
 
-def _begin(store: ObjectStore, asked: Asked, dataset: Dataset, block_bytes: int) -> _Begun:
+def _begin(store: ObjectStore, asked: Asked, dataset: Dataset, block_bytes: int, seen: Seen) -> _Begun:
     if asked.file.problem:
         raise FileRefused(asked.file.problem)
     subject = Subject(asked.file.path, dataset, asked.declared)
@@ -153,7 +154,7 @@ def _begin(store: ObjectStore, asked: Asked, dataset: Dataset, block_bytes: int)
         form = replace(form, notes=("it holds no bars, and is not read",))
     elif first:
         told = {**asked.told, "_file": subject.path, "_sha256": text.sha256}
-        form = replace(recognise(subject, text.name, first[:65536]), told=told)
+        form = replace(recognise(subject, text.name, first[:65536], seen), told=told)
     return _Begun(asked, subject, text, blank, first, form)
 
 

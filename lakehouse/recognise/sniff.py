@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -26,33 +27,42 @@ from lakehouse.raw import (
     scales_of,
     split_line,
     with_units,
+    written_like,
 )
 from lakehouse.recognise.advice import columns_line, why_not
 from lakehouse.recognise.names import COINS, MONEY, tree_of
-from lakehouse.recognise.sources import Subject
+from lakehouse.recognise.sources import Declared, Subject
 
+Seen = defaultdict[Declared, list[tuple[re.Pattern[str], Form]]]  # by what is declared: how files are written, and told
 SOME_BARS = 40  # show the units
 TELLING_LINES = 300  # tell the layout and the writing of times, by majority: any one of them may be a slip
 
 
-def sniff(subject: Subject, head: bytes) -> Form:
+def sniff(subject: Subject, head: bytes, seen: Seen | None = None) -> Form:
     """Tell the layout of a file by its first bytes, as far as its lines tell it.
+
+    Args:
+        subject: The file.
+        head: Its first bytes.
+        seen: What has been told of other files; one that is written like one of them has the same fields.
 
     Raises:
         FileRefused: It is something else; the message says what to do.
     """
-    refuse_non_text(head)
-    dataset, declared = subject.dataset, subject.declared
-    lines = [line.rstrip("\r") for line in head.decode("utf-8", "backslashreplace").split("\n")[:TELLING_LINES]]
-    cells = {s: [split_line(line, s) for line in lines] for s in SEPARATORS if any(s in line for line in lines)}
-    if declared.columns or declared.named:
-        form: Form | None = _as_declared(subject, lines, cells)
+    dataset, declared, text = subject.dataset, subject.declared, head.decode("utf-8", "backslashreplace")
+    lines = [line.rstrip("\r") for line in text.split("\n")[:TELLING_LINES]]
+    known = Seen(list)[declared] if seen is None else seen[declared]
+    if form := next((form for alike, form in known if alike.fullmatch(text)), None):
+        rows = [row for line in lines[form.banner :] if (row := split_line(line, form.separator))]
+        bars = rows[:SOME_BARS]
     else:
-        form = _by_header(lines, cells, dataset) or _by_position(cells, dataset)
-    if form is None:
-        raise FileRefused(why_not(subject, lines, cells))
-    form = _with_ragged_end(form, cells.get(form.separator, ()))
-    rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
+        refuse_non_text(head)
+        cells = {s: [split_line(line, s) for line in lines] for s in SEPARATORS if any(s in line for line in lines)}
+        form = _fields_of(subject, lines, cells)
+        rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
+        bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
+        if bars and (alike := written_like(text, form)).fullmatch(text):
+            known.append((alike, form))
     numbers = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
     tree = tree_of(subject.path)
     by_hour = declared.date_in_name and declared.time_format
@@ -68,11 +78,21 @@ def sniff(subject: Subject, head: bytes) -> Form:
         day=_day_of(subject) if declared.date_in_name else "",
         notes=(tree["note"],) if tree.get("note") else () if declared.time_zone else form.notes,
     )
-    bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
     form, fault, line = with_units(form, bars, dataset, said=declared.tells_volumes)
     if fault:
         raise FileRefused(f"{fault}; {subject.how(line)}")
     return form
+
+
+def _fields_of(subject: Subject, lines: Sequence[str], cells: Cells) -> Form:
+    """Tell what the fields are, as sources.toml, a header or the lines themselves tell it."""
+    if subject.declared.columns or subject.declared.named:
+        form: Form | None = _as_declared(subject, lines, cells)
+    else:
+        form = _by_header(lines, cells, subject.dataset) or _by_position(cells, subject.dataset)
+    if form is None:
+        raise FileRefused(why_not(subject, lines, cells))
+    return _with_ragged_end(form, cells.get(form.separator, ()))
 
 
 def _day_of(subject: Subject) -> str:

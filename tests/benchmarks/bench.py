@@ -3,6 +3,7 @@
     uv run --group peers python tests/benchmarks/bench.py             # every side in turn: a table, a CSV, a chart
     uv run python tests/benchmarks/bench.py --quick                   # the same in small, and without the peers
     uv run python tests/benchmarks/bench.py gate --symbols 23         # corrections into 60 million rows
+    uv run python tests/benchmarks/bench.py small                     # ten thousand files of a day each
     uv run python tests/benchmarks/bench.py layers                    # silver and gold
     uv run python tests/benchmarks/bench.py timeline                  # what the threads of a first load do
     uv run python tests/benchmarks/bench.py nights                    # what a night costs after a year of nights
@@ -106,6 +107,18 @@ def gate(*, symbols: int = 4, months: int = 12, joined: bool = False, work: Path
     """
     with place(work) as folder:
         console.print(growth.gate(folder, symbols, months, joined))
+
+
+@app.command
+def small(*, symbols: int = 10, days: int = 1000) -> None:
+    """Many small files, a day of 1h bars each: first load, and nothing new.
+
+    Args:
+        symbols: Of so many, up to 26.
+        days: So many files for each.
+    """
+    with place(None) as folder:
+        console.print(growth.small(folder, symbols, days))
 
 
 @app.command

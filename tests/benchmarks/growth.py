@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import string
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from compare import correct, fresh, linked
 from rich.table import Table
 
 from lakehouse.sample import write_sample
+
+OURS = ("lakehouse.bronze", "lakehouse.layers")  # are imported before the clock starts
+_DAY_ONE = dt.date(2020, 1, 1)  # in the names only: the bars are the sample's
 
 
 def ingested(root: Path) -> dict[str, int]:
@@ -38,6 +42,26 @@ def gold(root: Path) -> None:
     refresh_gold(Lake(root))
 
 
+def small(work: Path, symbols: int, days: int) -> Table:
+    """Many small files: a day of 1h bars each, the same bars for every symbol."""
+    lake, months = work / "lake", -(-days // 28)
+    begin = 2025 * 12 - months
+    files = write_sample(work / "made", first=f"{begin // 12}-{begin % 12 + 1:02d}", last="2024-12")
+    lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines(keepends=True)]
+    for day in range(days):
+        text = "".join(lines[24 * day : 24 * day + 24])
+        for letter in string.ascii_uppercase[:symbols]:
+            path = lake / "raw" / f"{letter * 3}USDT-1h-{_DAY_ONE + dt.timedelta(day):%Y-%m-%d}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+    show = Table("", "lines read", "seconds", "CPU s", "CPU ms a file", "peak MiB")
+    for what in (f"first load of {symbols * days:,} files", "nothing new"):
+        took = measure(ingested, lake, needs=OURS)
+        seconds, cpu, peak = _figures(took)
+        show.add_row(what, f"{took.returned['read']:,}", seconds, cpu, f"{1000 * took.cpu / symbols / days:.2f}", peak)
+    return show
+
+
 def gate(work: Path, symbols: int, months: int, joined: bool) -> Table:
     """Corrections into a table of many bars; or, joined, a load of files that are each larger than a batch."""
     lake = work / "lake"
@@ -47,7 +71,7 @@ def gate(work: Path, symbols: int, months: int, joined: bool) -> Table:
     show = Table("", "lines read", "inserted", "updated", "versions", "seconds", "CPU s", "peak MiB")
     before = 0
     for what in _arrivals(work, lake / "raw" / "binance", names, first, months, joined):
-        took = measure(ingested, lake)
+        took = measure(ingested, lake, needs=OURS)
         done = took.returned
         versions, before = done["versions"] - before, done["versions"]
         cells = [f"{done[name]:,}" for name in ("read", "inserted", "updated")]
@@ -170,13 +194,13 @@ def _refreshes(lake: Path, files: Sequence[Path]) -> Iterator[tuple[str, Took]]:
     raw = lake / "raw"
     for file in files:
         linked(file, raw)
-    yield "first load", measure(ingested, lake)
-    yield "silver", measure(silver, lake)
-    yield "gold", measure(gold, lake)
+    yield "first load", measure(ingested, lake, needs=OURS)
+    yield "silver", measure(silver, lake, needs=OURS)
+    yield "gold", measure(gold, lake, needs=OURS)
     old = files[len(files) // 2]
     correct(old, raw / old.name, range(20_000, 20_001))
-    yield "one bar corrected: bronze", measure(ingested, lake)
-    yield "one bar corrected: silver", measure(silver, lake)
-    yield "one bar corrected: gold", measure(gold, lake)
-    yield "nothing new: silver", measure(silver, lake)
-    yield "nothing new: gold", measure(gold, lake)
+    yield "one bar corrected: bronze", measure(ingested, lake, needs=OURS)
+    yield "one bar corrected: silver", measure(silver, lake, needs=OURS)
+    yield "one bar corrected: gold", measure(gold, lake, needs=OURS)
+    yield "nothing new: silver", measure(silver, lake, needs=OURS)
+    yield "nothing new: gold", measure(gold, lake, needs=OURS)

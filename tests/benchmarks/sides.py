@@ -271,7 +271,7 @@ def ducklake_total(root: Path) -> tuple[int, int]:
 
 SIDES = {
     "floor": Side(floor_load, floor_upsert, delta, ("deltalake",), zipped=True),
-    "ours": Side(ours, ours, our_total, ("lakehouse",), zipped=True),
+    "ours": Side(ours, ours, our_total, ("lakehouse.bronze",), zipped=True),
     "ours, Prefect": Side(with_prefect, with_prefect, our_total, ("lakehouse.flows",), zipped=True, ready=prefect_api),
     "pandas to Delta": Side(pandas_load, pandas_upsert, delta, ("pandas", "deltalake"), zipped=True),
     "loop of MERGEs": Side(merge_each, merge_each, delta, ("deltalake",), zipped=True),

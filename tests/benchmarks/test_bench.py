@@ -101,9 +101,12 @@ def test_the_gate_counts_what_was_done(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.slow
-def test_layers_and_nights_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_files_layers_and_nights_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(growth, "measure", here)
     assert growth.layers(tmp_path, "1m", [1], runs=1).row_count == 8
     assert nights.many(tmp_path, [2]).row_count == 1
+    files, lines, *_ = growth.small(tmp_path / "small", symbols=2, days=30).columns
+    assert [*files.cells] == ["first load of 60 files", "nothing new"]
+    assert [*lines.cells] == ["1,440", "0"]
     commands = {command for command in bench.app if not command.startswith("-")}
-    assert commands == {"chart", "gate", "layers", "nights", "timeline"}
+    assert commands == {"chart", "gate", "layers", "nights", "small", "timeline"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -14,9 +16,25 @@ from polars.testing import assert_frame_equal
 from lakehouse import Lake, ingest
 from lakehouse.bronze import batch
 from lakehouse.raw import parse
-from lakehouse.recognise import opened
 
 OWN = ("_ingested_at", "ingested_at", "rejected_at", "run_id", "read_at")  # of each run
+
+
+def klines(text: str, prices: str = "10.0,20.0,5.0,9.25", volume: str = "6.0", quote: str = "60.0") -> str:
+    """The bars of a text as Binance writes them: lines that look alike, and differ in what their numbers say."""
+    times = [int(line.split(",")[0]) for line in text.splitlines()[1:]]
+    rest = f"{quote},7,3.0,30.0,0"
+    return "".join(f"{time},{prices},{volume},{time + 3_599_999},{rest}\n" for time in times)
+
+
+def hours_as(text: str, words: Callable[[dt.datetime], object]) -> str:
+    """A text with its times written in another way."""
+    head, *lines = text.splitlines()
+    cut = (line.split(",", 1) for line in lines)
+    told = [f"{words(dt.datetime.fromtimestamp(int(time) / 1000, dt.UTC))},{rest}" for time, rest in cut]
+    return "\n".join([head, *told, ""])
+
+
 KINDS = {  # what is done to the text of a good file
     "good": lambda text: text,
     "no header": lambda text: text.removeprefix(f"{HEADER}\n"),
@@ -37,6 +55,14 @@ KINDS = {  # what is done to the text of a good file
     ),
     "a stray epoch": lambda text: text + bar(0).replace("1709", "0709") + "\n",
     "another century": lambda text: text.replace("1709", "5709"),
+    "klines": klines,
+    "volumes exchanged": lambda text: klines(text, volume="60.0", quote="6.0"),
+    "contracts": lambda text: klines(text, quote="6.0"),
+    "lots": lambda text: klines(text, volume="0.06"),
+    "parts": lambda text: klines(text, "10000000000,20000000000,5000000000,9000000000"),
+    "thousandths": lambda text: klines(text, "1.125,2.125,1.125,1.125", "6", "9"),
+    "seconds": lambda text: hours_as(text, lambda time: int(time.timestamp())),
+    "hours of days": lambda text: hours_as(text, lambda time: f"{time:%Y%m%d%H}"),
     "no bars": lambda _: f"{HEADER}\n",
     "empty": lambda _: "",
     "no table": lambda _: "so long\n",
@@ -82,7 +108,7 @@ def test_small_files_come_to_the_same_together_and_each_by_itself(
     together = tables_of(tmp_path / "together")
     assert max(texts) > 5  # not everything was read by itself
     texts.clear()
-    monkeypatch.setattr(opened, "SMALL", 0)
+    monkeypatch.setattr(batch, "TOGETHER", 1)  # then nothing is known of another file either
     alone = tables_of(tmp_path / "alone")
     assert max(texts) == 1
     assert together["ledger"]["status"].is_in(["loaded", "failed", "empty"]).all()

@@ -116,10 +116,9 @@ def test_whoever_comes_second_to_a_partition_decides_anew_and_leaves_nothing_beh
         commit(late[0], KEY, change, guards=["A B"])
     with pytest.raises(CommitFailedError, match="is new"):  # nobody's guard, yet the same partition
         commit(late[1], KEY, change, guards=["other"])
-    with pytest.raises(CommitFailedError, match="transaction"):  # deltalake's own append
+    with pytest.raises(CommitFailedError, match="a transaction of A B"):  # an append
         commit(late[2], KEY, Changes(bars(9.0, 20)), guards=["A B"])
-    left = {path for path in Path(table.uri).rglob("*.parquet") if "_delta_log" not in path.parts} - files
-    assert [pl.read_parquet(path)["close"].to_list() for path in left] == [[9.0]]  # of deltalake's own append
+    assert {path for path in Path(table.uri).rglob("*.parquet") if "_delta_log" not in path.parts} == files
     assert rows(table) == BEFORE | {("A B", 5): 3.0}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import http.server
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -32,6 +34,7 @@ from lakehouse.flows.notebooks import key_of
 EVERY = ("--every", "2m")
 LONG = 240.0  # seconds; all of this takes a tenth on a quiet machine
 POSTGRES = [shutil.which("initdb"), *map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))]
+ROOT = Path(__file__).parents[2]
 PROGRAMS = [Path(found).parent for found in POSTGRES if found]
 
 
@@ -303,3 +306,18 @@ def test_no_two_lakes_have_one_key() -> None:
     assert keys[0].startswith("lake-1-")
     assert len({*keys}) == len(keys)
     assert not [key for key in keys if set(key) - set("abcdefghijklmnopqrstuvwxyz0123456789-")]
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd")
+def test_systemd_understands_the_units_of_the_documentation(tmp_path: Path) -> None:
+    """Their programs are those that are installed here."""
+    text = (ROOT / "docs/serve.md").read_text(encoding="utf-8")
+    units = re.findall(r"^`/etc/systemd/system/(\S+)`:\n\n```ini\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    files = [tmp_path / name for name, _ in units]
+    for file, (_, unit) in zip(files, units, strict=True):
+        file.write_text(unit.replace("/opt/lakehouse/.venv/bin", sysconfig.get_path("scripts")), encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--recursive-errors=no", *files]
+    verified = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert len(units) == 2
+    assert not verified.returncode, verified.stderr
+    assert not [line for line in verified.stderr.splitlines() if any(file.name in line for file in files)]
