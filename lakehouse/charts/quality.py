@@ -53,8 +53,9 @@ def quality_over_time(days: pl.DataFrame, title: str, *, width: int = 720) -> Ch
     part, cell = pl.col("completeness"), UNITS[unit]
     empty, gaps = cells.filter(part == 0).height, cells.filter(part > 0, part < 1).height
     told = f"a cell is a {cell}: {counted(gaps, cell)} with gaps, {empty:,} empty; "
-    told += f"{counted(int(cells['outliers'].sum()), 'outlier')} (triangles)"
-    drawn = alt.layer(strips, marks) if cells["outliers"].sum() else strips  # Vega warns of a scale that nothing spans
+    outliers = int(cells["outliers"].sum())
+    told += f"{counted(outliers, 'outlier')} (triangles)" if outliers else "no outliers"
+    drawn = alt.layer(strips, marks) if outliers else strips  # Vega warns of a scale that nothing spans
     return drawn.properties(width=width, height=height, title=alt.Title(title, subtitle=told))
 
 

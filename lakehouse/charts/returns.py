@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Literal
 
 import altair as alt
+import numpy as np
 import polars as pl
 from altair.typing import ChartType
 
@@ -123,9 +124,13 @@ def _returns(bars: pl.DataFrame, interval_seconds: int | None) -> pl.Series:
 def _spread(returns: pl.Series) -> tuple[float, float]:
     """The standard deviation that a normal distribution with this median deviation has; where the bins end."""
     sizes = returns.abs()
-    usual = 1.4826 * _number((returns - _number(returns.median())).abs().median())
+    usual = 1.4826 * _median((returns - _median(returns)).abs())
     edge = DEVIATIONS * usual or 1.05 * _number(sizes.quantile(0.99)) or 1.05 * _number(sizes.max()) or 1.0
     return usual, min(edge, 1.05 * _number(sizes.max()) or 1.0)
+
+
+def _median(values: pl.Series) -> float:
+    return float(np.median(values.to_numpy()))  # Polars sorts them all, which takes four times as long
 
 
 def _number(value: object) -> float:

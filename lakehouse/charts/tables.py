@@ -100,7 +100,10 @@ def files_on_disk(files: pl.DataFrame, title: str, *, width: int = 720) -> alt.C
     shown = shown.gather_every(-(-shown.height // MAX_FILES))
     rows = _laned(shown)
     small = files.filter(pl.col("size_bytes") < MEBIBYTE).height
-    told = f"{counted(files.height, 'file')}, {files['size_bytes'].sum() / MEBIBYTE:,.1f} MiB; {small:,} below 1 MiB"
+    size = files["size_bytes"].sum() / MEBIBYTE
+    told = (
+        f"{counted(files.height, 'file')}, {f'{size:,.1f}' if size >= 1 else f'{size:.2g}'} MiB; {small:,} below 1 MiB"
+    )
     if rows.height < files.height:
         told += f"; {rows.height:,} files of {most.len():,} series are drawn"
     heads = dict(rows.group_by("row", maintain_order=True).first().filter(lane=0).select("row", "series").iter_rows())

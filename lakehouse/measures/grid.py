@@ -35,7 +35,10 @@ def count_missing(times: pl.Series, step: int) -> int:
         times: open_time (UTC), sorted, at least one.
         step: The bars' length in seconds, `MONTH` for calendar months.
     """
-    return max(0, int(count_slots(times, step, "1mo" if step > 86400 else "1d")["expected"].sum()) - len(times))
+    first, last = times[0], times[-1]
+    months = 12 * (last.year - first.year) + last.month - first.month
+    slots: int = 1 + (months if step == MONTH else (last - first) // dt.timedelta(seconds=step))
+    return max(0, slots - len(times))
 
 
 def find_gaps(times: pl.Series, step: int) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from platformdirs import user_cache_path
 from lakehouse.notebooks.look import PAGE, POLICY, SCRIPT, TEMPLATE, write_style
 
 HEADLESS = "LAKEHOUSE_HEADLESS"  # set where a notebook is run by a program
-CHART = "application/vnd.lakehouse.chart+json"  # a Vega-Lite specification, for the page
+CHART = "application/vnd.lakehouse.chart"  # a Vega-Lite specification, as text, which is read and written faster
 SHAPES = {
     *(
         "h1",
@@ -96,7 +97,8 @@ def write_page(executed: Path) -> Path:
     ]
     specs = _place_charts(book)
     _link_to_pages(book, executed.parent)
-    exporter = _exporter(hide)
+    exporter = _exporter()
+    exporter.exclude_input = hide
     body, _ = exporter.from_notebook_node(book)
     script = (_library() if specs else "") + SCRIPT
     page = executed.with_suffix(".html")
@@ -107,6 +109,14 @@ def write_page(executed: Path) -> Path:
     )
     page.write_text(text, encoding="utf-8")
     return page
+
+
+def prepare_page() -> None:
+    """Import and compile all that a page is made with: what takes a second has then been done while a kernel starts."""
+    import nbformat  # noqa: PLC0415
+
+    cells = [nbformat.v4.new_markdown_cell("*x*"), nbformat.v4.new_code_cell("x = 1")]  # type: ignore[no-untyped-call]
+    _exporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))  # type: ignore[no-untyped-call]
 
 
 def clean(markup: object) -> str:
@@ -141,14 +151,15 @@ def _library() -> str:
     return text
 
 
-def _exporter(hide: bool) -> Any:
+@cache
+def _exporter() -> Any:
     from jinja2 import DictLoader  # noqa: PLC0415  each kernel would import these, and write no page
     from nbconvert import HTMLExporter  # noqa: PLC0415
 
     exporter: Any = HTMLExporter(  # type: ignore[no-untyped-call]
         extra_loaders=[DictLoader({"page.html.j2": TEMPLATE})],
         template_file="page.html.j2",
-        **{"sanitize_html": True, "exclude_anchor_links": True, "exclude_input": hide},
+        **{"sanitize_html": True, "exclude_anchor_links": True},
         **{"exclude_input_prompt": True, "exclude_output_prompt": True},
     )
     exporter.register_filter("clean_html", clean)
@@ -166,9 +177,9 @@ def _place_charts(book: Any) -> list[str]:
     return specs
 
 
-def _inert(spec: object) -> str:
+def _inert(spec: str) -> str:
     """JSON in which HTML finds no mark: `<!--<script>` in a file's name would swallow all that follows."""
-    return json.dumps(spec).replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+    return spec.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 
 def _link_to_pages(book: Any, folder: Path) -> None:
@@ -202,7 +213,7 @@ def _leave_to_page(spec: dict[str, Any], **_: Any) -> tuple[dict[str, Any], dict
     from lakehouse.charts import look  # noqa: PLC0415
 
     looks = {"light": look(), "dark": look(dark=True)}
-    return {CHART: {**spec, "usermeta": looks}, "text/plain": "a chart: see the page beside this copy"}, {}
+    return {CHART: json.dumps({**spec, "usermeta": looks}), "text/plain": "a chart: see the page beside this copy"}, {}
 
 
 def _title(book: Any, path: Path) -> str:

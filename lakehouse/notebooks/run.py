@@ -13,7 +13,7 @@ from typing import Any
 from lakehouse.errors import NotebookFailed
 from lakehouse.notebooks.index import write_index
 from lakehouse.notebooks.kernel import OwnKernel, started_kernel
-from lakehouse.notebooks.pages import write_page
+from lakehouse.notebooks.pages import prepare_page, write_page
 from lakehouse.notebooks.parameters import CHAPTERS, Value, check_parameters, find_notebook
 from lakehouse.reports import RUNS
 
@@ -50,6 +50,7 @@ def run_notebook(
     target = Path(output) if output else _next_run(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with started_kernel(Path.cwd() if path.parent == CHAPTERS else path.parent) as kernel:
+        prepare_page()
         _execute(path, target, given, kernel, timeout)
         kernel.ask_to_leave()
         write_page(target)

@@ -133,6 +133,11 @@ def test_indicators_are_layers_of_the_bars_as_they_are_drawn() -> None:
     assert spec["title"]["subtitle"][1] == "with ma3, bollinger3, rsi2 of these"
 
 
+def test_an_indicator_that_looks_back_further_than_there_are_bars_says_so() -> None:
+    spec = candles(bars([1.0, 2.0]), "a title", layers=["ma2", "ma50"]).to_dict()
+    assert spec["title"]["subtitle"][1] == "with ma2, ma50 (too few bars) of these"
+
+
 def test_an_indicator_of_a_long_series_is_of_each_zoom_s_own_bars() -> None:
     spec = drawn(candles(bars([float(n) for n in range(4000)], minutes=1), "a title", layers=["ma2"]))
     by_step: dict[int, list[dict[str, float]]] = {}

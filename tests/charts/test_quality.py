@@ -39,7 +39,7 @@ def test_without_outliers_nothing_is_placed_by_them() -> None:
     """Vega warns on the page's console of marks that no row places: "Infinite extent for field middle"."""
     spec = drawn(quality_over_time(days({0: 1.0, 1: 0.5}), "x"))
     assert "middle" not in fields(spec)
-    assert subtitle(spec) == "a cell is a day: 1 day with gaps, 0 empty; 0 outliers (triangles)"
+    assert subtitle(spec) == "a cell is a day: 1 day with gaps, 0 empty; no outliers"
 
 
 def test_many_days_are_gathered_to_weeks_and_years_to_months() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 from drawing import bars
-from klines import hours, place
+from klines import bar, hours, place
 
-from lakehouse import Lake, ingest, refresh_silver
+from lakehouse import Lake, ingest, refresh_gold, refresh_silver
 from lakehouse.layers.quality import read_quality
 from lakehouse.measures import (
     MONTH,
@@ -27,6 +27,7 @@ from lakehouse.measures import (
     spell_change,
     spell_part,
 )
+from lakehouse.reports import choose_bars, read_bars
 from lakehouse.status import read_series
 
 
@@ -99,3 +100,18 @@ def test_wilder_s_strength_as_worked_out_by_hand() -> None:
     found = bars([1.0, 2.0, 1.0, 3.0, 4.0]).select(rsi(2)).to_series().to_list()
     assert found == [None, None, 50.0, pytest.approx(100 * 1.25 / 1.5), pytest.approx(100 * 1.125 / 1.25)]
     assert bars([1.0, 1.0, 1.0]).select(rsi(2)).to_series()[2] == 50.0
+
+
+def test_a_month_of_gold_falls_by_days_which_may_be_less_than_its_bars_do(tmp_path: Path) -> None:
+    """As the report says beside both: from the middle of one day to that of the next, only daily closes count."""
+    closes = {0: 10.0, 1: 20.0, 2: 16.0, 24: 12.0, 25: 8.0, 26: 12.0}
+    place(tmp_path, "m/AAAUSDT_1h.csv", [bar(hour, close) for hour, close in closes.items()], at=10**7)
+    lake = Lake(tmp_path)
+    ingest(lake)
+    refresh_silver(lake)
+    refresh_gold(lake)
+    held, first, last = choose_bars(lake)
+    assert draw_down(read_bars(lake, held, first, last)) == pytest.approx(1 - 8 / 20)
+    (month,) = lake.monthly.scan().collect()["max_drawdown"]
+    within_a_day, between_closes = max(1 - 16 / 20, 1 - 8 / 12), 1 - 12 / 16
+    assert month == pytest.approx(max(within_a_day, between_closes))

@@ -96,6 +96,15 @@ def test_notebooks_are_committed_bare_and_well_formed(path: Path) -> None:
                 assert not any(re.search(pattern, line.strip()) for pattern in FORBIDDEN), line
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_figure_and_its_noun_agree_whichever_it_is(path: Path) -> None:
+    """A lake may hold one file, and a window one bar: `counted` writes both; `interval` bars are no count."""
+    nouns = "bars|files|lines|days|gaps|months|rows|versions|repeats|returns"
+    code = "\n".join(cell.source for cell in cells(path) if cell.cell_type == "code")
+    found = re.findall(rf"\{{([^{{}}]*)\}} (?:{nouns})\b", code)
+    assert [name for name in found if name not in ("interval", "coarse", "fine", "shared")] == []
+
+
 MONTHS = r"\b(January|February|October|November|December)\b"
 FIGURE = rf"\d{{3}}|\d[.,]\d|\d ?%|\b\d+ (bars|lines|files|days)|[A-Z]{{3,}}USDT|{MONTHS}"
 
