@@ -183,8 +183,11 @@ def _judge(lake: Lake, known: pl.DataFrame, sources: Sequence[Declared], again: 
     """
     how: dict[str, set[str]] = {"": set(), "rank": set(), "other": set()}
     identity = pl.struct("market", "symbol", "interval").alias("identity")
+    # Of ten thousand paths of which nothing is said, and never was, nothing is asked.
+    unsaid = declared_for("", ()).as_text("")
+    odd = known if sources else known.filter(pl.col("declared").ne_missing(unsaid))
     # A path that is stated anew every night stands a hundred times, as the same.
-    words = known.select("path", "declared", identity, pl.col("status") == "loaded").unique()
+    words = odd.select("path", "declared", identity, pl.col("status") == "loaded").unique()
     for path, was, taken_as, stands in words.iter_rows():
         word = how_redeclared(path, sources, was, taken_as)
         how[word if word != "rank" or stands else ""].add(path)
