@@ -118,7 +118,7 @@ def _returns(bars: pl.DataFrame, interval_seconds: int | None) -> pl.Series:
     near = pl.col("open_time").diff().is_between(0.9 * step, 1.1 * step)  # months differ
     close, before = pl.col("close"), pl.col("close").shift()
     moved = pl.when(near, close > 0, before > 0).then(100 * (close / before).log())
-    return bars.lazy().select(r=moved).drop_nulls().collect(engine="streaming")["r"]
+    return bars.lazy().select(r=moved).filter(pl.col("r").is_finite()).collect(engine="streaming")["r"]
 
 
 def _spread(returns: pl.Series) -> tuple[float, float]:

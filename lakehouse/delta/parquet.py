@@ -22,8 +22,11 @@ from deltalake import ColumnProperties, DeltaTable, WriterProperties
 from deltalake.transaction import AddAction
 from obstore.store import ObjectStore
 
+from lakehouse.errors import LakeError
+
 FILE_BYTES = 8 * 2**20  # small sorted files: correcting five rows rewrites one of these, some 150,000 bars
 EPOCH = dt.datetime(1970, 1, 1)
+KEPT = {"appendOnly", "invariants", "changeDataFeed", "timestampNtz"}  # features of Delta's protocol, by our files
 CUT = dt.timedelta(microseconds=999)  # the log cuts its maxima to milliseconds
 PACKED = 4  # times smaller than in memory are the bars of a file
 # Prices hardly repeat, so a dictionary of them only costs; strings repeat for thousands of rows, and numbers that
@@ -176,7 +179,15 @@ def write_files(store: ObjectStore, table: DeltaTable, rows: pl.DataFrame) -> li
 
     Returns:
         What a commit is to say of each file.
+
+    Raises:
+        LakeError: The table has a feature of Delta's protocol that asks more of its writers.
     """
+    if strange := {*(table.protocol().writer_features or ())} - KEPT:
+        raise LakeError(
+            f"another program has given {table.table_uri} {', '.join(sorted(strange))}, which files that are written "
+            "here would not keep; nothing was written. Build the lake anew from raw/ in another folder"
+        )
     parts = table.metadata().partition_columns
     schema = pl.Schema(table.schema().to_arrow())
     feed = {"_change_type": pl.String()} if "_change_type" in rows.columns else {}

@@ -13,6 +13,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from platformdirs import user_cache_path
@@ -21,6 +22,7 @@ from lakehouse.notebooks.look import PAGE, POLICY, SCRIPT, TEMPLATE, write_style
 
 HEADLESS = "LAKEHOUSE_HEADLESS"  # set where a notebook is run by a program
 CHART = "application/vnd.lakehouse.chart"  # a Vega-Lite specification, as text, which is read and written faster
+ONE = Lock()  # notebooks are run side by side, and share what makes their pages
 SHAPES = {
     *(
         "h1",
@@ -97,9 +99,10 @@ def write_page(executed: Path) -> Path:
     ]
     specs = _place_charts(book)
     _link_to_pages(book, executed.parent)
-    exporter = _exporter()
-    exporter.exclude_input = hide
-    body, _ = exporter.from_notebook_node(book)
+    with ONE:
+        exporter = _exporter()
+        exporter.exclude_input = hide
+        body, _ = exporter.from_notebook_node(book)
     script = (_library() if specs else "") + SCRIPT
     page = executed.with_suffix(".html")
     text = PAGE.format(
@@ -116,7 +119,8 @@ def prepare_page() -> None:
     import nbformat  # noqa: PLC0415
 
     cells = [nbformat.v4.new_markdown_cell("*x*"), nbformat.v4.new_code_cell("x = 1")]  # type: ignore[no-untyped-call]
-    _exporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))  # type: ignore[no-untyped-call]
+    with ONE:
+        _exporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))  # type: ignore[no-untyped-call]
 
 
 def clean(markup: object) -> str:

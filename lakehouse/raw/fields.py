@@ -80,7 +80,7 @@ def written_like(text: str, form: Form) -> re.Pattern[str]:
     ]
     bar = re.escape(form.separator).join(fields)
     banner = "".join(re.escape(each + "\n") for each in above)
-    return re.compile(rf"{banner}(?:{bar}\r?\n)*+(?:{bar})?", re.ASCII)
+    return re.compile(rf"{banner}(?:{bar}(?:\r?\n|\Z))++", re.ASCII)
 
 
 def is_header(row: Sequence[str], columns: Sequence[str], dataset: Dataset) -> bool:

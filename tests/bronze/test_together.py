@@ -63,6 +63,7 @@ KINDS = {  # what is done to the text of a good file
     "thousandths": lambda text: klines(text, "1.125,2.125,1.125,1.125", "6", "9"),
     "seconds": lambda text: hours_as(text, lambda time: int(time.timestamp())),
     "hours of days": lambda text: hours_as(text, lambda time: f"{time:%Y%m%d%H}"),
+    "ragged": lambda text: "".join(f"{line},\n" if n else f"{line}\n" for n, line in enumerate(text.splitlines())),
     "no bars": lambda _: f"{HEADER}\n",
     "empty": lambda _: "",
     "no table": lambda _: "so long\n",

@@ -27,6 +27,12 @@ def test_no_return_is_counted_across_a_gap() -> None:
     assert "3 returns" in subtitle(drawn(distribution(pl.concat([bars([100, 101, 102]), later]), "a title")))
 
 
+def test_a_price_that_is_none_has_no_return() -> None:
+    spec = drawn(distribution(bars([100.0, 101.0, math.nan, 102.0, 103.0, 104.5]), "a title"))
+    assert "3 returns" in subtitle(spec)
+    assert "nan" not in subtitle(spec).lower()
+
+
 def test_prices_that_never_move_are_drawn() -> None:
     assert "4 returns" in subtitle(drawn(distribution(bars([7.0] * 5), "a title")))
 

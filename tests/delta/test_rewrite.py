@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import polars as pl
 import pytest
-from deltalake import write_deltalake
+from deltalake import TableFeatures, write_deltalake
 from deltalake.exceptions import CommitFailedError
 from klines import START
 
@@ -16,6 +16,7 @@ from lakehouse.delta import rewrite
 from lakehouse.delta.commits import Changes, commit
 from lakehouse.delta.parquet import file_stats, files_holding
 from lakehouse.delta.table import Table
+from lakehouse.errors import LakeError
 
 SCHEMA = {"symbol": pl.String(), "open_time": pl.Datetime("us", "UTC"), "close": pl.Float64()}
 KEY = ("symbol", "open_time")
@@ -156,3 +157,12 @@ def test_rows_of_any_writer_are_rewritten(table: Table) -> None:
     write_deltalake(table.uri, bars(1.0, 30, 29), mode="append")
     commit(table.open(), KEY, Changes(bars(0.0), bars(2.0, 30)), guards=[])
     assert rows(table) == BEFORE | {("A B", 29): 1.0, ("A B", 30): 2.0}
+
+
+def test_a_table_of_which_another_program_asks_more_is_not_written(table: Table) -> None:
+    table.open().alter.add_feature(TableFeatures.RowTracking, allow_protocol_versions_increase=True)
+    files = {*Path(table.uri).rglob("*")}
+    for changes in (Changes(bars(9.0, 20)), Changes(bars(0.0), bars(2.0, 1))):
+        with pytest.raises(LakeError, match=r"another program has given .* rowTracking"):
+            commit(table.open(), KEY, changes, guards=["A B"])
+    assert {*Path(table.uri).rglob("*")} == files

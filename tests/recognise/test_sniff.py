@@ -7,11 +7,12 @@ import pytest
 from lakehouse.dataset import Form
 from lakehouse.errors import FileRefused
 from lakehouse.recognise.layouts import CANDLES
-from lakehouse.recognise.sniff import sniff
+from lakehouse.recognise.sniff import Seen, sniff
 from lakehouse.recognise.sources import Declared, Subject
 
 BAR = "1709251200,10,20,5,12,1"
 OHLCV = ("open_time", "open", "high", "low", "close", "volume")
+HEAD = ",".join(OHLCV) + "\n"
 
 
 def sniffed(*lines: str, columns: tuple[str, ...] = ()) -> Form:
@@ -163,6 +164,23 @@ def test_declared_columns_say_what_the_fields_are() -> None:
     form = sniffed("Nr;Zeit;A;B;C;D", "7;1709251200;1;1;1;1", columns=columns)
     assert (form.layout, form.columns, form.banner, form.header) == ("declared", columns, 1, "Nr;Zeit;A;B;C;D")
     assert sniffed("20240301,5,5,5,5", columns=OHLCV[:5]).time_format == "%Y%m%d"
+
+
+@pytest.mark.parametrize(
+    "follows",
+    [
+        HEAD,  # alone it has no comma at its end
+        HEAD + BAR.replace("10", "1.5").replace("1709251200", "2024030112"),
+        HEAD + "1709251200,10,20,5,12,1,\n1709254800,10,20,5,12\n",
+        HEAD.replace("close", "last") + BAR,
+    ],
+)
+def test_a_file_is_told_the_same_after_one_that_is_written_like_it(follows: str) -> None:
+    seen = Seen(list)
+    first = sniff(Subject("a.csv", CANDLES), f"{HEAD}{BAR},\n".encode(), seen)
+    assert first.columns == (*OHLCV, "")
+    told = sniff(Subject("b.csv", CANDLES), follows.encode(), seen)
+    assert told == sniff(Subject("b.csv", CANDLES), follows.encode())
 
 
 @pytest.mark.parametrize("columns", [("open_time", "open"), (*OHLCV, "open"), (*OHLCV, "price"), (*OHLCV, "_file")])
