@@ -41,7 +41,7 @@ TABLES = (
     *("bronze", "quarantine", "ledger", "conflicts"),
     *("silver", "gaps", "mismatches", "gold", "weekly", "monthly"),
 )
-TableName = Annotated[str, Parameter(name="--table", help="bronze, silver, gold, weekly, monthly, quarantine, ledger.")]
+TableName = Annotated[str, Parameter(name="--table", help=f"{', '.join(TABLES)}.")]
 
 
 def open_lake(root: str, *, quiet: bool = False, at: str = "") -> Lake:

@@ -38,7 +38,7 @@ ENGINES = "'duckdb>=1.5'"
 
 
 def sql(query: str, *, limit: Limit = 50, at: At = "", root: Root = "", json: Json = False) -> int:
-    """Ask the lake's tables with DuckDB: bronze, quarantine, ledger, conflicts, silver, gaps, gold, weekly, monthly.
+    """Ask bronze, quarantine, ledger, conflicts, silver, gaps, mismatches, gold, weekly and monthly, with DuckDB.
 
     For example: lakehouse sql "select symbol, count(*) as bars, max(close) as top from bronze group by symbol"
 
