@@ -161,5 +161,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             "left out: slow tests (seven of nine chapters, the report's figures, all pictures of notebooks, each "
             "notebook in a browser and a second time, the built wheel, most of the buckets, clusters, kills and random "
             "histories); "
-            '`uv run pytest -m ""` runs them all, in some 25 minutes'
+            '`uv run pytest -m ""` runs them all, in some 20 minutes'
         )
