@@ -36,7 +36,6 @@ os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")
 SHARED = "LAKEHOUSE_TESTS_API"
 HOLDER = """
 import sys
-from importlib import import_module
 from pathlib import Path
 from lakehouse.flows.embedded import reached_api
 with reached_api() as url:

@@ -90,9 +90,8 @@ def candles(
     panels += [_strength(base, brush, hover, axes[name], width, name) for name in moves]
     panels.append(_strip(overview, brush, width))
     told = _told(bars, step, fine_step)
-    short = {
-        name for name, kind, back in looks if back + (kind == "rsi") > coarse.height
-    }  # of which there is nothing to draw
+    # Of these there is nothing to draw.
+    short = {name for name, kind, back in looks if back + (kind == "rsi") > coarse.height}
     drawn = [f"{name} (too few bars)" if name in short else name for name, *_ in looks]
     subtitle = [f"{told};", f"with {', '.join(drawn)} of these"] if looks else told
     return alt.vconcat(*panels, spacing=8).properties(title=alt.Title(title, subtitle=subtitle))

@@ -108,7 +108,7 @@ def open_file(
         FileRefused: It cannot be understood, unpacked or read.
         FileChanged: It is not the file that was listed any more.
     """
-    return _opened(_begin(store, Asked(file, declared, told), dataset, block_bytes, Seen(list)), None)
+    return _opened(_begin(store, Asked(file, declared, told), dataset, block_bytes, None), None)
 
 
 def open_files(
@@ -125,7 +125,8 @@ def open_files(
     Returns:
         For each what `open_file` returns or raises.
     """
-    found, seen = list[_Begun | Opened | FileRefused | FileChanged](), Seen(list)
+    found = list[_Begun | Opened | FileRefused | FileChanged]()
+    seen = Seen(list) if len(asked) > 1 else None
     for wanted in asked:
         try:
             found.append(_begin(store, wanted, dataset, block_bytes, seen))
@@ -143,7 +144,7 @@ def open_files(
     return cast("list[Opened | FileRefused | FileChanged]", found)
 
 
-def _begin(store: ObjectStore, asked: Asked, dataset: Dataset, block_bytes: int, seen: Seen) -> _Begun:
+def _begin(store: ObjectStore, asked: Asked, dataset: Dataset, block_bytes: int, seen: Seen | None) -> _Begun:
     if asked.file.problem:
         raise FileRefused(asked.file.problem)
     subject = Subject(asked.file.path, dataset, asked.declared)

@@ -44,14 +44,15 @@ def sniff(subject: Subject, head: bytes, seen: Seen | None = None) -> Form:
     Args:
         subject: The file.
         head: Its first bytes.
-        seen: What has been told of other files; one that is written like one of them has the same fields.
+        seen: What has been told of other files; one that is written like one of them has the same fields. None for a
+            file by itself, from which nobody is to learn.
 
     Raises:
         FileRefused: It is something else; the message says what to do.
     """
     dataset, declared, text = subject.dataset, subject.declared, head.decode("utf-8", "backslashreplace")
     lines = [line.rstrip("\r") for line in text.split("\n")[:TELLING_LINES]]
-    known = Seen(list)[declared] if seen is None else seen[declared]
+    known = [] if seen is None else seen[declared]
     if form := next((form for alike, form in known if alike.fullmatch(text)), None):
         rows = [row for line in lines[form.banner :] if (row := split_line(line, form.separator))]
         bars = rows[:SOME_BARS]
@@ -61,7 +62,7 @@ def sniff(subject: Subject, head: bytes, seen: Seen | None = None) -> Form:
         form = _fields_of(subject, lines, cells)
         rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
         bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
-        if bars and (alike := written_like(text, form)).fullmatch(text):
+        if seen is not None and bars and (alike := written_like(text, form)).fullmatch(text):
             known.append((alike, form))
     numbers = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
     tree = tree_of(subject.path)
