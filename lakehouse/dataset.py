@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import polars as pl
 
@@ -64,13 +64,19 @@ class Form:
     decimal: str = ""  # the decimal mark, if the first lines tell it
     scales: Mapping[str, float] = field(default_factory=dict, hash=False)  # column → what its numbers are multiplied by
     notes: tuple[str, ...] = ()  # what was assumed, and is to be said
-    told: Mapping[str, object] = field(default_factory=dict, hash=False)  # provenance, the same for every row
+    # Provenance, the same for every row; how a file is read does not hang on it.
+    told: Mapping[str, object] = field(default_factory=dict, compare=False)
 
     def as_text(self) -> str:
         """How it is read, for the ledger: equal texts mean that lines are understood alike."""
-        apart = {"header", "numbered", "notes", "told"}
-        said = {f.name: value for f in fields(self) if f.name not in apart and (value := getattr(self, f.name))}
-        return json.dumps(said, sort_keys=True, default=dict)
+        return _as_text(self)
+
+
+@lru_cache(4096)  # most files are read as some before them
+def _as_text(form: Form) -> str:
+    apart = {"header", "numbered", "notes", "told"}
+    said = {f.name: value for f in fields(form) if f.name not in apart and (value := getattr(form, f.name))}
+    return json.dumps(said, sort_keys=True, default=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import polars as pl
 from lakehouse.bronze.account import DEFERRED, Account
 from lakehouse.bronze.plan import Pending, Plan, hash_if_readable
 from lakehouse.bronze.seen import rules_of
-from lakehouse.bronze.settle import Partition
-from lakehouse.dataset import Dataset
+from lakehouse.bronze.settle import Partition, Stated
+from lakehouse.dataset import Dataset, Form
 from lakehouse.errors import FileRefused
 from lakehouse.lake import Lake
 from lakehouse.raw import Block, FileChanged, at_once, split_member
@@ -35,8 +35,8 @@ class Batch:
 
     Attributes:
         read_at: When it was begun, UTC.
-        statements: By partition, frames of the table's columns, `_file_number` and `_line_order`; see `settle`.
-        rejected: Frames of the quarantine's columns and `_file_number`.
+        statements: By partition, what files state; see `settle`.
+        rejected: By file, frames of the quarantine's columns.
         accounts: The files that have a part in it, by number; a huge file has a part in several batches.
         counts: (file number, "read" | "rejected" | "skipped") → lines.
         finished: The files whose last part this is.
@@ -44,8 +44,8 @@ class Batch:
     """
 
     read_at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-    statements: dict[Partition, list[pl.DataFrame]] = field(default_factory=lambda: defaultdict(list))
-    rejected: list[pl.DataFrame] = field(default_factory=list)
+    statements: dict[Partition, list[Stated]] = field(default_factory=lambda: defaultdict(list))
+    rejected: list[tuple[int, pl.DataFrame]] = field(default_factory=list)
     accounts: dict[int, Account] = field(default_factory=dict)
     counts: Counter[tuple[int, str]] = field(default_factory=Counter)
     finished: list[Account] = field(default_factory=list)
@@ -60,15 +60,14 @@ class Batch:
         self.counts[number, "rejected"] += block.rejected.height
         if block.rejected.height:
             lines = block.rejected.with_columns(
-                _file_number=pl.lit(number),
                 _file=pl.lit(account.file.path),
                 _sha256=pl.lit(opened.sha256),
                 rejected_at=pl.lit(self.read_at).cast(pl.Datetime("us", "UTC")),
             )
-            self.rejected.append(lines)
+            self.rejected.append((number, lines))
         if block.rows.height:
-            for key, frame in by_partition(block.rows, number, opened, dataset):
-                self.statements[key].append(frame)
+            for key, frame in by_partition(block.rows, opened.form, dataset):
+                self.statements[key].append((number, opened.backwards, frame))
                 account.symbols.add(dict(zip(dataset.partition, key, strict=True)).get("symbol", ""))
             first, last = block.rows[dataset.time].min(), block.rows[dataset.time].max()
             account.first = min(filter(None, (account.first, first)))  # type: ignore[type-var, assignment]
@@ -78,9 +77,9 @@ class Batch:
         """Take back what a file has brought to this batch."""
         number = account.number
         self.accounts.pop(number, None)
-        self.rejected = [frame for frame in self.rejected if frame["_file_number"][0] != number]
-        for key, frames in self.statements.items():
-            self.statements[key] = [frame for frame in frames if frame["_file_number"][0] != number]
+        self.rejected = [lines for lines in self.rejected if lines[0] != number]
+        for key, stated in self.statements.items():
+            self.statements[key] = [one for one in stated if one[0] != number]
         self.counts = Counter({key: count for key, count in self.counts.items() if key[0] != number})
 
 
@@ -191,14 +190,9 @@ def _together(group: Sequence[Pending], some: int) -> Iterator[Sequence[Pending]
         yield from batched(items, some if small else 1)
 
 
-def by_partition(
-    rows: pl.DataFrame, number: int, opened: Opened, dataset: Dataset
-) -> Iterator[tuple[Partition, pl.DataFrame]]:
-    """Cut a block's statements up as `settle` wants them, with their file's number and the order of its lines."""
-    order = -rows["_line"] if opened.backwards else rows["_line"]
-    numbers = pl.Series("_file_number", [number], pl.Int64).new_from_index(0, rows.height)
-    rows = rows.hstack([numbers, order.alias("_line_order")])  # no query, of which many files pay many
-    of_file = {"market": opened.form.market, "symbol": opened.form.symbol, "interval": opened.form.interval}
+def by_partition(rows: pl.DataFrame, form: Form, dataset: Dataset) -> Iterator[tuple[Partition, pl.DataFrame]]:
+    """Cut a block's rows up by the partition that they belong to."""
+    of_file = {"market": form.market, "symbol": form.symbol, "interval": form.interval}
     key = tuple(of_file.get(name, "") for name in dataset.partition)
     if all(key):  # one partition, as most files have: no need to look at the rows
         yield key, rows

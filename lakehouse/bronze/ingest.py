@@ -130,7 +130,7 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
         return
     table = lake.quarantine
     base = table.open_or_create()
-    rows = pl.concat(batch.rejected).select(table.schema.keys())
+    rows = pl.concat(lines for _, lines in batch.rejected).select(table.schema.keys())
     paths = rows["_file"]
     known = read_spans(base, [Span({}, "_file", paths.min(), paths.max())]).select(table.key).collect()
     new = rows.join(known, on=table.key, how="anti", maintain_order="left")
@@ -140,7 +140,7 @@ def _write_rejected(lake: Lake, batch: Batch, run_id: str) -> None:
 
 
 def _write_statements(lake: Lake, batch: Batch, run_id: str, todo: Plan) -> tuple[Settled, DeltaTable]:
-    statements = {key: frames for key, frames in batch.statements.items() if frames}
+    statements = {key: stated for key, stated in batch.statements.items() if stated}
     table = lake.bronze
     base = table.open_or_create()
     if not statements:

@@ -18,6 +18,7 @@ from lakehouse.dataset import Dataset
 from lakehouse.delta import CUT, Changes, Span, file_stats, read_spans
 
 Partition = tuple[str, ...]
+Stated = tuple[int, bool, pl.DataFrame]  # number of the file, a newer one's is higher; whether it runs backwards; rows
 SPARSE = 16  # rows in the files for each statement
 MAX_SPANS = 64  # of one partition; more are joined with their neighbours
 WHERE = ("_file", "_line", "_sha256", "_modified_at")  # it was stated
@@ -106,7 +107,7 @@ class Settled:
 
 def settle(
     base: DeltaTable,
-    statements: Mapping[Partition, Sequence[pl.DataFrame]],
+    statements: Mapping[Partition, Sequence[Stated]],
     dataset: Dataset,
     confirmed_by_newer: Callable[[pl.DataFrame], pl.DataFrame],
     rank: Callable[[str], int] = lambda path: 0,
@@ -114,8 +115,7 @@ def settle(
 ) -> Settled:
     """Decide what each statement does to the table, and give the account of all. Nothing is written.
 
-    `statements` has by partition the table's columns and `_file_number` (Int64, newer files have a higher one) and
-    `_line_order` (Int64, the newer of a file's lines higher); `taken_back`, rows of the table that count for nothing
+    `statements` are, by partition, rows in the table's columns; `taken_back`, rows of the table that count for nothing
     any more. `confirmed_by_newer` is given rows that would change the table, and returns the keys of those that a newer
     file, already loaded, states too: their row shows an older statement only because the newer one agreed with it.
     """
@@ -124,8 +124,8 @@ def settle(
     for partition in settled.touched:
         where, gone = dict(zip(dataset.partition, partition, strict=True)), taken_back.get(partition)
         here = stats.filter([pl.col(name) == value for name, value in where.items()])
-        if frames := [frame for frame in statements.get(partition, []) if frame.height]:
-            winners, losers = _newest(frames, dataset)
+        if stated := [one for one in statements.get(partition, []) if one[2].height]:
+            winners, losers = _newest(joined(stated, time), dataset)
             if spans := _overlaps(here, winners[time], where, time):
                 rows, near = read_spans(base, spans), here.filter(_meet(winners[time], time))
                 if SPARSE * winners.height < near["num_records"].sum():  # else to look takes longer than to read
@@ -150,11 +150,23 @@ def settle(
     return settled
 
 
-def _newest(frames: Sequence[pl.DataFrame], dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
+def joined(stated: Sequence[Stated], time: str) -> pl.DataFrame:
+    """What is stated of one partition, with `_file_number` and `_line_order`: of two lines the newer has a higher one.
+
+    In the order of the first times: where no two files overlap, that is the order of all.
+    """
+    stated = sorted(stated, key=lambda one: one[2][time].cast(pl.Int64)[0])
+    files = [(number, -1 if backwards else 1, rows.height) for number, backwards, rows in stated]
+    of_file = pl.DataFrame(files, ["_file_number", "sign", "height"], orient="row")
+    of_file = of_file.select(pl.col("_file_number", "sign").repeat_by("height").explode())
+    order = pl.col("_line") * of_file["sign"]
+    return pl.concat(rows for *_, rows in stated).with_columns(of_file["_file_number"], _line_order=order)
+
+
+def _newest(rows: pl.DataFrame, dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The newest statement of each key, sorted by time; and the others."""
     rest = [name for name in dataset.key if name not in dataset.partition]
     time = dataset.time
-    rows = pl.concat(sorted(frames, key=lambda f: f[time][0]))
     if rest == [time] and (rows[time].diff(null_behavior="drop") > dt.timedelta(0)).all():
         return rows, rows.clear()
     rows = rows.sort(*rest, "_file_number", "_line_order")

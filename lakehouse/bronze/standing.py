@@ -27,7 +27,7 @@ from lakehouse.bronze.account import IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import by_partition
 from lakehouse.bronze.conflicts import write_settled
 from lakehouse.bronze.plan import Plan
-from lakehouse.bronze.settle import Partition, ranks, settle
+from lakehouse.bronze.settle import Partition, Stated, ranks, settle
 from lakehouse.delta import Changes, Span, agreements, commit, guarded, read_spans, writing
 from lakehouse.errors import FileRefused, InputError
 from lakehouse.lake import Lake
@@ -167,15 +167,15 @@ def _settle_slice(lake: Lake, group: pl.DataFrame, between: Bounds, todo: Plan, 
     shown = read_spans(base, here).filter(pl.col("_file").is_in(paths)).select(table.schema.keys()).collect()
     taken = {tuple(map(str, key)): rows for key, rows in shown.partition_by(dataset.partition, as_dict=True).items()}
     inside = pl.col(dataset.time).is_between(*between)
-    statements = defaultdict[Partition, list[pl.DataFrame]](list)
+    statements = defaultdict[Partition, list[Stated]](list)
     beside = _beside(lake, group, todo, gone=gone)
     beside = beside.filter(pl.col("first_open_time") <= between[1], pl.col("last_open_time") >= between[0])
     for number, revision in enumerate(beside.select("path", "sha256", "stated_at").iter_rows()):
         for opened, said in _ask(lake, todo, revision, lambda rows: rows.filter(inside)):
-            for partition, rows in by_partition(said, number, opened, dataset):
+            for partition, rows in by_partition(said, opened.form, dataset):
                 where = dict(zip(dataset.partition, partition, strict=True))
                 if rows.height and any(one.items() <= where.items() for one in series):
-                    statements[partition].append(rows)
+                    statements[partition].append((number, opened.backwards, rows))
     touched = sorted({*statements, *taken})
     empty = pl.DataFrame(schema=table.schema)
     back = {partition: taken.get(partition, empty) for partition in touched} if gone else {}

@@ -32,6 +32,7 @@ BESIDE = (".checksum", ".part")  # what stands beside a download
 LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a link to nowhere
 UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its time showing it
 
 
@@ -182,7 +183,8 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
                 yield _unreadable(root, path, why)
             elif _is_wanted(path.name):
                 try:
-                    yield stat(store, path.relative_to(root).as_posix())
+                    name = path.relative_to(root).as_posix()
+                    yield _as_told(store, name, obstore.head(store, name))  # which is strict about names
                 except (BaseError, OSError, ValueError) as error:  # a ValueError is about the name
                     yield _unreadable(root, path, first_line(error))
     for denial in denied:
@@ -198,7 +200,11 @@ def _unreadable(root: Path, path: Path, why: str) -> RawFile:
 
 def stat(store: ObjectStore, path: str) -> RawFile:
     """Look at one file without reading it; for a member of an archive, at the archive."""
-    return _as_told(store, path, obstore.head(store, _whole(store, path)))
+    whole = _whole(store, path)
+    if isinstance(store, LocalStore) and store.prefix is not None:  # obstore would do it on another thread
+        told = os.stat(os.path.join(store.prefix, whole))  # noqa: PTH116, PTH118  a tenth of what `Path` takes
+        return RawFile(path, told.st_size, EPOCH + dt.timedelta(microseconds=told.st_mtime_ns // 1000))
+    return _as_told(store, path, obstore.head(store, whole))
 
 
 def _as_told(store: ObjectStore, path: str, meta: ObjectMeta) -> RawFile:
@@ -262,5 +268,6 @@ def hash_file(store: ObjectStore, path: str) -> str:
 def read_file(store: ObjectStore, path: str) -> bytes:
     """Read a file as a whole. In a folder Python does it: obstore would copy every byte twice."""
     if isinstance(store, LocalStore) and store.prefix is not None:
-        return Path(store.prefix, _whole(store, path)).read_bytes()
+        with open(os.path.join(store.prefix, _whole(store, path)), "rb", buffering=0) as file:  # noqa: PTH118, PTH123  as in `stat`
+            return file.readall()
     return bytes(obstore.get(store, _whole(store, path)).bytes())

@@ -13,6 +13,7 @@ from lakehouse import Lake
 from lakehouse.bronze.account import DEFERRED, Account
 from lakehouse.bronze.batch import Batch, read_batches
 from lakehouse.bronze.plan import plan
+from lakehouse.bronze.settle import joined
 from lakehouse.raw.files import list_files
 from lakehouse.recognise.layouts import CANDLES
 from lakehouse.recognise.opened import open_file
@@ -28,7 +29,7 @@ def finished(batch: Batch) -> list[tuple[str, str]]:
 
 
 def rows(batch: Batch) -> pl.DataFrame:
-    return pl.concat(frame for frames in batch.statements.values() for frame in frames)
+    return pl.concat(joined(stated, "open_time") for stated in batch.statements.values())
 
 
 def test_batches_keep_to_the_budget_and_to_the_order_of_the_statements(tmp_path: Path) -> None:
@@ -58,8 +59,8 @@ def test_each_row_and_each_rejected_line_tells_where_it_was_stated(tmp_path: Pat
     (batch,) = batches(Lake(tmp_path))
     assert list(batch.statements) == [("default", "AAAUSDT", "1h")]
     assert rows(batch).select("_line", "_line_order").rows() == [(2, -2), (3, -3), (5, -5)]  # the file runs backwards
-    (line,) = batch.rejected
-    assert line.select("_file_number", "_file", "_line", "raw").row(0) == (0, "AAAUSDT_1h.csv", 4, "x,1,2")
+    ((number, line),) = batch.rejected
+    assert (number, *line.select("_file", "_line", "raw").row(0)) == (0, "AAAUSDT_1h.csv", 4, "x,1,2")
     assert line["rejected_at"].item() == batch.read_at
 
 
@@ -67,7 +68,7 @@ def test_a_file_of_several_symbols_goes_to_a_partition_each(tmp_path: Path) -> N
     lines = [f"{symbol},{bar(hour)}" for hour in (0, 1) for symbol in ("BBBUSDT", "AAAUSDT")]
     place(tmp_path, "all_1h.csv", ["symbol,open_time,open,high,low,close,volume", *lines], header=False)
     (batch,) = batches(Lake(tmp_path))
-    held = {key[1]: [line for frame in frames for line in frame["_line"]] for key, frames in batch.statements.items()}
+    held = {key[1]: joined(stated, "open_time")["_line"].to_list() for key, stated in batch.statements.items()}
     assert held == {"AAAUSDT": [3, 5], "BBBUSDT": [2, 4]}
     assert batch.finished[0].symbols == {"AAAUSDT", "BBBUSDT"}
 
@@ -96,10 +97,7 @@ def test_forgetting_a_file_leaves_the_others_of_the_batch_alone(tmp_path: Path) 
     assert sum(batch.counts.values()) == (3 + 1 + 1) + (2 + 1 + 2)  # read, rejected, skipped
     batch.forget(accounts[1])
     assert batch.counts == {(0, "read"): 3, (0, "rejected"): 1, (0, "skipped"): 1}
-    assert (rows(batch)["_file_number"].to_list(), [f["_file_number"].to_list() for f in batch.rejected]) == (
-        [0, 0],
-        [[0]],
-    )
+    assert (rows(batch)["_file_number"].to_list(), [number for number, _ in batch.rejected]) == ([0, 0], [0])
     assert list(batch.accounts) == [0]
 
 

@@ -10,6 +10,7 @@ from klines import bar, hours, place
 from lakehouse import Lake, ingest
 from lakehouse.bronze.batch import read_batches
 from lakehouse.bronze.plan import Plan, plan
+from lakehouse.bronze.settle import joined
 from lakehouse.bronze.standing import confirmed_by_newer
 
 LATE = "AAAUSDT_1h_m.csv"
@@ -17,8 +18,8 @@ LATE = "AAAUSDT_1h_m.csv"
 
 def waiting(lake: Lake) -> pl.DataFrame:
     """What the files that are not loaded yet state."""
-    frames = [f for batch in read_batches(lake, plan(lake)) for held in batch.statements.values() for f in held]
-    return pl.concat(frames)
+    found = [stated for batch in read_batches(lake, plan(lake)) for stated in batch.statements.values()]
+    return pl.concat(joined(stated, "open_time") for stated in found)
 
 
 def lost(lake: Lake, rows: pl.DataFrame) -> list[int]:

@@ -8,13 +8,13 @@ from deltalake import DeltaTable
 from klines import START, bar, hours, place
 
 from lakehouse import Lake, ingest
-from lakehouse.bronze.settle import Settled, settle
+from lakehouse.bronze.settle import Settled, Stated, settle
 from lakehouse.recognise.layouts import CANDLES
 
 MINUTE = dt.timedelta(minutes=1)
 
 
-def statements(close: float, first: int, last: int, *, number: int = 0, after: dt.timedelta = MINUTE) -> pl.DataFrame:
+def statements(close: float, first: int, last: int, *, number: int = 0, after: dt.timedelta = MINUTE) -> Stated:
     """Hourly statements of file `number`, modified `after` START."""
     times = [START + dt.timedelta(hours=hour) for hour in range(first, last + 1)]
     told = {
@@ -27,11 +27,11 @@ def statements(close: float, first: int, last: int, *, number: int = 0, after: d
     )
     missing = [pl.lit(None).alias(name) for name in CANDLES.schema if name not in rows.columns]
     rows = rows.with_columns(missing).select(pl.col(name).cast(dtype) for name, dtype in CANDLES.schema.items())
-    return rows.with_columns(_file_number=pl.lit(number, pl.Int64), _line_order=pl.col("_line"))
+    return number, False, rows
 
 
-def settled(base: DeltaTable, *frames: pl.DataFrame) -> Settled:
-    return settle(base, {("default", "AAAUSDT", "1h"): frames}, CANDLES, lambda rows: rows.clear())
+def settled(base: DeltaTable, *stated: Stated) -> Settled:
+    return settle(base, {("default", "AAAUSDT", "1h"): stated}, CANDLES, lambda rows: rows.clear())
 
 
 def test_new_keys_are_inserted_without_a_look_at_the_table(tmp_path: Path) -> None:
