@@ -54,6 +54,10 @@ class Account:
         self.layout, self.market, self.interval = form.layout or None, form.market or None, form.interval or None
         self.symbols = {form.symbol} - {""}
 
+    def reaches(self, first: dt.datetime, last: dt.datetime) -> None:
+        """Enter the ends of what was read of it."""
+        self.first, self.last = min(self.first or first, first), max(self.last or last, last)
+
     def row(self, run_id: str, ingested_at: dt.datetime) -> dict[str, object]:
         """The file as a row of the ledger; see `contracts.Revision`."""
         noted = "; ".join(filter(None, (*self.assumed, self.contradiction)))

@@ -69,9 +69,7 @@ class Batch:
             for key, frame in by_partition(block.rows, opened.form, dataset):
                 self.statements[key].append((number, opened.backwards, frame))
                 account.symbols.add(dict(zip(dataset.partition, key, strict=True)).get("symbol", ""))
-            first, last = block.rows[dataset.time].min(), block.rows[dataset.time].max()
-            account.first = min(filter(None, (account.first, first)))  # type: ignore[type-var, assignment]
-            account.last = max(filter(None, (account.last, last)))  # type: ignore[type-var, assignment]
+            account.reaches(*block.ends(dataset.time))
 
     def forget(self, account: Account) -> None:
         """Take back what a file has brought to this batch."""

@@ -12,7 +12,8 @@ import polars as pl
 from deltalake import DeltaTable
 
 from lakehouse.bronze.account import MAX_CONFLICTS, Account
-from lakehouse.bronze.settle import WHERE, Settled, differs, ranks
+from lakehouse.bronze.plan import ranks
+from lakehouse.bronze.settle import WHERE, Settled, differs
 from lakehouse.dataset import Dataset
 from lakehouse.delta import Changes, Span, commit, read_spans
 from lakehouse.lake import Lake

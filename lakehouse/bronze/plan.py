@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -204,14 +204,11 @@ def _as_read(lake: Lake, found: list[Pending], paths: Sequence[str], sources: Se
     archives = [p.file for p in found if p.file.path.lower().endswith(".zip")]
     with ThreadPoolExecutor(at_once(lake.raw)) as pool:
         inside = dict(zip(archives, pool.map(partial(list_members, lake.raw), archives), strict=True))
-    members = [replace(p, file=file) for p in found for file in inside.get(p.file, [p.file])]
-    said = {p.file.path: declared_for(p.file.path, sources) for p in members}
-    wanted = [replace(p, rank=said[path].rank(path)) for p in members if not said[path := p.file.path].ignore]
-    strangers = find_strangers((p.file.path for p in wanted), paths, lake.dataset, sources)
-    asked = [
-        replace(p, file=replace(p.file, problem=why)) if (why := strangers.get(p.file.path)) else p for p in wanted
-    ]
-    return sorted(asked, key=_by_statement)
+    members = [(p, file, declared_for(file.path, sources)) for p in found for file in inside.get(p.file, [p.file])]
+    wanted = [(p, file, said.rank(file.path)) for p, file, said in members if not said.ignore]
+    strangers = find_strangers((file.path for _, file, _ in wanted), paths, lake.dataset, sources)
+    asked = [(replace(f, problem=strangers[f.path]) if f.path in strangers else f, p, rank) for p, f, rank in wanted]
+    return sorted((Pending(file, p.stated_at, p.sha256, rank) for file, p, rank in asked), key=_by_statement)
 
 
 def _by_statement(pending: Pending) -> tuple[int, dt.datetime, str]:
@@ -243,3 +240,10 @@ def hash_if_readable(lake: Lake, file: RawFile) -> str:
         return "" if file.problem else hash_file(lake.raw, file.path)
     except (OSError, BaseError):
         return ""
+
+
+def ranks(frame: pl.DataFrame, name: str, rank: Callable[[str], int]) -> pl.Expr:
+    """The ranks of the paths in a column of a frame, of which `rank` tells what sources.toml prefers."""
+    known = {path: found for path in frame[name].drop_nulls().unique() if (found := rank(path))}
+    # Where nobody prefers anything there is no column to compute.
+    return pl.lit(0) if not known else pl.col(name).replace_strict(known, default=0, return_dtype=pl.Int64)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import polars as pl
 from deltalake import DeltaTable
 
+from lakehouse.bronze.plan import ranks
 from lakehouse.dataset import Dataset
 from lakehouse.delta import CUT, Changes, Span, file_stats, read_spans
 
@@ -153,20 +154,18 @@ def settle(
 def joined(stated: Sequence[Stated], time: str) -> pl.DataFrame:
     """What is stated of one partition, with `_file_number` and `_line_order`: of two lines the newer has a higher one.
 
-    In the order of the first times: where no two files overlap, that is the order of all.
+    The order is that of the first times: of all, where no two files overlap.
     """
     stated = sorted(stated, key=lambda one: one[2][time].cast(pl.Int64)[0])
-    files = [(number, -1 if backwards else 1, rows.height) for number, backwards, rows in stated]
-    of_file = pl.DataFrame(files, ["_file_number", "sign", "height"], orient="row")
-    of_file = of_file.select(pl.col("_file_number", "sign").repeat_by("height").explode())
-    order = pl.col("_line") * of_file["sign"]
-    return pl.concat(rows for *_, rows in stated).with_columns(of_file["_file_number"], _line_order=order)
+    files = zip(*((number, -1 if back else 1, rows.height) for number, back, rows in stated), strict=True)
+    of_file = pl.DataFrame([*files], ["_file_number", "sign", "bars"]).select(pl.all().repeat_by("bars").explode())
+    rows = pl.concat(rows for *_, rows in stated)
+    return rows.with_columns(of_file["_file_number"], _line_order=pl.col("_line") * of_file["sign"])
 
 
 def _newest(rows: pl.DataFrame, dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The newest statement of each key, sorted by time; and the others."""
-    rest = [name for name in dataset.key if name not in dataset.partition]
-    time = dataset.time
+    rest, time = [name for name in dataset.key if name not in dataset.partition], dataset.time
     if rest == [time] and (rows[time].diff(null_behavior="drop") > dt.timedelta(0)).all():
         return rows, rows.clear()
     rows = rows.sort(*rest, "_file_number", "_line_order")
@@ -249,11 +248,3 @@ def _standing(judged: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
     stays, names = pl.col("_outcome").is_in(["overruled", "superseded", "unchanged"]), [*dataset.values, *WHERE]
     won = [pl.when(stays).then(f"{name}_won").otherwise(name).alias(f"{name}_won") for name in names]
     return judged.select(*dataset.key, *won)
-
-
-def ranks(frame: pl.DataFrame, name: str, rank: Callable[[str], int]) -> pl.Expr:
-    """The ranks of the paths in a column of a frame, of which `rank` tells what sources.toml prefers."""
-    known = {path: rank(path) for path in frame[name].drop_nulls().unique()}
-    if not any(known.values()):  # nobody prefers anything: no column to compute
-        return pl.lit(0)
-    return pl.col(name).replace_strict(known, default=0, return_dtype=pl.Int64)

@@ -26,8 +26,8 @@ from obstore.exceptions import BaseError
 from lakehouse.bronze.account import IngestReport, new_run_id, report_of
 from lakehouse.bronze.batch import by_partition
 from lakehouse.bronze.conflicts import write_settled
-from lakehouse.bronze.plan import Plan
-from lakehouse.bronze.settle import Partition, Stated, ranks, settle
+from lakehouse.bronze.plan import Plan, ranks
+from lakehouse.bronze.settle import Partition, Stated, settle
 from lakehouse.delta import Changes, Span, agreements, commit, guarded, read_spans, writing
 from lakehouse.errors import FileRefused, InputError
 from lakehouse.lake import Lake

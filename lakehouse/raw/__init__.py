@@ -8,8 +8,10 @@ from lakehouse.raw.fields import (
     is_data,
     is_day,
     is_header,
+    number_places,
     refuse_non_text,
     split_line,
+    tells_the_same,
     written_like,
 )
 from lakehouse.raw.files import (
@@ -29,8 +31,18 @@ from lakehouse.raw.files import (
 from lakehouse.raw.guess import days_in, guess_columns, guess_formats, table_in
 from lakehouse.raw.numbers import decimal_of, is_number
 from lakehouse.raw.parse import Block, no_data, parse_block, parse_together
-from lakehouse.raw.times import COMPACT_TIMES, from_text, is_doubled, leaps, runs_on, to_start, told_label
-from lakehouse.raw.units import OFF_UNITS, off_units, scales_of, with_units, without_volumes
+from lakehouse.raw.times import (
+    COMPACT_TIMES,
+    Even,
+    begins_early,
+    from_text,
+    is_doubled,
+    leaps,
+    runs_on,
+    to_start,
+    told_label,
+)
+from lakehouse.raw.units import OFF_UNITS, SOME_BARS, of_columns, off_units, scales_of, with_units, without_volumes
 from lakehouse.raw.unpack import Text, list_members, open_text, pass_blank, unpack
 
 __all__ = [
@@ -39,13 +51,16 @@ __all__ = [
     "OFF_UNITS",
     "RACY",
     "SEPARATORS",
+    "SOME_BARS",
     "UNREADABLE",
     "Block",
     "Cells",
+    "Even",
     "FileChanged",
     "RawFile",
     "Text",
     "at_once",
+    "begins_early",
     "days_in",
     "decimal_of",
     "first_line",
@@ -64,6 +79,8 @@ __all__ = [
     "list_files",
     "list_members",
     "no_data",
+    "number_places",
+    "of_columns",
     "off_units",
     "open_text",
     "parse_block",
@@ -77,6 +94,7 @@ __all__ = [
     "split_member",
     "stat",
     "table_in",
+    "tells_the_same",
     "to_start",
     "told_label",
     "unpack",

@@ -7,10 +7,14 @@ import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 
-from lakehouse.dataset import Dataset, Form
+import polars as pl
+
+from lakehouse.dataset import PRICES, Dataset, Form
 from lakehouse.errors import FileRefused
-from lakehouse.raw.numbers import is_number
+from lakehouse.raw.numbers import decimal_of, from_word, is_number, said, scaled
+from lakehouse.raw.times import COMPACT_TIMES, from_epoch, from_words
 
 SEPARATORS = (",", ";", "\t", "|")
 HEAD_LINES = 20  # banner lines and a header are looked for in these
@@ -65,22 +69,46 @@ def _due(columns: tuple[str, ...], dataset: Dataset) -> tuple[list[int], list[in
     return times, [i for i, column in enumerate(columns) if column in dataset.numeric and column != dataset.time]
 
 
-def written_like(text: str, form: Form) -> re.Pattern[str]:
+def written_like(text: str, form: Form, time: str) -> re.Pattern[str]:
     """What matches texts whose lines are all written as the first bar of this one: other numbers, and the same signs.
 
     Args:
         text: The first lines of a file.
         form: What its fields are. What stands above the bars is the same.
+        time: The column of times, which have as many digits.
     """
     *above, line = text.split("\n", form.banner + 1)[: form.banner + 1]
     number = r"-?\d++(?:\.\d++)?+"
     fields = [
-        number if re.fullmatch(number, field) else re.sub(r"\d", r"\\d", re.escape(field))
-        for field in line.rstrip("\r").split(form.separator)
+        number if name != time and re.fullmatch(number, field) else re.sub(r"\d", r"\\d", re.escape(field))
+        for name, field in zip_longest(form.columns, line.rstrip("\r").split(form.separator), fillvalue="")
     ]
     bar = re.escape(form.separator).join(fields)
     banner = "".join(re.escape(each + "\n") for each in above)
     return re.compile(rf"{banner}(?:{bar}(?:\r?\n|\Z))++", re.ASCII)
+
+
+def tells_the_same(form: Form, text: str, dataset: Dataset) -> bool:
+    """Whether the first bar shows what all the numbers of a file would: a decimal point, so prices are not parts.
+
+    Args:
+        form: How the file is read.
+        text: Its first lines, all written alike. Where the first does not show it, they may all the same.
+        dataset: Whose columns.
+    """
+    row = split_line(text.split("\n", form.banner + 1)[form.banner].rstrip("\r"), form.separator)
+    numbers, time = {i: row[i] for i in number_places(form, dataset)}, row[form.columns.index(dataset.time)]
+    return (
+        form.decimal == "." == decimal_of(numbers.values())
+        and any("." in number for i, number in numbers.items() if form.columns[i] in PRICES)
+        and not any("," in number for number in numbers.values())
+        and not (time.isdecimal() and len(time) in COMPACT_TIMES)
+    )
+
+
+def number_places(form: Form, dataset: Dataset) -> list[int]:
+    """Where a form has numbers that may have a decimal mark."""
+    return [i for i, name in enumerate(form.columns) if name and isinstance(dataset.schema[name], pl.Float64)]
 
 
 def is_header(row: Sequence[str], columns: Sequence[str], dataset: Dataset) -> bool:
@@ -114,3 +142,60 @@ def refuse_non_text(head: bytes) -> None:
         raise FileRefused(
             "lines that end in a carriage return alone, as on old Macintoshes; convert them to line feeds"
         )
+
+
+def word_of(name: str, form: Form, dataset: Dataset) -> pl.Expr:
+    """The field of a column as text, joined if there are several.
+
+    Args:
+        name: The column.
+        form: How its file is read.
+        dataset: Whose columns.
+    """
+    places = [i for i, column in enumerate(form.columns) if column == name]
+    fields = [said(pl.col("_fields").list.get(i, null_on_oob=True)) for i in places]
+    if form.day and name == dataset.time:
+        fields = [pl.lit(form.day), *fields]
+    return fields[0] if len(fields) == 1 else pl.concat_str(fields, separator=" ")
+
+
+def csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
+    """As what the CSV parser is to read a column.
+
+    Args:
+        dtype: That of the contract, if it is kept.
+        word: Its first field.
+        form: How its file is read.
+    """
+    if isinstance(dtype, pl.Datetime) and word.isdigit() and not (form.time_format or form.day):
+        return pl.Int64()
+    return dtype if isinstance(dtype, pl.Int64 | pl.Float64) and form.decimal != "," else pl.String()
+
+
+def of_cell(name: str, met: pl.DataType, form: Form, dataset: Dataset) -> pl.Expr:
+    """Turn what the CSV parser gives into the contract's dtype; Args: as for `of_word`, and what it is read as."""
+    cell = pl.col(f"_{name}")
+    if isinstance(met, pl.String):
+        word = pl.lit(f"{form.day} ") + said(cell) if form.day and name == dataset.time else said(cell)
+        return of_word(word, name, form, dataset)
+    time = isinstance(dataset.schema[name], pl.Datetime)
+    return from_epoch(cell) if time else scaled(cell, form.scales.get(name, 1.0))
+
+
+def of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
+    """Turn text into the contract's dtype; null where that fails. Args: the text, and as for `word_of`."""
+    dtype = dataset.schema[name]
+    if isinstance(dtype, pl.Datetime):
+        return from_words(word, form, _beside(form, dataset), own_only=name == dataset.time)
+    if isinstance(dtype, pl.String):
+        return dataset.spelling[name](word) if name in dataset.spelling else word
+    number = from_word(word, form.decimal)
+    if isinstance(dtype, pl.Int64):
+        whole = pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False))
+        return pl.coalesce(word.cast(pl.Int64, strict=False), whole)
+    return scaled(number, form.scales.get(name, 1.0))
+
+
+def _beside(form: Form, dataset: Dataset) -> list[str]:
+    """The columns of the text that tell one series from another."""
+    return [f"_{name}" for name in dataset.partition if name in form.columns]

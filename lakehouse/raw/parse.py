@@ -6,6 +6,7 @@ line, or gives a row that breaks the contract, is it read again line by line as 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,9 @@ from itertools import accumulate
 import polars as pl
 
 from lakehouse.dataset import Dataset, Form
-from lakehouse.raw.fields import split_line
-from lakehouse.raw.numbers import from_word, said, scaled
-from lakehouse.raw.times import constant, from_epoch, from_words, has_doubled_hours, is_lonely, reaches_far
+from lakehouse.raw.fields import csv_dtype, of_cell, of_word, split_line, word_of
+from lakehouse.raw.times import EPOCH, MICROSECOND, Even, constant, evenly, has_doubled_hours, is_lonely, reaches_far
+from lakehouse.raw.units import are_off
 
 PIECE_BYTES = 2**20  # how much around a bad line is read line by line
 UNTOLD = "?"  # stands in for an interval that is yet to be inferred from the rows
@@ -32,6 +33,18 @@ class Block:
     read: int  # data lines
     skipped: int  # header and blank lines
     size: int  # bytes of text
+    even: Even | None = None  # of a small file whose times are so
+    off_units: bool = False  # of a small file: `units.are_off` says so
+
+    def ends(self, time: str) -> tuple[dt.datetime, dt.datetime]:
+        """The first and the last of its times; there are some."""
+        if self.even:
+            first, step, bars = self.even
+            low, high = sorted((first, first + step * (bars - 1)))
+        else:
+            moments = self.rows[time].cast(pl.Int64)  # without the zone, which takes its time
+            low, high = moments.min(), moments.max()  # type: ignore[assignment]
+        return EPOCH + low * MICROSECOND, EPOCH + high * MICROSECOND
 
 
 Part = tuple[bytes, int, Form]  # lines, the number of the first of them, how they are to be read
@@ -98,7 +111,7 @@ def parse_together(parts: Sequence[Part], dataset: Dataset) -> list[Block | None
     waiting = [*alike.items()]
     while waiting:
         key, numbers = waiting.pop()
-        if blocks := _parse_alike([parts[number] for number in numbers], *key[:2], dataset):
+        if blocks := _parse_alike([parts[number] for number in numbers], *key[:2], dataset, len(parts) > 1):
             for number, parsed in zip(numbers, blocks, strict=True):
                 found[number] = parsed
         elif half := len(numbers) // 2:  # which of them is it?
@@ -107,9 +120,9 @@ def parse_together(parts: Sequence[Part], dataset: Dataset) -> list[Block | None
 
 
 def _parse_alike(
-    parts: Sequence[Part], plain: Form, met: tuple[pl.DataType, ...], dataset: Dataset
+    parts: Sequence[Part], plain: Form, met: tuple[pl.DataType, ...], dataset: Dataset, small: bool
 ) -> list[Block | None] | None:
-    """Parse what is read alike; None unless every line is surely a valid row."""
+    """Parse what is read alike; None unless every line is surely a valid row. `small` files are looked at besides."""
     # Without a line feed at the end, a surplus empty field goes unnoticed.
     texts = [block if block.endswith(b"\n") else block + b"\n" for block, _, _ in parts]
     cells, values, good = _ways_to_read(plain, met, dataset)
@@ -128,11 +141,18 @@ def _parse_alike(
         return None
     rows = rows[[*dataset.schema]]
     far, lonely = reaches_far(rows[dataset.time]), is_lonely(dataset.time).any()
+    even: Sequence[Even | None] = [None] * len(parts)
+    off = [False] * len(parts)
+    if small:
+        moments, ends = rows[dataset.time].cast(pl.Int64).to_list(), accumulate(heights)
+        even = [evenly(moments[end - height : end]) for height, end in zip(heights, ends, strict=True)]
+        if {"volume", "quote_volume"} <= {*plain.columns}:
+            off = are_off(rows, pl.Series(range(len(parts))).repeat_by(pl.Series(heights)).explode())
     found = list[Block | None]()
-    for (block, _, _), height, end in zip(parts, heights, accumulate(heights), strict=True):
+    for n, ((block, _, _), height, end) in enumerate(zip(parts, heights, accumulate(heights), strict=True)):
         one = rows.slice(end - height, height)
         odd = far and reaches_far(one[dataset.time]) and one.select(lonely).item()
-        found.append(None if odd else Block(one, NO_REJECTS, height, 0, len(block)))
+        found.append(None if odd else Block(one, NO_REJECTS, height, 0, len(block), even[n], off[n]))
     return found
 
 
@@ -144,7 +164,7 @@ def _met(block: bytes, form: Form, dataset: Dataset) -> tuple[pl.DataType, ...] 
     names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
     if not len(words) == len(names) == len(set(names)):
         return None
-    return tuple(_csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True))
+    return tuple(csv_dtype(dataset.schema.get(n), word, form) for n, word in zip(names, words, strict=True))
 
 
 @lru_cache  # of a thousand small files each would cost as much to plan as to read
@@ -154,7 +174,7 @@ def _ways_to_read(
     """As what the CSV parser is to read each field, the columns made of them, and whether a row is surely valid."""
     names = [name or f"unused_{i}" for i, name in enumerate(form.columns)]
     kept = [(name, dtype) for name, dtype in zip(names, met, strict=True) if name in dataset.schema]
-    values = {name: _of_cell(name, dtype, form, dataset) for name, dtype in kept}
+    values = {name: of_cell(name, dtype, form, dataset) for name, dtype in kept}
     # The last field is null where fields are missing; a value that could not be read is null where its field is not.
     read = [
         pl.col(f"_{name}").is_null() == pl.col(name).is_null() for name, dtype in kept if dtype != dataset.schema[name]
@@ -183,8 +203,8 @@ def parse_lines(block: bytes, first_line: int, form: Form, dataset: Dataset) -> 
         data = data.with_columns(_fields=bare.str.split(form.separator))
 
     kept = list(dict.fromkeys(filter(None, form.columns)))
-    words = {f"_{name}": _word(name, form, dataset) for name in kept}
-    values = {name: _of_word(pl.col(f"_{name}"), name, form, dataset) for name in kept}
+    words = {f"_{name}": word_of(name, form, dataset) for name in kept}
+    values = {name: of_word(pl.col(f"_{name}"), name, form, dataset) for name in kept}
     unread = {name: pl.col(f"_{name}").is_not_null() & pl.col(name).is_null() for name in kept}
     width = pl.col("_fields").list.len()
     slipped = pl.any_horizontal(width != len(form.columns), *unread.values())
@@ -248,48 +268,3 @@ def _told(parts: Sequence[Part], heights: Sequence[int], dataset: Dataset) -> Ma
 
 def _line_numbers(first: int) -> pl.Expr:
     return pl.int_range(first, first + pl.len(), dtype=pl.Int64)
-
-
-def _word(name: str, form: Form, dataset: Dataset) -> pl.Expr:
-    """The field of a column as text, joined if there are several."""
-    places = [i for i, column in enumerate(form.columns) if column == name]
-    fields = [said(pl.col("_fields").list.get(i, null_on_oob=True)) for i in places]
-    if form.day and name == dataset.time:
-        fields = [pl.lit(form.day), *fields]
-    return fields[0] if len(fields) == 1 else pl.concat_str(fields, separator=" ")
-
-
-def _csv_dtype(dtype: pl.DataType | None, word: str, form: Form) -> pl.DataType:
-    """As what the CSV parser is to read a column, whose first field is `word`."""
-    if isinstance(dtype, pl.Datetime) and word.isdigit() and not (form.time_format or form.day):
-        return pl.Int64()
-    return dtype if isinstance(dtype, pl.Int64 | pl.Float64) and form.decimal != "," else pl.String()
-
-
-def _of_cell(name: str, met: pl.DataType, form: Form, dataset: Dataset) -> pl.Expr:
-    """Turn what the CSV parser gives into the contract's dtype."""
-    cell = pl.col(f"_{name}")
-    if isinstance(met, pl.String):
-        word = pl.lit(f"{form.day} ") + said(cell) if form.day and name == dataset.time else said(cell)
-        return _of_word(word, name, form, dataset)
-    time = isinstance(dataset.schema[name], pl.Datetime)
-    return from_epoch(cell) if time else scaled(cell, form.scales.get(name, 1.0))
-
-
-def _of_word(word: pl.Expr, name: str, form: Form, dataset: Dataset) -> pl.Expr:
-    """Turn text into the contract's dtype; null where that fails."""
-    dtype = dataset.schema[name]
-    if isinstance(dtype, pl.Datetime):
-        return from_words(word, form, _beside(form, dataset), own_only=name == dataset.time)
-    if isinstance(dtype, pl.String):
-        return dataset.spelling[name](word) if name in dataset.spelling else word
-    number = from_word(word, form.decimal)
-    if isinstance(dtype, pl.Int64):
-        whole = pl.when(number == number.floor()).then(number.cast(pl.Int64, strict=False))
-        return pl.coalesce(word.cast(pl.Int64, strict=False), whole)
-    return scaled(number, form.scales.get(name, 1.0))
-
-
-def _beside(form: Form, dataset: Dataset) -> list[str]:
-    """The columns of the text that tell one series from another."""
-    return [f"_{name}" for name in dataset.partition if name in form.columns]

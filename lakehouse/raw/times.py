@@ -15,6 +15,8 @@ from lakehouse.intervals import FEW, seconds_of
 
 UTC = pl.Datetime("us", "UTC")
 EPOCH, MICROSECOND = dt.datetime(1970, 1, 1, tzinfo=dt.UTC), dt.timedelta(microseconds=1)
+BEGUN = (dt.datetime.min.replace(tzinfo=dt.UTC) - EPOCH) // MICROSECOND
+Even = tuple[int, int, int]  # equally far apart: the first and the step, in microseconds; how many
 FAR = dt.timedelta(days=3653)  # no series has a gap of ten years on both sides of one bar
 
 # Text times, tried in this order. Without an offset they are UTC, or the `time_zone` of sources.toml.
@@ -196,6 +198,24 @@ def told_label(times: pl.Series, interval: str, zone: str) -> str:
     if interval == "1mo":
         return "end" if are(lambda time: time.day >= 25) else "?" if are(lambda time: 4 < time.day < 25) else "start"
     return "?" if interval == "1w" and are(lambda time: time.weekday() in (4, 5, 6)) else "start"
+
+
+def evenly(moments: Sequence[int]) -> Even | None:
+    """Times as `Even`, if they are so and no time comes twice."""
+    if len(moments) < 2 or not (step := moments[1] - moments[0]):
+        return None
+    even = range(moments[0], moments[0] + step * len(moments), step)
+    return (moments[0], step, len(moments)) if moments == [*even] else None
+
+
+def begins_early(moment: int, interval: str, zone: str) -> bool:
+    """Whether the first of the bars is enough for `told_label` to say `start`.
+
+    Args: as for `told_label`, but for the time of the first bar alone, in microseconds.
+    """
+    if zone != "UTC" or interval[-1:] not in ("s", "m", "h", "d") or seconds_of(interval) <= 1:
+        return False
+    return (moment - BEGUN) % (seconds_of(interval) * 10**6) < (seconds_of(interval) - 1) * 10**6
 
 
 def to_start(time: pl.Expr, interval: str, zone: str) -> pl.Expr:

@@ -15,6 +15,7 @@ from lakehouse.raw.fields import is_data, split_line
 from lakehouse.raw.numbers import as_float
 
 MOST = 0.9  # of the bars
+SOME_BARS = 40  # show the units
 SAMPLE = 100  # bars of a block
 TICKS = ("tickvolume", "tickvol")
 FIXED_POINT = 10**11  # whole prices as high as this count parts: nothing costs a hundred thousand millions
@@ -67,6 +68,26 @@ def off_units(rows: pl.DataFrame) -> bool:
     """Whether the volumes of a block are shown to be in another unit, by some of its bars."""
     some = rows.select("symbol", "low", "high", "volume", "quote_volume").gather_every(1 + rows.height // SAMPLE)
     return proven(bar for bar in some.iter_rows() if None not in bar) is False
+
+
+def are_off(rows: pl.DataFrame, file: pl.Series) -> list[bool]:
+    """Whether `proven` denies it of the first bars of files, whose numbers and rows follow each other."""
+    low, high, pieces, quote = (pl.col(name) for name in ("low", "high", "volume", "quote_volume"))
+    rounded = pl.when(pieces == pieces.floor(), pieces < 50).then(0.5).otherwise(0.0)
+    dear_enough = (pieces <= rounded) | (quote / (pieces - rounded) >= low * 0.98)
+    fits, says = dear_enough & (quote / (pieces + rounded) <= high * 1.02), (pieces > 0) & (quote > 0) & (low > 0)
+    some = (one.head(SOME_BARS).sum() for one in (fits & says, says))
+    told = rows.group_by(file, maintain_order=True).agg(*(one.alias(str(n)) for n, one in enumerate(some)))
+    return (told["0"] < MOST * told["1"]).to_list()
+
+
+def of_columns(form: Form, dataset: Dataset) -> bool:
+    """Whether the volumes of files with these columns are what they are called, unless `proven` denies it."""
+    names = plain_names(split_line(form.header, form.separator))
+    amounts = {place for place, name in enumerate(names[: len(form.columns)]) if name in dataset.amounts}
+    volumes = {place for place, name in enumerate(form.columns) if name == "volume"}
+    certain = "quote_volume" in form.columns or not volumes or amounts <= volumes
+    return certain and not {*TICKS} & {*names} and not {*dataset.partition} & {*form.columns}
 
 
 def without_volumes(form: Form) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import polars as pl
 
@@ -12,7 +13,7 @@ from lakehouse.contracts import name_faults
 from lakehouse.dataset import Dataset, Form, fold
 from lakehouse.errors import FileRefused
 from lakehouse.intervals import CUSTOMARY, MINUTES, SOME, read_interval, seconds_of, spacing
-from lakehouse.raw import split_line, split_member
+from lakehouse.raw import Even, split_line, split_member
 from lakehouse.recognise.doubts import column_name
 from lakehouse.recognise.layouts import VAGUE
 from lakehouse.recognise.names import Told, may_be_strange, read_name, spell_symbol, strange_words, tell_market
@@ -20,6 +21,7 @@ from lakehouse.recognise.sniff import Seen, sniff
 from lakehouse.recognise.sources import UNSAID, Declared, Subject, as_toml, declared_for
 
 FIRST_BARS = 10_000  # tell the spacing of a file
+DAY = 86_400 * 10**6  # microseconds
 
 
 def recognise(subject: Subject, inner: str, head: bytes, seen: Seen | None = None) -> Form:
@@ -154,13 +156,14 @@ def find_strangers(
     return found
 
 
-def tell_interval(subject: Subject, rows: pl.DataFrame, form: Form) -> str:
+def tell_interval(subject: Subject, rows: pl.DataFrame, form: Form, even: Even | None = None) -> str:
     """Infer the interval from the spacing of the bars, or hold it against what the name tells.
 
     Args:
         subject: The file; what sources.toml says of its interval is taken at its word.
         rows: Its first bars.
         form: What is known of it.
+        even: Their times, if they are so.
 
     Returns:
         The interval; empty if nothing tells it, and there are no bars; or if each line does.
@@ -171,7 +174,10 @@ def tell_interval(subject: Subject, rows: pl.DataFrame, form: Form) -> str:
     named = form.interval
     if subject.declared.interval or rows.is_empty():
         return named
-    found = _spacings(subject, rows.head(FIRST_BARS), form)
+    if even and abs(even[1]) < DAY and not {*subject.dataset.partition} & {*form.columns}:
+        found = _even_spacing(*even[1:])
+    else:
+        found = _spacings(subject, rows.head(FIRST_BARS), form)
     if "interval" in form.columns:
         return ""
     if named and not form.numbered:
@@ -200,7 +206,14 @@ def _belied(subject: Subject, named: str, apart: str) -> str:
     return f"the name tells bars of {named}, but they are {apart} apart; rename the file or {how}"
 
 
-def _spacings(subject: Subject, rows: pl.DataFrame, form: Form) -> dict[str, tuple[str, int]]:
+@lru_cache
+def _even_spacing(step: int, bars: int) -> Mapping[str, tuple[str, int]]:
+    """What `_spacings` finds of a series whose bars are so many microseconds apart, less than a day."""
+    interval, count = spacing(pl.Series([step * n for n in range(bars)]).cast(pl.Datetime("us")))
+    return {interval: ("", count)} if interval and count else {}
+
+
+def _spacings(subject: Subject, rows: pl.DataFrame, form: Form) -> Mapping[str, tuple[str, int]]:
     """The intervals that bars prove, each within one series: interval → a series, and how many distances it has."""
     by = [name for name in subject.dataset.partition if name in form.columns]
     parts = rows.partition_by(by, as_dict=True, maintain_order=True) if by else {(): rows}
@@ -218,7 +231,7 @@ def _spacings(subject: Subject, rows: pl.DataFrame, form: Form) -> dict[str, tup
     return found
 
 
-def _agreed(found: dict[str, tuple[str, int]]) -> tuple[str, int]:
+def _agreed(found: Mapping[str, tuple[str, int]]) -> tuple[str, int]:
     """The interval that the series of a file agree upon, and how many distances tell it; empty if they do not."""
     sure = [interval for interval, (_, count) in found.items() if count >= SOME]
     shortest = min(found, key=seconds_of, default="")

@@ -62,6 +62,9 @@ NAMES = (
 )
 
 
+_DAY = re.compile(r"(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d(?!\d)")
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a name tells; empty where it tells nothing, or two things."""
@@ -72,9 +75,19 @@ class Told:
     words: tuple[str, ...] = ()  # the others, in small letters
 
 
-@lru_cache(65536)
 def read_name(name: str, patterns: tuple[re.Pattern[str], ...]) -> Told:
-    """Read the last part of a path by a dataset's patterns; if it tells nothing as it stands, without its remarks."""
+    """Read the last part of a path by a dataset's patterns; if it tells nothing as it stands, without its remarks.
+
+    Names that differ by a date alone are read once, if that is nothing of what they tell; then they have one's words.
+    """
+    days = [_DAY.sub(day, name) for day in ("2020-01-01", "2021-12-31")]
+    one, other = (_read_name(day, patterns) for day in days)
+    same = (one.symbol, one.interval, one.numbered) == (other.symbol, other.interval, other.numbered)
+    return one if same else _read_name(name, patterns)
+
+
+@lru_cache(65536)
+def _read_name(name: str, patterns: tuple[re.Pattern[str], ...]) -> Told:
     stem = re.sub(r"(\.(csv|txt|tsv))?(\.(gz|zip|bz2|xz|zst))?$", "", name, flags=re.IGNORECASE)
     words = words_of(stem)
     for text in (stem, _plain(stem)):
@@ -126,8 +139,13 @@ def tree_of(path: str) -> dict[str, str]:
     Returns:
         market, kind, and what the file's lines do not say: time_zone, note; nothing for files elsewhere.
     """
+    return _tree_at(path[: path.rfind("/") + 1])
+
+
+@lru_cache(4096)
+def _tree_at(folder: str) -> dict[str, str]:
     for pattern, tree in _TREES:
-        if found := pattern.search(path):
+        if found := pattern.search(folder):
             return {**tree, **found.groupdict()}
     return {}
 
@@ -145,6 +163,11 @@ def tell_market(path: str, words: Sequence[str], layout: str) -> str:
         the exchange that a folder tells; else the first folder; else that of the layout. What the prices are of, as
         far as name and folders have a word for it, is added: `dukascopy-bid`.
     """
+    return _market_at(path[: path.rfind("/") + 1], tuple(words), layout)
+
+
+@lru_cache(65536)
+def _market_at(path: str, words: tuple[str, ...], layout: str) -> str:
     first, *folders = path.split("/")[:-1] or [""]
     below = [word for folder in folders for word in words_of(folder)]
     told, deep = _exchange_of(words), _exchange_of(below)
@@ -163,7 +186,8 @@ def tell_market(path: str, words: Sequence[str], layout: str) -> str:
     return market
 
 
-def strange_words(words: Sequence[str]) -> frozenset[str]:
+@lru_cache(65536)
+def strange_words(words: tuple[str, ...]) -> frozenset[str]:
     """The words beside a symbol that are neither known nor a remark; before an exchange stands who collected it."""
     rest = words[max(_exchanges(words), default=0) :]
     return frozenset(w for w in rest if w not in QUALIFIERS and w not in REMARKS and not _MARK.fullmatch(w))

@@ -17,6 +17,7 @@ from lakehouse.raw import (
     FileChanged,
     RawFile,
     Text,
+    begins_early,
     is_number,
     no_data,
     open_text,
@@ -126,7 +127,7 @@ def open_files(
         For each what `open_file` returns or raises.
     """
     found = list[_Begun | Opened | FileRefused | FileChanged]()
-    seen = Seen(list) if len(asked) > 1 else None
+    seen = Seen() if len(asked) > 1 else None
     for wanted in asked:
         try:
             found.append(_begin(store, wanted, dataset, block_bytes, seen))
@@ -137,9 +138,13 @@ def open_files(
     blocks = dict(zip(small, parse_together(parts, dataset), strict=True)) if len(parts) > 1 else {}
     for n, one in enumerate(found):
         if isinstance(one, _Begun):
+            block = blocks.get(n)
             try:
-                found[n] = _opened(one, blocks.get(n))
-            except FileRefused as error:
+                if seen and one.subject.path in seen.unproven and (not block or block.off_units):
+                    found[n] = _opened(_begin(store, one.asked, dataset, block_bytes, None), None)
+                else:
+                    found[n] = _opened(one, block)
+            except (FileRefused, FileChanged) as error:
                 found[n] = error
     return cast("list[Opened | FileRefused | FileChanged]", found)
 
@@ -155,7 +160,7 @@ def _begin(store: ObjectStore, asked: Asked, dataset: Dataset, block_bytes: int,
         form = replace(form, notes=("it holds no bars, and is not read",))
     elif first:
         told = {**asked.told, "_file": subject.path, "_sha256": text.sha256}
-        form = replace(recognise(subject, text.name, first[:65536], seen), told=told)
+        form = replace(recognise(subject, text.name, first[:65536], seen if len(first) <= SMALL else None), told=told)
     return _Begun(asked, subject, text, blank, first, form)
 
 
@@ -168,11 +173,13 @@ def _opened(begun: _Begun, clean: Block | None) -> Opened:
         block = clean or (parse_block(data, above + 1, form, dataset) if data else no_data(0, dataset))
         block = follow_headers(subject, replace(block, skipped=above + block.skipped), form)
         refuse_foreign(subject, block, form)
-        refuse_mixed(subject, block, form, first, begun.blank + 1)
+        if not block.even:
+            refuse_mixed(subject, block, form, first, begun.blank + 1)
         refuse_swapped(subject, block, form)
         form, block = _with_interval(subject, form, block)
         refuse_doubled(subject, block, form)
-        refuse_rows(subject, block, form)
+        if not block.even or "symbol" in form.columns:
+            refuse_rows(subject, block, form)
         if form.label == "end" and subject.declared.label != "end":
             form = replace(form, notes=(*form.notes, "its bars carry the times at which they end"))
 
@@ -193,8 +200,9 @@ def _opened(begun: _Begun, clean: Block | None) -> Opened:
         if rejected.height and not loaded:
             raise FileRefused(why_none(subject, rejected, form))
 
-    times = block.rows[dataset.time]
-    return Opened(begun.asked.file, text.sha256, form, len(times) > 1 and times[0] > times[-1], walk(form))
+    times = block.rows[dataset.time].cast(pl.Int64)  # without the zone, which takes its time
+    backwards = block.even[1] < 0 if block.even else len(times) > 1 and times[0] > times[-1]
+    return Opened(begun.asked.file, text.sha256, form, backwards, walk(form))
 
 
 def _is_prose(path: str, first: bytes) -> bool:
@@ -210,15 +218,16 @@ def _with_interval(subject: Subject, form: Form, block: Block) -> tuple[Form, Bl
     """Tell the interval, if it is not told yet, and give the bars the times at which they begin."""
     rows, time = block.rows, subject.dataset.time
     if form.numbered or not form.label or not (form.interval or "interval" in form.columns):
-        interval = tell_interval(subject, rows, form)
+        interval = tell_interval(subject, rows, form, block.even)
         rows = rows if interval == form.interval else rows.with_columns(interval=pl.lit(interval))
         form = replace(form, interval=interval, numbered=form.numbered and rows.is_empty())
     if not form.label and rows.height:
-        form = replace(form, label=told_label(rows[time], form.interval, form.time_zone))
+        early = block.even and begins_early(block.even[0], form.interval, form.time_zone)
+        form = replace(form, label="start" if early else told_label(rows[time], form.interval, form.time_zone))
         if form.label == "?":
             days = f"its bars of {form.interval} carry days such as {rows[time][0]:%A %Y-%m-%d}"
             how = subject.how('label = "end"    # or "start"')
             raise FileRefused(f"{days}: does it begin or end one? {how}")
     if form.label == "end":
         rows = rows.with_columns(to_start(pl.col(time), form.interval, form.time_zone))
-    return form, replace(block, rows=rows)
+    return form, block if rows is block.rows else replace(block, rows=rows, even=None)

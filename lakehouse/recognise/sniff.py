@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-
-import polars as pl
 
 from lakehouse.dataset import PRICES, Dataset, Form, Positional, fold, plain_names
 from lakehouse.errors import FileRefused
@@ -16,6 +14,7 @@ from lakehouse.raw import (
     COMPACT_TIMES,
     HEAD_LINES,
     SEPARATORS,
+    SOME_BARS,
     Cells,
     days_in,
     decimal_of,
@@ -23,9 +22,12 @@ from lakehouse.raw import (
     is_data,
     is_day,
     is_header,
+    number_places,
+    of_columns,
     refuse_non_text,
     scales_of,
     split_line,
+    tells_the_same,
     with_units,
     written_like,
 )
@@ -33,9 +35,19 @@ from lakehouse.recognise.advice import columns_line, why_not
 from lakehouse.recognise.names import COINS, MONEY, tree_of
 from lakehouse.recognise.sources import Declared, Subject
 
-Seen = defaultdict[Declared, list[tuple[re.Pattern[str], Form]]]  # by what is declared: how files are written, and told
-SOME_BARS = 40  # show the units
 TELLING_LINES = 300  # tell the layout and the writing of times, by majority: any one of them may be a slip
+
+
+class Seen:
+    """What has been told of other files, for those that are written alike.
+
+    `known` has by what is declared how a file is written, and its fields; and the whole form, if of others the first
+    bar shows that theirs is the same, but for the units of volumes: `unproven` are the paths of which these are open.
+    """
+
+    def __init__(self) -> None:
+        self.known = defaultdict[Declared, list[tuple[re.Pattern[str], Form, Form | None]]](list)
+        self.unproven = set[str]()
 
 
 def sniff(subject: Subject, head: bytes, seen: Seen | None = None) -> Form:
@@ -51,38 +63,51 @@ def sniff(subject: Subject, head: bytes, seen: Seen | None = None) -> Form:
         FileRefused: It is something else; the message says what to do.
     """
     dataset, declared, text = subject.dataset, subject.declared, head.decode("utf-8", "backslashreplace")
+    known, tree, alike = seen.known[declared] if seen else [], tree_of(subject.path), None
+    written = next((one for one in known if one[0].fullmatch(text)), None)
+    whole = written[2] if written else None
+    if seen and written and whole and tells_the_same(whole, text, dataset):
+        seen.unproven.add(subject.path)
+        zone, notes = _zone_and_notes(written[1], declared, tree)
+        return whole if (zone, notes) == (whole.time_zone, whole.notes) else replace(whole, time_zone=zone, notes=notes)
     lines = [line.rstrip("\r") for line in text.split("\n")[:TELLING_LINES]]
-    known = [] if seen is None else seen[declared]
-    if form := next((form for alike, form in known if alike.fullmatch(text)), None):
-        rows = [row for line in lines[form.banner :] if (row := split_line(line, form.separator))]
+    if written:
+        fields = written[1]
+        rows = [row for line in lines[fields.banner :] if (row := split_line(line, fields.separator))]
         bars = rows[:SOME_BARS]
     else:
         refuse_non_text(head)
         cells = {s: [split_line(line, s) for line in lines] for s in SEPARATORS if any(s in line for line in lines)}
-        form = _fields_of(subject, lines, cells)
-        rows = [row for row in cells.get(form.separator, ())[form.banner :] if len(row) == len(form.columns)]
-        bars = [row for row in rows[:SOME_BARS] if is_data(row, form.columns, dataset)]
-        if seen is not None and bars and (alike := written_like(text, form)).fullmatch(text):
-            known.append((alike, form))
-    numbers = [i for i, n in enumerate(form.columns) if n and isinstance(dataset.schema[n], pl.Float64)]
-    tree = tree_of(subject.path)
+        fields = _fields_of(subject, lines, cells)
+        rows = [row for row in cells.get(fields.separator, ())[fields.banner :] if len(row) == len(fields.columns)]
+        bars = [row for row in rows[:SOME_BARS] if is_data(row, fields.columns, dataset)]
+        alike = written_like(text, fields, dataset.time) if seen and bars else None
     by_hour = declared.date_in_name and declared.time_format
     time_format = f"%Y-%m-%d {declared.time_format}" if by_hour else declared.time_format
+    (zone, notes), numbers = _zone_and_notes(fields, declared, tree), number_places(fields, dataset)
     form = replace(
-        form,
+        fields,
         decimal=declared.decimal or decimal_of(row[i] for row in rows[:SOME_BARS] for i in numbers),
-        time_zone=declared.time_zone or tree.get("time_zone", "") or form.time_zone,
-        time_format=time_format or _compact_format(form, rows, dataset),
+        time_zone=zone,
+        time_format=time_format or _compact_format(fields, rows, dataset),
         doubled_hour=declared.doubled_hour,
-        label=declared.label or form.label,
-        scales=(scales_of(form, rows, dataset) if form.header else {}) | declared.scales,
+        label=declared.label or fields.label,
+        scales=(scales_of(fields, rows, dataset) if fields.header else {}) | declared.scales,
         day=_day_of(subject) if declared.date_in_name else "",
-        notes=(tree["note"],) if tree.get("note") else () if declared.time_zone else form.notes,
+        notes=notes,
     )
-    form, fault, line = with_units(form, bars, dataset, said=declared.tells_volumes)
+    found, fault, line = with_units(form, bars, dataset, said=declared.tells_volumes)
+    if seen and alike and alike.fullmatch(text):
+        simple = not fault and found is form and not (form.scales or form.day) and tells_the_same(form, text, dataset)
+        seen.known[declared].append((alike, fields, form if simple and of_columns(form, dataset) else None))
     if fault:
         raise FileRefused(f"{fault}; {subject.how(line)}")
-    return form
+    return found
+
+
+def _zone_and_notes(form: Form, declared: Declared, tree: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    zone = declared.time_zone or tree.get("time_zone", "") or form.time_zone
+    return zone, (tree["note"],) if tree.get("note") else () if declared.time_zone else form.notes
 
 
 def _fields_of(subject: Subject, lines: Sequence[str], cells: Cells) -> Form:

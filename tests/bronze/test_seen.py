@@ -50,6 +50,8 @@ def lake(tmp_path: Path) -> Lake:
 def another_day(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Lake:
     """The lake as a later program finds it, which takes the one exchange for the other."""
     monkeypatch.setitem(names.EXCHANGES, "okx", "binance")
+    # What was told before that day, and what is told on it, is remembered for the process.
+    monkeypatch.setattr(names, "_market_at", names._market_at.__wrapped__)
     monkeypatch.setattr(seen, "program", lambda: "that of another day")
     return lake
 

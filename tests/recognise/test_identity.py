@@ -14,6 +14,7 @@ from lakehouse.raw.parse import Block
 from lakehouse.recognise.doubts import refuse_foreign
 from lakehouse.recognise.identity import recognise, tell_interval
 from lakehouse.recognise.layouts import CANDLES
+from lakehouse.recognise.names import read_name
 from lakehouse.recognise.sources import Declared, Subject, declared_for, read_sources
 
 BARS = b"time,open,high,low,close\n2024-03-01,10,20,5,12\n"
@@ -257,3 +258,19 @@ def test_good_declarations_pass(interval: str, time_format: str) -> None:
 def test_a_slip_in_sources_toml_is_named(text: str, message: str) -> None:
     with pytest.raises(LakeError, match=r"(?s)^raw/sources\.toml: .*" + message):
         read_sources(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "told"),
+    [
+        ("BTCUSDT-1h-2024-03-01.csv", "BTCUSDT-1h-2024-03-02.csv", ("BTCUSDT", "1h")),
+        ("AAPL-2024-03-01_1d.csv", "AAPL-2024-03-02_1d.csv", ("AAPL-2024-03-01", "1d")),  # not the symbol of the other
+    ],
+)
+def test_names_that_differ_by_a_date_are_read_once_unless_it_is_in_what_they_tell(
+    name: str, other: str, told: tuple[str, str]
+) -> None:
+    one, two = (read_name(each, CANDLES.names) for each in (name, other))
+    assert (one.symbol, one.interval) == told
+    assert (one is two) == ("2024" not in told[0])
+    assert (two.symbol, two.interval) == (told[0].replace("-01", "-02"), told[1])

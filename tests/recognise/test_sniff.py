@@ -176,7 +176,7 @@ def test_declared_columns_say_what_the_fields_are() -> None:
     ],
 )
 def test_a_file_is_told_the_same_after_one_that_is_written_like_it(follows: str) -> None:
-    seen = Seen(list)
+    seen = Seen()
     first = sniff(Subject("a.csv", CANDLES), f"{HEAD}{BAR},\n".encode(), seen)
     assert first.columns == (*OHLCV, "")
     told = sniff(Subject("b.csv", CANDLES), follows.encode(), seen)
