@@ -8,7 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import batched, groupby
+from itertools import groupby
 
 import polars as pl
 
@@ -25,7 +25,7 @@ from lakehouse.recognise import BLOCK_BYTES, SMALL, Asked, Opened, declared_for,
 BATCH_BYTES = 64 * 2**20
 BATCH_FILES = 500
 AHEAD_BYTES = 8 * 2**20  # of files that are opened ahead; unpacked they may be ten times as large
-TOGETHER = 64  # small files that are opened and parsed together, at most
+TOGETHER = 256  # small files that are opened and parsed together, at most
 SMALL_REST = 0.25  # of a batch: so little at the end is not worth two commits of its own
 
 
@@ -100,13 +100,13 @@ def read_batches(lake: Lake, todo: Plan, batch_bytes: int = BATCH_BYTES) -> Iter
             yield batch
 
 
-def groups(pending: Sequence[Pending], batch_bytes: int) -> Iterator[Sequence[Pending]]:
+def groups(pending: Sequence[Pending], batch_bytes: int, most: int = BATCH_FILES) -> Iterator[Sequence[Pending]]:
     """Cut the pending files into runs up to a byte budget; a larger file is alone, and a small rest joins the last."""
     batch: list[Pending] = []
     size, rest = 0, sum(item.file.size for item in pending)
     for item in pending:
         full = size + item.file.size > batch_bytes and rest > batch_bytes * SMALL_REST
-        if batch and (full or len(batch) == BATCH_FILES):
+        if batch and (full or len(batch) == most):
             yield batch
             batch, size = [], 0
         batch.append(item)
@@ -185,7 +185,7 @@ def _together(group: Sequence[Pending], some: int) -> Iterator[Sequence[Pending]
     Members of an archive too: it is downloaded once if they are asked for one after the other.
     """
     for small, items in groupby(group, lambda item: item.file.size <= SMALL and not split_member(item.file.path)[1]):
-        yield from batched(items, some if small else 1)
+        yield from groups([*items], AHEAD_BYTES // 4, some if small else 1)
 
 
 def by_partition(rows: pl.DataFrame, form: Form, dataset: Dataset) -> Iterator[tuple[Partition, pl.DataFrame]]:

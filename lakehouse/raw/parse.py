@@ -104,9 +104,8 @@ def parse_together(parts: Sequence[Part], dataset: Dataset) -> list[Block | None
     alike = defaultdict[tuple[Form, tuple[pl.DataType, ...], int], list[int]](list)
     for number, (block, _, form) in enumerate(parts):
         if (met := _met(block, form, dataset)) and _keeps_rules(dataset, _words(form)):
-            plain = replace(form, banner=0, header="", market="", symbol="", interval="", notes=(), told={})
             alone = number if has_doubled_hours(form) else -1  # the lines around tell which of two equal times is first
-            alike[plain, met, alone].append(number)
+            alike[_plain(form), met, alone].append(number)
     found: list[Block | None] = [None] * len(parts)
     waiting = [*alike.items()]
     while waiting:
@@ -117,6 +116,12 @@ def parse_together(parts: Sequence[Part], dataset: Dataset) -> list[Block | None
         elif half := len(numbers) // 2:  # which of them is it?
             waiting += [(key, numbers[:half]), (key, numbers[half:])]
     return found
+
+
+@lru_cache(4096)
+def _plain(form: Form) -> Form:
+    """What of a form says how lines are read."""
+    return replace(form, banner=0, header="", market="", symbol="", interval="", notes=(), told={})
 
 
 def _parse_alike(

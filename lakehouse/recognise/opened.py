@@ -219,8 +219,9 @@ def _with_interval(subject: Subject, form: Form, block: Block) -> tuple[Form, Bl
     rows, time = block.rows, subject.dataset.time
     if form.numbered or not form.label or not (form.interval or "interval" in form.columns):
         interval = tell_interval(subject, rows, form, block.even)
-        rows = rows if interval == form.interval else rows.with_columns(interval=pl.lit(interval))
-        form = replace(form, interval=interval, numbered=form.numbered and rows.is_empty())
+        if interval != form.interval or form.numbered:
+            rows = rows if interval == form.interval else rows.with_columns(interval=pl.lit(interval))
+            form = replace(form, interval=interval, numbered=form.numbered and rows.is_empty())
     if not form.label and rows.height:
         early = block.even and begins_early(block.even[0], form.interval, form.time_zone)
         form = replace(form, label="start" if early else told_label(rows[time], form.interval, form.time_zone))
