@@ -119,7 +119,7 @@ def plan(lake: Lake, again: str = "") -> Plan:
         InputError: No file is like `again`.
     """
     sources, (listed, unread) = load_sources(lake.raw), list_all(lake.raw)
-    files = [file for file in listed if not declared_for(file.path, sources).ignore]
+    files = [file for file in listed if not (sources and declared_for(file.path, sources).ignore)]
     if again and not any(fnmatchcase(file.path, again) for file in files):
         raise InputError(f"again: no file in {lake.raw_uri} is like '{again}'; a pattern such as '2024/*' is expected")
     known, redone = _read_ledger(lake)
@@ -133,7 +133,8 @@ def plan(lake: Lake, again: str = "") -> Plan:
     remembered, rules = read_seen(lake), rules_of(lake, sources)
     pending, seen = list[Pending](), list[tuple[RawFile, str]]()
     for file in files:
-        asked, was = fnmatchcase(file.path, again) or file.path in redone, last.get(file.path)
+        asked = file.path in redone or (again != "" and fnmatchcase(file.path, again))
+        was = last.get(file.path)
         sha256, stated_at, size = (was["sha256"], was["stated_at"], was["size"]) if was else ("", None, 0)
         held = remembered.get(file.path)
         held = held if held and not asked and held.is_of(file) else None
