@@ -157,10 +157,10 @@ def joined(stated: Sequence[Stated], time: str) -> pl.DataFrame:
     The order is that of the first times: of all, where no two files overlap.
     """
     stated = sorted(stated, key=lambda one: one[2][time].cast(pl.Int64)[0])
-    files = zip(*((number, -1 if back else 1, rows.height) for number, back, rows in stated), strict=True)
-    of_file = pl.DataFrame([*files], ["_file_number", "sign", "bars"]).select(pl.all().repeat_by("bars").explode())
-    rows = pl.concat(rows for *_, rows in stated)
-    return rows.with_columns(of_file["_file_number"], _line_order=pl.col("_line") * of_file["sign"])
+    # In the pieces of the rows, and without a query: of a whole batch either copies every column.
+    files = [pl.Series("_file_number", [number], pl.Int64).new_from_index(0, rows.height) for number, _, rows in stated]
+    order = pl.concat(-rows["_line"] if backwards else rows["_line"] for _, backwards, rows in stated)
+    return pl.concat(rows for *_, rows in stated).hstack([pl.concat(files), order.alias("_line_order")])
 
 
 def _newest(rows: pl.DataFrame, dataset: Dataset) -> tuple[pl.DataFrame, pl.DataFrame]:
