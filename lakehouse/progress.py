@@ -19,7 +19,7 @@ class Bar(tqdm):  # type: ignore[type-arg]
         shown = self._notebook or sys.stderr.isatty()
         super().__init__(**{"unit": "B", "unit_scale": True, "leave": self._notebook, "disable": not shown, **options})
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # type: ignore[override]
         """Show the present state; whether that is done tells tqdm to go back to the line's beginning."""
         if not self._notebook:
             return bool(super().display(msg, pos))

@@ -9,6 +9,7 @@ from lakehouse.notebooks.parameters import (
     check_parameters,
     find_notebook,
     list_notebooks,
+    name_lake,
     read_grid,
     read_parameters,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "check_parameters",
     "find_notebook",
     "list_notebooks",
+    "name_lake",
     "plain",
     "read_grid",
     "read_parameters",
