@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from rich.console import Console, ConsoleDimensions
@@ -149,6 +149,19 @@ def demand(holds: bool, option: str, given: float, expected: str) -> None:
     """
     if not holds:
         raise InputError(f"{option} is {given}; expected {expected}")
+
+
+@app.command(name="--install-completion")
+def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | None = None) -> int:
+    """Let the TAB key complete commands and options: adds a line to what this shell reads when it starts."""
+    from cyclopts.completion.detect import ShellDetectionError  # noqa: PLC0415  nobody else needs it
+
+    try:
+        script = app.install_completion(shell=shell)
+    except ShellDetectionError as error:
+        raise InputError("which shell this is cannot be told; say --shell bash, zsh, fish or powershell") from error
+    console.print(f"Written: {escape(str(script))}; it works in the next shell that is opened", soft_wrap=True)
+    return DONE
 
 
 class Terminated(KeyboardInterrupt):

@@ -14,7 +14,7 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, At, Home, Json, Root, console, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, At, Home, Json, Root, console, demand, load_flow, open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.errors import BatchFailed, InputError, LakeError
 from lakehouse.lake import Lake
@@ -206,6 +206,7 @@ def batch(
     """
     from lakehouse.notebooks import name_lake, read_grid  # noqa: PLC0415
 
+    demand(at_once >= 1, "--at-once", at_once, "1 or more")
     if strange := next((word for word in parameter or [] if "=" not in word), ""):
         raise InputError(f"-p {strange} tells no value; expected name=value,value")
     words = {"root": Lake(root).root} if root else {}

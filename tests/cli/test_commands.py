@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -329,6 +330,24 @@ def test_a_home_that_no_shell_has_told_is_still_one(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bars.csv", "lake"]
 
 
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_the_tab_key_completes_commands_and_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert call(capsys, "--install-completion", "--shell", "bash")[0] == 0
+    (script,) = tmp_path.rglob("completions/lakehouse")
+    for words, wanted in (("wi", "withdraw"), ("export --sym", "--symbol")):
+        typed = f"COMP_WORDS=(lakehouse {words}); COMP_CWORD={len(words.split())}"
+        asked = (
+            f"source '{script}'; {typed}; $(complete -p lakehouse | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo $COMPREPLY"
+        )
+        done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == wanted, done
+
+
 def test_a_lake_without_a_file_says_what_to_do_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a lake" / "raw").mkdir(parents=True)
     code, text = call(capsys, "status", "--root", tmp_path / "a lake")
@@ -369,6 +388,7 @@ def test_sample_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.Capture
         (("run", "--root", "{lake}", "--batch-mb", "0"), "--batch-mb is 0; expected 1 or more"),
         (("run", "--root", "{lake}", "--max-rejected", "-1"), "--max-rejected is -1.0; expected 0 to 1"),
         (("run", "--root", "{lake}", "--min-completeness", "2"), "--min-completeness is 2.0; expected 0 to 1"),
+        (("batch", "00_quick_tour", "--at-once", "0"), "--at-once is 0; expected 1 or more"),
         (("notebook", "00_quick_tour", "-p", "symbol"), "-p symbol tells no value; expected name=value"),
     ],
 )
