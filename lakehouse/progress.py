@@ -19,16 +19,17 @@ class Bar(tqdm):  # type: ignore[type-arg]
         shown = self._notebook or sys.stderr.isatty()
         super().__init__(**{"unit": "B", "unit_scale": True, "leave": self._notebook, "disable": not shown, **options})
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Show the present state."""
+    def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # type: ignore[override]
+        """Show the present state; whether that is done tells tqdm to go back to the line's beginning."""
         if not self._notebook:
-            super().display(msg, pos)
-        elif self._shown is None:
+            return bool(super().display(msg, pos))
+        if self._shown is None:
             from IPython.display import display  # noqa: PLC0415
 
             self._shown = display({"text/plain": str(self)}, raw=True, display_id=True)  # type: ignore[no-untyped-call]
         else:
             self._shown.update({"text/plain": str(self)}, raw=True)
+        return True
 
     def reach(self, done: int, total: int) -> None:
         """Stand at `done` of `total`."""

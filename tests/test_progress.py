@@ -41,7 +41,7 @@ def test_on_a_terminal_a_line_tells_how_far_it_is_and_is_wiped_at_the_end(monkey
     states = terminal.getvalue().split("\r")
     assert any("ingest:  25%" in state and "1.00M/4.00M" in state for state in states)
     assert any("ingest:  75%" in state and "3.00M/4.00M" in state for state in states)
-    assert states[-1].strip(" ") == ""
+    assert (states[-2].strip(" "), states[-1]) == ("", "")  # what is printed next begins on the left
 
 
 def test_the_total_may_grow_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,19 +6,21 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from importlib.metadata import version
 from io import TextIOWrapper
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.markup import escape
 
 from lakehouse.delta import Table
 from lakehouse.errors import STOPPED, InputError, LakehouseError
 from lakehouse.lake import Lake
 
-DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, UNHEARD, TERMINATED = 0, 1, 2, 130, 141, 143
 EPILOGUE = """
 Exit codes: 0 all that was asked for was done; 1 some files did not come or load (they are named, the others have
 loaded), or the data are worse than was asked for; 2 the command could not be carried out; 130 stopped by Ctrl-C, 143
@@ -31,7 +33,23 @@ app = App(
     version=lambda: version("lakehouse-workbook"),
     suppress_keyboard_interrupt=False,  # `main` says what stands
 )
-console = Console(emoji=False)  # a path may hold :fire:
+
+
+class Screen(Console):
+    """What is printed on: a terminal at its width; a file or a pipe as wide as need be, for nothing folds there."""
+
+    @property  # type: ignore[misc]  # whose width is set is no screen
+    def size(self) -> ConsoleDimensions:
+        """Columns and lines."""
+        return super().size if self.is_terminal or "COLUMNS" in os.environ else ConsoleDimensions(UNFOLDED, 25)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `main`, if nobody reads on."""
+        raise BrokenPipeError
+
+
+UNFOLDED = 500
+console = Screen(emoji=False)  # a path may hold :fire:
 
 Root = Annotated[str, Parameter(help="The lake: a folder that holds raw/. Default: LAKEHOUSE_ROOT, else the nearest.")]
 Json = Annotated[bool, Parameter(negative="", help="Print JSON for machines instead of tables.")]
@@ -41,6 +59,7 @@ TABLES = (
     *("bronze", "quarantine", "ledger", "conflicts"),
     *("silver", "gaps", "mismatches", "gold", "weekly", "monthly"),
 )
+Home = Parameter(converter=lambda _, words: Path(words[0].value).expanduser())  # of --output=~/x a shell makes nothing
 TableName = Annotated[str, Parameter(name="--table", help=f"{', '.join(TABLES)}.")]
 
 
@@ -56,7 +75,7 @@ def open_lake(root: str, *, quiet: bool = False, at: str = "") -> Lake:
     if not quiet:
         tagged = f", as it was at the tag {at}" if at else ""
         elsewhere = "" if lake.raw_uri == lake.uri("raw") else f", raw files in {lake.raw_uri}"
-        Console(emoji=False).print(f"Lake:   {escape(lake.root + tagged + elsewhere)}", soft_wrap=True)
+        Screen(emoji=False).print(f"Lake:   {escape(lake.root + tagged + elsewhere)}", soft_wrap=True)
     return lake
 
 
@@ -71,6 +90,16 @@ def named_table(lake: Lake, name: str) -> Table:
         raise InputError(f"--table is {name}; expected one of {', '.join(there)}")
     table: Table = getattr(lake, name)
     return table
+
+
+def check_columns(table: Table, there: Iterable[str], wanted: Iterable[str]) -> None:
+    """See that there are the columns by which rows are chosen: left out in silence, others would come.
+
+    Raises:
+        InputError: One is not there.
+    """
+    if missing := sorted(set(wanted) - set(there)):
+        raise InputError(f"{table.name} has no column {missing[0]} to choose by; leave --{missing[0]} out")
 
 
 def agreed(question: str) -> bool:
@@ -122,6 +151,19 @@ def demand(holds: bool, option: str, given: float, expected: str) -> None:
         raise InputError(f"{option} is {given}; expected {expected}")
 
 
+@app.command(name="--install-completion")
+def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | None = None) -> int:
+    """Let the TAB key complete commands and options: adds a line to what this shell reads when it starts."""
+    from cyclopts.completion.detect import ShellDetectionError  # noqa: PLC0415  nobody else needs it
+
+    try:
+        script = app.install_completion(shell=shell)
+    except ShellDetectionError as error:
+        raise InputError("which shell this is cannot be told; say --shell bash, zsh, fish or powershell") from error
+    console.print(f"Written: {escape(str(script))}; it works in the next shell that is opened", soft_wrap=True)
+    return DONE
+
+
 class Terminated(KeyboardInterrupt):
     """A supervisor's SIGTERM: handled like Ctrl-C, so that what this process has started is stopped with it."""
 
@@ -141,6 +183,10 @@ def main(args: list[str] | None = None) -> None:
         _import_all()
     try:
         code = app(args, exit_on_error=True, result_action="return_value")
+        sys.stdout.flush()
+    except BrokenPipeError:  # as in `| head`: Python must not meet it once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = UNHEARD
     except (LakehouseError, OSError) as error:  # OSError: full, read-only or gone, wherever it is met first
         Console(stderr=True, emoji=False).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         code = UNUSABLE

@@ -14,7 +14,7 @@ import polars as pl
 from cyclopts import Parameter
 from rich.markup import escape
 
-from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, console, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, At, Home, Json, Root, console, demand, load_flow, open_lake
 from lakehouse.cli.printing import print_frame, print_json
 from lakehouse.errors import BatchFailed, InputError, LakeError
 from lakehouse.lake import Lake
@@ -30,7 +30,7 @@ LAB = [  # JupyterLab on this machine only, with a kernel at once and without a 
 ]
 
 
-Output = Annotated[Path | None, Parameter(help="Where to put the executed copy. Default: in runs/.")]
+Output = Annotated[Path | None, Home, Parameter(help="Where to put the executed copy. Default: in runs/.")]
 
 
 def execute(
@@ -85,13 +85,15 @@ def notebook(
     Args:
         name: A path, or the name of a notebook in notebooks/, for example 00_quick_tour.
     """
-    from lakehouse.notebooks import read_parameters  # noqa: PLC0415  papermill takes a second to import
+    from lakehouse.notebooks import name_lake, read_parameters  # noqa: PLC0415  papermill takes a second to import
 
     if strange := next((word for word in parameter or [] if "=" not in word), ""):
         raise InputError(f"-p {strange} tells no value; expected name=value")
     words = {"root": Lake(root).root} if root else {}
     words |= {"at": at} if at else {}  # an error where a notebook has no such parameter
     words |= dict(word.partition("=")[::2] for word in parameter or [])
+    if lake := name_lake(name, words).get("root"):
+        open_lake(str(lake), quiet=json, at=words.get("at", ""))
     return _execute_and_tell(name, read_parameters(name, words), output, json)
 
 
@@ -191,7 +193,7 @@ def batch(
         list[str] | None, Parameter(name=["--parameter", "-p"], help="name=value,value, repeatable.", negative="")
     ] = None,
     at_once: Annotated[int, Parameter(help="Notebooks at the same time; each is a process.")] = 2,
-    output: Annotated[str, Parameter(help="Folder for copies and pages. Default: in runs/.")] = "",
+    output: Annotated[Path | None, Home, Parameter(help="Folder for copies and pages. Default: in runs/.")] = None,
     root: Root = "",
     json: Json = False,
 ) -> int:
@@ -202,19 +204,20 @@ def batch(
     Args:
         name: A path, or the name of a notebook in notebooks/.
     """
-    from lakehouse.notebooks import read_grid  # noqa: PLC0415
+    from lakehouse.notebooks import name_lake, read_grid  # noqa: PLC0415
 
+    demand(at_once >= 1, "--at-once", at_once, "1 or more")
     if strange := next((word for word in parameter or [] if "=" not in word), ""):
         raise InputError(f"-p {strange} tells no value; expected name=value,value")
     words = {"root": Lake(root).root} if root else {}
     words |= dict(word.partition("=")[::2] for word in parameter or [])
     grid = read_grid(name, words)
-    if "root" in grid or root:
-        open_lake(root, quiet=json)
+    if len(grid.get("root", ())) < 2 and (lake := name_lake(name, words).get("root")):
+        open_lake(str(lake), quiet=json)
     run_notebooks = load_flow("run_notebooks")
     code = DONE
     try:
-        runs = run_notebooks(name, grid, output, at_once)
+        runs = run_notebooks(name, grid, str(output or ""), at_once)
     except BatchFailed as failed:
         runs, code = failed.runs, INCOMPLETE
     if json:

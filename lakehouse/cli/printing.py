@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import polars as pl
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 FILES_SHOWN = 20
 SHORT = 5  # rows of a table, where several share a screen
+NARROW = 12  # columns that a text needs at least where it may take several lines
 WIDE = 110  # columns of a terminal on which there is room for more
 # What may take several lines on a narrow terminal:
 FOLDED = {"path", "error", "reason", "note", "otherwise", "market", "series", "values", "stated_by", "operation"}
@@ -54,11 +57,7 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
         more = f" and {len(report.unread) - 5:,} more" if len(report.unread) > 5 else ""
         console.print(f"Not read, for they are no CSV files: {escape(', '.join(report.unread[:5]))}{more}")
     if report.files.is_empty() and not report.untouched:
-        console.print(
-            f"{escape(lake.raw_uri)} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
-            f"or try `lakehouse sample {escape(lake.raw_uri)}`; then `lakehouse run`.",
-            soft_wrap=True,
-        )
+        print_empty(console, lake)
         return
     if report.files.is_empty():
         console.print(f"Nothing new in {escape(lake.raw_uri)}: {counted(report.untouched, 'file')} looked at.")
@@ -75,6 +74,16 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
     console.print(f"[bold]{counted(report.read, 'line')} read[/] = {' + '.join(parts) or 0}, in {report.seconds:.1f} s")
     print_failures(console, report)
+
+
+def print_empty(console: Console, lake: Lake) -> None:
+    """Say what to do first in a lake that holds nothing."""
+    raw = escape(shlex.quote(lake.raw_uri))
+    console.print(
+        f"{escape(lake.raw_uri)} holds no file of bars. Put CSV files there, or `lakehouse download BTCUSDT`, "
+        f"or try `lakehouse sample {raw}`; then `lakehouse run`.",
+        soft_wrap=True,
+    )
 
 
 def print_refresh(console: Console, lake: Lake, done: LakeReport) -> None:
@@ -129,10 +138,12 @@ def print_download(console: Console, lake: Lake, report: DownloadReport) -> None
 
 def print_failures(console: Console, report: IngestReport) -> None:
     """Name the files that did not load or contradict others, each with its reason, and what to do."""
-    for path, note in report.notes.head(FILES_SHOWN).iter_rows():
-        console.print(f"[bold yellow]look at[/] [bold]{escape(path)}[/]: {escape(note)}")
-    if report.notes.height > FILES_SHOWN:
-        console.print(f"… and {report.notes.height - FILES_SHOWN:,} more; `lakehouse conflicts` has them bar by bar")
+    notes = report.notes.group_by("note", maintain_order=True).agg("path")  # of two that differ both say the same
+    for note, paths in notes.head(FILES_SHOWN).iter_rows():
+        more = f" and {len(paths) - SHORT:,} more" if len(paths) > SHORT else ""
+        console.print(f"[bold yellow]look at[/] [bold]{escape(', '.join(paths[:SHORT]))}{more}[/]: {escape(note)}")
+    if notes.height > FILES_SHOWN:
+        console.print(f"… and {notes.height - FILES_SHOWN:,} more; `lakehouse ingest --json` and the ledger have all")
     for row in report.files.filter(pl.col("error").is_not_null()).iter_rows(named=True):
         # Not wrapped: what is to be pasted into sources.toml must come out of the terminal as it was written.
         console.print(
@@ -221,7 +232,7 @@ def print_versions(console: Console, versions: pl.DataFrame, title: str) -> None
 
 
 def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
-    """Show a frame as a table; an empty one is not shown.
+    """Show a frame as a table, or row by row where the table would be cut; an empty one is not shown.
 
     Args:
         console: Where.
@@ -233,30 +244,43 @@ def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
     if title:  # not the table's own: a narrow table would fold it
         console.print(f"[bold]{escape(title)}[/]")
     apart = 1 if console.width >= WIDE else 0
+    heads = [name.replace("_", " ") for name in frame.columns]
+    rows = [[escape(spell(value)) for value in row] for row in frame.iter_rows()]
+    least = [
+        NARROW if name in FOLDED else max(cell_len(cell) for cell in (head, *cells))
+        for name, head, *cells in zip(frame.columns, heads, *rows, strict=True)
+    ]
+    if sum(least) + (len(least) - 1) * (apart + 1) > console.width:
+        for row in rows:
+            for head, cell in zip(heads, row, strict=True):
+                console.print(f"{escape(head.ljust(max(map(len, heads))))}  {cell}", soft_wrap=True)
+            console.print()
+        return
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, apart, 0, 0), show_edge=False)
-    for name, dtype in frame.schema.items():
+    for (name, dtype), head in zip(frame.schema.items(), heads, strict=True):
         table.add_column(
-            name.replace("_", " "),
+            escape(head),
             justify="right" if dtype.is_numeric() else "left",
             overflow="fold",
             no_wrap=name not in FOLDED,
         )
-    for row in frame.iter_rows():
-        table.add_row(*(escape(spell(value)) for value in row))
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
     console.print()
 
 
-def tell_rest(console: Console, there: int, limit: int) -> None:
+def tell_rest(console: Console, there: int, limit: int, rest: str = "") -> None:
     """Say how much is not shown.
 
     Args:
         console: Where.
         there: How many rows there are.
         limit: How many are shown.
+        rest: What shows others, if not the command itself.
     """
     if there > limit:
-        console.print(f"… and {there - limit:,} more; --limit {there} or --json shows all")
+        console.print(f"… and {there - limit:,} more; {rest or f'--limit {there} or --json shows all'}")
 
 
 def _nonzero(frame: pl.DataFrame) -> pl.DataFrame:

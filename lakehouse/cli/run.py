@@ -12,9 +12,9 @@ from rich.markup import escape
 
 from lakehouse.bronze import MAX_CONFLICTS
 from lakehouse.bronze import ingest as ingest_files
-from lakehouse.cli.commands import DONE, INCOMPLETE, At, Json, Root, console, demand, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, At, Home, Json, Root, console, demand, load_flow, open_lake
 from lakehouse.cli.notebooks import execute, say_page
-from lakehouse.cli.printing import print_json, print_refresh, print_report, print_status
+from lakehouse.cli.printing import print_empty, print_json, print_refresh, print_report, print_status
 from lakehouse.errors import InputError
 from lakehouse.lake import Lake
 from lakehouse.layers import (
@@ -99,11 +99,9 @@ def run(
     if json:
         print_json(root=lake.root, written=True, **_told(done), page=made and made.resolve().as_uri())
         return code
-    console.print(
-        f"Tables: {escape(lake.uri('bronze'))}, silver, gold\n"
-        "Next:   [bold]lakehouse status[/] for tables, runs and quarantine; "
-        "[bold]lakehouse lab[/] to explore"
-    )
+    if lake.bronze.exists():
+        console.print(f"Tables: {escape(lake.uri('bronze'))}, silver, gold", soft_wrap=True)
+        console.print("Next:   [bold]lakehouse status[/] says how it stands; [bold]lakehouse lab[/] to explore")
     return code
 
 
@@ -147,13 +145,15 @@ def status(
     stands = read_status(lake)
     if json:
         print_json(root=lake.root, **{name: getattr(stands, name) for name in stands.__slots__})
+    elif stands.runs.is_empty() and stands.waiting.is_empty():
+        print_empty(console, lake)
     else:
         print_status(console, stands, whole=whole)
     return DONE
 
 
 def sample(
-    dest: Path,
+    dest: Annotated[Path, Home],
     *,
     symbol: Annotated[list[str] | None, Parameter(help="Repeatable. Default: BTCUSDT.", negative="")] = None,
     interval: Annotated[list[str] | None, Parameter(help="1s to 1d, repeatable. Default: 1h.", negative="")] = None,

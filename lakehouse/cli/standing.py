@@ -11,9 +11,10 @@ from rich.markup import escape
 
 from lakehouse.bronze import withdraw as take_back
 from lakehouse.cli.commands import DONE, At, Json, Limit, Root, console, open_lake
-from lakehouse.cli.printing import print_frame, print_json
+from lakehouse.cli.printing import print_frame, print_json, tell_rest
 from lakehouse.lake import Lake
-from lakehouse.measures import counted
+from lakehouse.measures import counted, spell
+from lakehouse.reports import choose_series
 
 SHOWN = 50
 VALUES = ("open", "high", "low", "close", "volume")
@@ -55,8 +56,7 @@ def quarantine(
     for row in lines.head(limit).iter_rows(named=True):
         console.print(f"{escape(row['_file'])}:{row['_line']}  [dim]{escape('; '.join(row['reasons']))}[/]")
         console.print(f"    {escape(row['raw'][:400])}", soft_wrap=True)
-    if lines.height > limit:
-        console.print(f"… and {lines.height - limit:,} more; --limit {lines.height} or --json shows all")
+    tell_rest(console, lines.height, limit)
     return DONE
 
 
@@ -74,6 +74,8 @@ def conflicts(
     """
     lake = open_lake(root, quiet=json, at=at)
     rows = lake.conflicts.scan() if lake.conflicts.exists() else pl.LazyFrame(schema=lake.conflicts.schema)
+    if symbol and lake.bronze.exists():
+        choose_series(lake, symbol)  # an error if there is none such, with the nearest that there is
     found = rows.filter(pl.col("symbol") == symbol) if symbol else rows
     shown = found.sort("open_time", "_file", descending=[True, False]).head(limit).collect()
     where = shown.select(pl.min("open_time").alias("low"), pl.max("open_time").alias("high")).row(0)
@@ -101,7 +103,8 @@ def conflicts(
         pl.format("{}:{}", "_file", "_line").alias("stated_by"),
         pl.format("{}:{}", "_file_won", "_line_won").alias("loses to"),
     )
-    print_frame(console, told, f"What files say, and not what stands (the latest {shown.height:,})")
+    alike = [name for name in ("symbol", "why") if pairs[name].n_unique() == 1]  # stands above
+    print_frame(console, told.drop(alike), f"What files say, and not what stands (the latest {shown.height:,})")
     return DONE
 
 
@@ -121,8 +124,10 @@ def withdraw(pattern: str, *, root: Root = "", json: Json = False) -> int:
     print_frame(console, report.files.select("path", "market", "symbol", "interval", "read"), "Withdrawn")
     taken = counted(report.files.height, "file revision")
     console.print(
-        f"{taken} taken back from {escape(lake.uri('bronze'))}. They come back when they "
-        "change, when raw/sources.toml says something else of them, or with `lakehouse ingest --again PATTERN`."
+        f"{taken} taken back from {escape(lake.uri('bronze'))}; back they come when they "
+        "change, or raw/sources.toml says something else of them.\n"
+        "Next:   lakehouse diff shows what that did to the bars; lakehouse run brings silver and gold after it; "
+        "lakehouse again PATTERN takes files back in"
     )
     return DONE
 
@@ -138,4 +143,4 @@ def _rejected(lake: Lake, history: bool) -> pl.DataFrame:
 
 
 def _word(name: str) -> pl.Expr:
-    return pl.col(name).cast(pl.String).fill_null("nothing")
+    return pl.col(name).map_elements(spell, pl.String).fill_null("nothing")

@@ -15,10 +15,12 @@ from lakehouse.cli.commands import (
     DONE,
     TABLES,
     At,
+    Home,
     Json,
     Limit,
     Root,
     TableName,
+    check_columns,
     console,
     demand,
     named_table,
@@ -64,21 +66,23 @@ def _ask(lake: Lake, query: str) -> pl.DataFrame:
         raise InputError(f"`lakehouse sql` needs DuckDB: uv sync --extra engines, or pip install {ENGINES}") from error
     # Opening a table in a bucket takes its time: those that are not named wait for a query that names none.
     asked = [name for name in TABLES if name in query.casefold()] or TABLES
+    there = [name for name in asked if named_table(lake, name).exists()]
     with duckdb.connect() as engine:
         try:
             engine.execute("SET TimeZone = 'UTC'")
-            for name in asked:
+            for name in there:
                 # Read by deltalake, wherever it is: DuckDB's own reader needs an extension for each kind of bucket.
-                if (table := named_table(lake, name)).exists():
-                    engine.register(name, table.open().to_pyarrow_dataset())
+                engine.register(name, named_table(lake, name).open().to_pyarrow_dataset())
             answer = engine.sql(query)
-            return pl.DataFrame(answer.to_arrow_table()) if answer else pl.DataFrame()
+            # Not `if answer`: that counts its rows, for which the query is carried out a first time.
+            return pl.DataFrame() if answer is None else pl.DataFrame(answer.to_arrow_table())
         except duckdb.Error as error:
-            raise InputError(f"DuckDB says: {error}") from error
+            lacking = ", ".join(name for name in asked if name not in there) if asked != TABLES else ""
+            raise InputError(f"DuckDB says: {error}" + f"\nNot in this lake yet: {lacking}" * bool(lacking)) from error
 
 
 def export(
-    dest: Path,
+    dest: Annotated[Path, Home],
     *,
     table: TableName = "bronze",
     symbol: str = "",
@@ -105,7 +109,8 @@ def export(
     _check_dest(lake, dest, overwrite)
     first, last = read_days(start, end)
     wanted = {"symbol": symbol, "interval": interval, "market": market}
-    given = {name: value for name, value in wanted.items() if value and name in one.schema}
+    given = {name: value for name, value in wanted.items() if value}
+    check_columns(one, one.schema, given)
     rows = one.scan(version).filter(**given) if given else one.scan(version)
     if start or end:
         time = next((name for name in ("open_time", "first", "ingested_at", "rejected_at") if name in one.schema), "")
@@ -233,7 +238,7 @@ def spans_of(numbers: Sequence[int]) -> str:
     return ", ".join(" to ".join(map(str, span)) for span in spans)
 
 
-def clone(dest: Path, *, root: Root = "", json: Json = False) -> int:
+def clone(dest: Annotated[Path, Home], *, root: Root = "", json: Json = False) -> int:
     """Make a lake to try things on: all tables with their history, Parquet files linked and not copied, a copy of raw/.
 
     For example: lakehouse clone /tmp/trial && lakehouse restore 3 --root /tmp/trial

@@ -18,6 +18,7 @@ from lakehouse.cli.commands import (
     Root,
     TableName,
     agreed,
+    check_columns,
     console,
     named_table,
     open_lake,
@@ -28,6 +29,7 @@ from lakehouse.errors import InputError
 from lakehouse.layers import rehearse
 from lakehouse.measures import spell
 from lakehouse.progress import Bar
+from lakehouse.reports import choose_series
 from lakehouse.status import versions_since
 
 Symbol = Annotated[str, Parameter(help="Only of this symbol; the same for --interval and --market.")]
@@ -87,9 +89,10 @@ def diff(
     changes = one.diff(before, after)
     wanted = {"symbol": symbol, "interval": interval, "market": market}
     given = {name: value for name, value in wanted.items() if value}
-    if missing := sorted(given.keys() - set(changes.columns)):
-        raise InputError(f"{one.name} has no column {missing[0]}; leave --{missing[0]} out")
+    check_columns(one, changes.columns, given)
     changes = changes.filter(**given)
+    if given and changes.is_empty():
+        choose_series(lake, symbol, interval, market)  # an error if there is none such, with the nearest that there is
     if json:
         print_json(root=lake.root, table=one.name, before=before, after=after, changes=changes)
         return DONE
@@ -115,10 +118,13 @@ def restore(
     lake = open_lake(root, quiet=json)
     one = named_table(lake, table)
     now, wanted = one.version(), one.at(version).version()
+    if json and not yes:
+        raise InputError("a machine is not asked: --json needs --yes")
     if not yes:
         undone = one.versions().filter(pl.col("version") > wanted)
         print_versions(console, undone, f"Would be undone: {one.name}, v{now} back to v{wanted}")
-        _print_changes(one, one.diff(now, wanted), "What that changes", 5)
+        more = f"`lakehouse diff {now} {wanted}` shows more"
+        _print_changes(one, one.diff(now, wanted), "What that changes", 5, more)
         if not agreed("Go back?"):
             return INCOMPLETE
     made = one.restore(version)
@@ -200,7 +206,7 @@ def tag(
     return DONE
 
 
-def _print_changes(table: Table, changes: pl.DataFrame, title: str, limit: int) -> None:
+def _print_changes(table: Table, changes: pl.DataFrame, title: str, limit: int, rest: str = "") -> None:
     """Show changed rows, a line for each column that is another."""
     if changes.is_empty():
         console.print(f"{escape(title)}: no row changed")
@@ -224,7 +230,7 @@ def _print_changes(table: Table, changes: pl.DataFrame, title: str, limit: int) 
     empty = ["stated_by"] if (shown["stated_by"] == "").all() else []
     shown = shown.drop(*(name for name, value in alike.items() if isinstance(value, str)), *empty)
     print_frame(console, shown, f"{title}: {kinds}" + (f" ({about})" if about else ""))
-    tell_rest(console, changes.height, limit)
+    tell_rest(console, changes.height, limit, rest)
 
 
 def _values(row: dict[str, object], columns: list[str]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         check_parameters,
         find_notebook,
         list_notebooks,
+        name_lake,
         read_grid,
         read_parameters,
     )
@@ -30,6 +31,7 @@ __all__ = [
     "check_parameters",
     "find_notebook",
     "list_notebooks",
+    "name_lake",
     "plain",
     "read_grid",
     "read_parameters",

@@ -7,12 +7,13 @@ import difflib
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from lakehouse.errors import InputError
+from lakehouse.errors import InputError, LakeError
 from lakehouse.lake import Lake
 from lakehouse.reports import choose_bars, read_days
 
@@ -88,6 +89,26 @@ def read_grid(name_or_path: str | Path, words: Mapping[str, str]) -> dict[str, l
     """
     known = _parameters(_read_book(find_notebook(name_or_path)))
     return {name: [_read(known, name, word) for word in text.split(",")] for name, text in words.items()}
+
+
+def name_lake(name_or_path: str | Path, given: Mapping[str, Value]) -> dict[str, Value]:
+    """Name the lake that is meant: a kernel begins where its notebook lies, and would take the lake of that folder.
+
+    Args:
+        name_or_path: The notebook.
+        given: Name → value.
+
+    Returns:
+        The same; with the nearest lake as `root`, if the notebook leaves that open and nobody has said which.
+
+    Raises:
+        InputError: There is no such notebook.
+    """
+    is_open = _parameters(_read_book(find_notebook(name_or_path))).get("root", ("", ""))[1] == '""'
+    if is_open and not given.get("root"):
+        with suppress(LakeError):  # the notebook says it where one is needed
+            return {**given, "root": Lake().root}
+    return dict(given)
 
 
 def list_notebooks() -> pl.DataFrame:

@@ -14,7 +14,7 @@ from lakehouse.errors import NotebookFailed
 from lakehouse.notebooks.index import write_index
 from lakehouse.notebooks.kernel import OwnKernel, started_kernel
 from lakehouse.notebooks.pages import prepare_page, write_page
-from lakehouse.notebooks.parameters import CHAPTERS, Value, check_parameters, find_notebook
+from lakehouse.notebooks.parameters import CHAPTERS, Value, check_parameters, find_notebook, name_lake
 from lakehouse.reports import RUNS
 
 START_SECONDS = 300  # that a kernel may take to start and import, on a machine that has much else to do
@@ -44,7 +44,7 @@ def run_notebook(
         NotebookFailed: A cell raised or took too long, or its kernel died.
     """
     path = find_notebook(name_or_path)
-    given = dict(parameters or {})
+    given = name_lake(path, parameters or {})
     check_parameters(path, given)
     target = Path(output) if output else _next_run(path)
     target.parent.mkdir(parents=True, exist_ok=True)

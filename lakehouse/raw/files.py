@@ -30,6 +30,7 @@ PACKED = (".gz", ".bz2", ".xz", ".zst")
 SUFFIXES = (*PLAIN, *(plain + packed for plain in PLAIN for packed in PACKED), ".zip")
 BESIDE = (".checksum", ".part")  # what stands beside a download
 LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a link to nowhere
+CHECKPOINTS = ".ipynb_checkpoints"  # JupyterLab's folder for a copy of what is dropped or saved in it
 UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -106,7 +107,8 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
 
     Returns:
         The files that ingest would read, with a problem those that must not be read and the links that lead nowhere;
-        and the paths of what it would not read. Hidden files, `sources.toml` and checksums are not among these.
+        and the paths of what it would not read. Hidden files, `sources.toml`, checksums and JupyterLab's copies are not
+        among these.
 
     Raises:
         LakeError: raw/ cannot be listed.
@@ -123,6 +125,7 @@ def list_all(store: ObjectStore) -> tuple[list[RawFile], list[str]]:
         found, others = {file.path: file for file in _walk(store, store.prefix)}, set()
     unread = [path for path in others - found.keys() if not path.rsplit("/", 1)[-1].startswith(".")]
     unread = [path for path in unread if path != "sources.toml" and not path.lower().endswith(BESIDE)]
+    unread = [path for path in unread if f"{CHECKPOINTS}/" not in path]
     return [found[path] for path in sorted(found)], sorted(unread)
 
 
@@ -140,7 +143,8 @@ def split_member(path: str) -> tuple[str, str]:
 
 
 def _is_wanted(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES) and not path.rsplit("/", 1)[-1].startswith(LOCK)
+    *folders, name = path.split("/")
+    return name.lower().endswith(SUFFIXES) and not name.startswith(LOCK) and CHECKPOINTS not in folders
 
 
 def first_line(error: Exception) -> str:
@@ -181,7 +185,7 @@ def _walk(store: LocalStore, root: Path) -> Iterator[RawFile]:
                 yield _unreadable(root, path, "a link to a folder; none is followed while one of them runs in a circle")
             elif path.is_symlink() and (why := _why_odd(root, path)):
                 yield _unreadable(root, path, why)
-            elif _is_wanted(path.name):
+            elif _is_wanted(path.relative_to(root).as_posix()):
                 try:
                     name = path.relative_to(root).as_posix()
                     yield _as_told(store, name, obstore.head(store, name))  # which is strict about names

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -232,6 +235,25 @@ def test_a_notebook_is_executed_on_the_lake_that_is_named(tmp_path: Path, capsys
     assert (code, f"was BBBUSDT{tmp_path}" in said, (tmp_path / "out.html").as_uri() in said) == (0, True, True)
 
 
+def test_a_notebook_that_lies_elsewhere_is_about_the_lake_in_which_it_was_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel begins in its notebook's folder, and would take the lake of that in silence."""
+    for name in ("here", "there"):
+        (tmp_path / name / "raw").mkdir(parents=True)
+    sources = [
+        'root: str = ""',
+        "from lakehouse import Lake; from lakehouse.notebooks import record; record(was=Lake(root or None).root)",
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    book.cells[0].metadata["tags"] = ["parameters"]
+    nbformat.write(book, str(tmp_path / "there" / "small.ipynb"))
+    monkeypatch.chdir(tmp_path / "here")
+    code, text = call(capsys, "notebook", "../there/small.ipynb", "--output", tmp_path / "out.ipynb")
+    here = (tmp_path / "here").as_posix()
+    assert (code, text.startswith(f"Lake:   {here}\n"), f"was {here}" in text) == (0, True, True)
+
+
 @pytest.mark.slow
 def test_notebooks_and_the_report_are_executed_on_the_lake_that_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -270,7 +292,75 @@ def test_two_files_that_contradict_each_other_end_in_exit_code_1_unless_that_was
     told = json.loads(text)
     assert (code, told["pairs"][0]["bars"], len(told["bars"])) == (0, 5, 5)
     assert (told["bars"][0]["close"], told["bars"][0]["close_won"]) == (10.0, 12.0)
-    assert "close 10.0," in call(capsys, "conflicts", "--root", tmp_path)[1]
+    assert "close 10, not 12" in call(capsys, "conflicts", "--root", tmp_path)[1]
+    code, text = call(capsys, "conflicts", "--symbol", "BTCUSD", "--root", tmp_path)
+    assert (code, "did you mean BTCUSDT" in text) == (2, True)
+
+
+def test_whoever_reads_but_the_beginning_ends_a_command_without_a_word(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    ingest(Lake(tmp_path))
+    for more in ([], ["--json"]):
+        read, write = os.pipe()
+        os.close(read)
+        command = [sys.executable, "-m", "lakehouse", "versions", "--root", str(tmp_path), *more]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (141, b""), more
+
+
+def test_what_is_piped_is_neither_folded_nor_cut_and_what_has_no_room_on_a_screen_comes_row_by_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{'a-long-folder/' * 8}AAAUSDT_1h.csv"
+    place(tmp_path, name, hours(0, 4))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _, text = call(capsys, "ingest", "--root", tmp_path)
+    assert any(line.startswith(f"{name}  ") for line in text.splitlines())
+    monkeypatch.setenv("COLUMNS", "80")
+    _, text = call(capsys, "sql", "select * from bronze limit 1", "--root", tmp_path)
+    assert re.search(r"(?m)^taker buy quote volume  [\d–.]+$", text)
+    assert re.search(r"(?m)^open time {15}2024-03-01 00:00$", text)
+
+
+def test_a_home_that_no_shell_has_told_is_still_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert call(capsys, "sample", "~/lake/raw")[0] == 0
+    assert call(capsys, "ingest", "--root", "~/lake")[0] == 0
+    assert call(capsys, "export", "~/bars.csv", "--root", "~/lake")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bars.csv", "lake"]
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash here")
+def test_the_tab_key_completes_commands_and_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert call(capsys, "--install-completion", "--shell", "bash")[0] == 0
+    (script,) = tmp_path.rglob("completions/lakehouse")
+    for words, wanted in (("wi", "withdraw"), ("export --sym", "--symbol")):
+        typed = f"COMP_WORDS=(lakehouse {words}); COMP_CWORD={len(words.split())}"
+        asked = (
+            f"source '{script}'; {typed}; $(complete -p lakehouse | sed 's/.*-F \\([^ ]*\\).*/\\1/'); echo $COMPREPLY"
+        )
+        done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == wanted, done
+
+
+def test_a_lake_without_a_file_says_what_to_do_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a lake" / "raw").mkdir(parents=True)
+    code, text = call(capsys, "status", "--root", tmp_path / "a lake")
+    advice = re.search(r"try `lakehouse (sample .*?)`", text)
+    assert (code, bool(advice)) == (0, True)
+    assert advice
+    assert call(capsys, *shlex.split(advice[1]))[0] == 0
+    assert "4 files waiting" in call(capsys, "status", "--root", tmp_path / "a lake")[1]
 
 
 def test_what_is_withdrawn_is_named_and_what_does_not_stand_is_an_error(
@@ -303,6 +393,7 @@ def test_sample_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.Capture
         (("run", "--root", "{lake}", "--batch-mb", "0"), "--batch-mb is 0; expected 1 or more"),
         (("run", "--root", "{lake}", "--max-rejected", "-1"), "--max-rejected is -1.0; expected 0 to 1"),
         (("run", "--root", "{lake}", "--min-completeness", "2"), "--min-completeness is 2.0; expected 0 to 1"),
+        (("batch", "00_quick_tour", "--at-once", "0"), "--at-once is 0; expected 1 or more"),
         (("notebook", "00_quick_tour", "-p", "symbol"), "-p symbol tells no value; expected name=value"),
     ],
 )

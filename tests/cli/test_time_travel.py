@@ -81,6 +81,7 @@ def test_a_correction_is_found_undone_and_taken_back(call: Call, monkeypatch: py
     ] * 2
 
     assert "nobody is there to be asked; say --yes" in call("restore", 1, code=2)
+    assert "--json needs --yes" in call("restore", 1, "--json", code=2)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: "n")
     text = call("restore", 1, code=1)
@@ -104,6 +105,8 @@ def test_diff_since_goes_back_to_what_was_then(call: Call) -> None:
     assert "since 'yesterday' is no time; write 2024-12-31" in call("diff", "--since", "yesterday", code=2)
     assert "not both" in call("diff", 1, "--since", "7d", code=2)
     assert "bronze/candles has no column" not in call("diff", "--symbol", "AAAUSDT")
+    assert "did you mean AAAUSDT" in call("diff", "--symbol", "AAAUSD", code=2)
+    assert "bronze/ledger has no column symbol" in call("diff", "--table", "ledger", "--symbol", "AAAUSDT", code=2)
 
 
 def test_the_last_run_is_all_its_batches(tmp_path: Path) -> None:
@@ -154,6 +157,8 @@ def test_an_export_is_the_rows_that_were_asked_for(suffix: str, call: Call, tmp_
     assert "is there; say --overwrite" in call("export", out, code=2)
     call("export", out, "--overwrite", "--start", "2024-03-01", "--provenance")
     assert "did you mean AAAUSDT" in call("export", tmp_path / "b.csv", "--symbol", "AAAUSD", code=2)
+    wanted = ("--table", "quarantine", "--symbol", "AAAUSDT")
+    assert "bronze/quarantine has no column symbol" in call("export", tmp_path / "b.csv", *wanted, code=2)
     assert "lies in raw/" in call("export", call.root / "raw" / "b.csv", code=2)
     assert "expected .csv or .parquet" in call("export", tmp_path / "b.xlsx", code=2)
 
@@ -167,6 +172,8 @@ def test_what_is_done_to_a_clone_is_not_done_to_the_lake(call: Call, tmp_path: P
     place(other.root, "m/AAAUSDT_1h.csv", hours(0, 9, close=13.0), at=40)
     other("ingest")
     assert Lake(other.root).bronze.scan().collect().height == 10
+    (then,) = re.findall(r"5 more; `lakehouse (diff \d+ 0)` shows more", other("restore", 0, code=2))
+    assert "10 deleted" in other(*then.split())
     assert Lake(call.root).bronze.scan().collect().sort("open_time").equals(before)
     assert Lake(call.root).bronze.scan(1).collect().height == 5
     assert "is there already" in call("clone", other.root, code=2)
@@ -308,7 +315,8 @@ def test_sql_asks_the_tables_as_they_are_or_as_a_tag_has_them(call: Call, tmp_pa
     assert "… and 6 more" in call("sql", "select * from bronze", "--limit", 1)
     assert "1 │" not in call("sql", "select reasons from quarantine")
     assert "DuckDB says:" in call("sql", "select nonsense from bronze", code=2)
-    assert "DuckDB says:" in call("sql", "select * from gold", code=2)  # it is not there yet
+    assert "Not in this lake yet: gold" in call("sql", "select * from gold", code=2)
+    assert call("sql", "select * from bronze where false").endswith("No row.")
 
 
 def test_without_duckdb_sql_says_what_to_install_and_that_is_what_the_package_names(

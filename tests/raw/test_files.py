@@ -66,6 +66,8 @@ def test_files_are_listed_at_any_depth_in_the_order_of_their_paths(tmp_path: Pat
         place(tmp_path, name, [], header=False)
     for name in ("a.json", "x/b.csv.bak", ".DS_Store", "c.zip.CHECKSUM", "t.tsv.zst"):
         place(tmp_path, name, [], header=False)
+    for name in ("b-checkpoint.csv", "README-checkpoint.md"):  # JupyterLab's copies of what was dropped in it
+        place(tmp_path, f"a/.ipynb_checkpoints/{name}", [], header=False)
     files, unread = list_all(store_of(tmp_path))
     read = [".hidden.csv", "a/b/c.zip", "a/d.csv/e.csv", "a/notes.txt", "a/z.CSV.GZ", "b.csv", "t.tsv.zst"]
     assert [file.path for file in files] == read
