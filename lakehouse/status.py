@@ -142,26 +142,27 @@ def read_status(lake: Lake) -> Status:
     return Status(pl.concat(tables), consumed, series, runs, errors, *told, unlooked)
 
 
-def read_series(lake: Lake) -> pl.DataFrame:
+def read_series(lake: Lake, *, closes: bool = True) -> pl.DataFrame:
     """List what bronze holds, from the Delta log and the newest bars alone.
 
     Args:
         lake: The lake.
+        closes: Whether to tell the last closes, for which alone files are opened.
 
     Returns:
         The partition columns, rows (Int64), first, last (Datetime, UTC) and last_close, sorted by partition.
     """
-    return _read_series(lake, lake.bronze.find())
+    return _read_series(lake, lake.bronze.find(), closes=closes)
 
 
-def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
+def _read_series(lake: Lake, bronze: DeltaTable | None, *, closes: bool = True) -> pl.DataFrame:
     dataset = lake.dataset
     partition, time = list(dataset.partition), dataset.time
     empty = {**dict.fromkeys(partition, pl.String), "rows": pl.Int64}
     moments = {"first": pl.Datetime("us", "UTC"), "last": pl.Datetime("us", "UTC")}
     files = file_stats(bronze, partition) if bronze else pl.DataFrame()
     if not bronze or files.is_empty():
-        return pl.DataFrame(schema={**empty, **moments, "last_close": pl.Float64})
+        return pl.DataFrame(schema={**empty, **moments, **({"last_close": pl.Float64} if closes else {})})
     series = (
         files.group_by(partition)
         .agg(
@@ -171,6 +172,8 @@ def _read_series(lake: Lake, bronze: DeltaTable | None) -> pl.DataFrame:
         )
         .sort(partition)
     )
+    if not closes:
+        return series
     where = [
         Span({name: row[name] for name in partition}, time, row["last"], row["last"])
         for row in series.iter_rows(named=True)

@@ -20,7 +20,7 @@ STEPS = {
     **{14400: "4h", 28800: "8h", 43200: "12h", 86400: "1d", 259200: "3d", 604800: "1w"},
     **{MONTH: "1mo", 3 * MONTH: "3mo", 12 * MONTH: "1y"},
 }  # seconds → what Polars calls it
-COLOUR = alt.condition("datum.open <= datum.close", alt.value(RISE), alt.value(FALL))
+UP = alt.condition("datum.open <= datum.close", alt.value(RISE), alt.value(FALL))
 OHLCV = ("open", "high", "low", "close", "volume")
 LAYER = re.compile(r"(ma|bollinger|rsi)(\d+)")
 LINES = (ORANGE, PURPLE, GREEN, SKY)  # of averages, one after the other
@@ -170,9 +170,9 @@ def _column(
     chart: alt.Chart = base.mark_bar(color="#888888", clip=True).encode(
         _x("open_time", brush, axis),
         alt.X2("end"),
-        y=alt.value(0),
-        y2=alt.value(height),
-        opacity=alt.condition(hover, alt.value(0.2), alt.value(0)),
+        alt.YValue(0),
+        alt.Y2Value(height),
+        alt.OpacityValue(**alt.condition(hover, alt.value(0.2), alt.value(0))),
         tooltip=tip,
     )
     return chart
@@ -186,11 +186,11 @@ def _prices(
     width: int,
     looks: Sequence[tuple[str, str, int]],
 ) -> ChartType:
-    marks, height = base.encode(color=COLOUR), 280
+    marks, height = base.encode(alt.ColorValue(**UP)), 280
     price = alt.Y("low:Q", title="price (quote asset)").scale(zero=False)
     wicks = marks.mark_rule(clip=True).encode(_x("middle", brush, axis), price, alt.Y2("high"))
     bodies = marks.mark_bar(clip=True, strokeWidth=0.8).encode(  # the stroke shows a bar that closes where it opened
-        _x("left", brush, axis), alt.X2("right"), alt.Y("open:Q"), alt.Y2("close"), stroke=COLOUR
+        _x("left", brush, axis), alt.X2("right"), alt.Y("open:Q"), alt.Y2("close"), alt.StrokeValue(**UP)
     )
     column = _column(base, brush, hover, height, axis).add_params(hover)
     over = [(name, kind) for name, kind, _ in looks if kind != "rsi"]
@@ -227,7 +227,7 @@ def _volume(base: alt.Chart, brush: alt.Parameter, hover: alt.Parameter, axis: a
     height = 70
     amount = alt.Y("volume:Q", title=["volume", "(base asset)"], axis=amounts(3, whole=False))
     drawn = (
-        base.encode(color=COLOUR)
+        base.encode(alt.ColorValue(**UP))
         .mark_bar(clip=True)
         .encode(_x("left", brush, axis), alt.X2("right"), amount.scale(zero=True), alt.Y2Datum(0))
     )
@@ -255,8 +255,8 @@ def _strip(overview: pl.DataFrame, brush: alt.Parameter, width: int) -> alt.Char
                 "open_time:T", title=None, axis=alt.Axis(format=CLOCK, labelFlush=True, labelOverlap=True, tickCount=8)
             ).scale(type="utc", domain=ends),
             alt.Y("close:Q", axis=None, stack=None).scale(zero=False),
-            y2=alt.value(45),
-            detail="run:N",
+            alt.Y2Value(45),
+            alt.Detail("run:N"),
         )
         .add_params(brush)
         .properties(width=width, height=45)

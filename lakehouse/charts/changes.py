@@ -133,11 +133,11 @@ def _shades(most: int, kind: str) -> alt.Legend:
 
 def _dumbbells(rows: pl.DataFrame, column: str, width: int) -> alt.VConcatChart:
     width = min(width, max(200, 40 * rows.height))
-    colour = alt.condition("datum.rises", alt.value(RISE), alt.value(FALL))
+    colour = alt.ColorValue(**alt.condition("datum.rises", alt.value(RISE), alt.value(FALL)))
     sides = [alt.Tooltip(f"{name}:Q", format=",.12~r") for name in ("before", "after")]
     base = alt.Chart(rows).encode(
-        color=colour,
-        tooltip=["open_time:N", *sides, alt.Tooltip("percent:Q", format="+.3~f", title="change (%)")],
+        colour,
+        tooltip=[alt.Tooltip("open_time:N"), *sides, alt.Tooltip("percent:Q", format="+.3~f", title="change (%)")],
     )
     table = (
         "{"

@@ -45,15 +45,17 @@ def fates(files: pl.DataFrame, title: str, *, width: int = 480) -> ChartType:
             alt.X("lines:Q", title="lines", axis=amounts(6)),
             labels,
             alt.Color("fate:N", title=None, sort=names).scale(domain=names, range=list(FATES.values())),
-            order="order:Q",
-            tooltip=["path:N", "fate:N", alt.Tooltip("lines:Q", format=",")],
+            alt.Order("order:Q"),
+            tooltip=[alt.Tooltip("path:N"), alt.Tooltip("fate:N"), alt.Tooltip("lines:Q", format=",")],
         )
     )
     bad = shown.filter(pl.col("rejected") > 0).select(
         "path", total=pl.sum_horizontal(names), words=pl.format("{} rejected", "rejected")
     )
     words = (
-        alt.Chart(bad).mark_text(align="left", dx=5, color=VERMILION).encode(alt.X("total:Q"), labels, text="words:N")
+        alt.Chart(bad)
+        .mark_text(align="left", dx=5, color=VERMILION)
+        .encode(alt.X("total:Q"), labels, alt.Text("words:N"))
     )
     told = ", ".join(f"{count:,} {name}" for name in names if (count := int(sums[name].sum())))
     told = f"{counted(sums.height, 'file')}: {told}"

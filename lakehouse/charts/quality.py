@@ -124,7 +124,12 @@ def conflicts_over_time(conflicts: pl.DataFrame, title: str, *, width: int = 480
             ),
             alt.Size("bars:Q", title="bars a day").legend(orient="bottom"),
             alt.Color("why:N", title="stands because it is").legend(orient="bottom"),
-            tooltip=["pair:N", "why:N", alt.Tooltip("day:T", format="%Y-%m-%d"), alt.Tooltip("bars:Q", format=",")],
+            tooltip=[
+                alt.Tooltip("pair:N"),
+                alt.Tooltip("why:N"),
+                alt.Tooltip("day:T", format="%Y-%m-%d"),
+                alt.Tooltip("bars:Q", format=","),
+            ],
         )
     )
     told = f"{counted(conflicts.height, 'statement')} that the table does not show"

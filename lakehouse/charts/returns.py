@@ -62,7 +62,7 @@ def distribution(bars: pl.DataFrame, title: str, *, interval_seconds: int | None
     notes = [
         alt.Chart(pl.DataFrame({"text": [text]}))
         .mark_text(align=side, dx=4 if side == "left" else -4, baseline="top")
-        .encode(x=alt.value(0 if side == "left" else "width"), y=alt.value(4), text="text:N")
+        .encode(alt.XValue(0 if side == "left" else "width"), alt.YValue(4), alt.Text("text:N"))
         for side, text in sides.items()
     ]
     return alt.layer(drawn, *notes).properties(width=width, height=260, title=alt.Title(title, subtitle=told))
@@ -104,7 +104,11 @@ def beside(series: Mapping[str, pl.DataFrame], title: str, *, width: int = 720) 
             alt.X("open_time:T", title="UTC", axis=clock).scale(type="utc"),
             alt.Y("change:Q", title="change since the first common bar (%)"),
             alt.Color("series:N", title=None, scale=colours, sort=list(frames), legend=alt.Legend(orient="top")),
-            tooltip=["series:N", "time:N", alt.Tooltip("change:Q", format="+.2f", title="change (%)")],
+            tooltip=[
+                alt.Tooltip("series:N"),
+                alt.Tooltip("time:N"),
+                alt.Tooltip("change:Q", format="+.2f", title="change (%)"),
+            ],
         )
         .properties(width=width, height=240, title=alt.Title(title, subtitle=told))
     )

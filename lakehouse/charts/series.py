@@ -136,7 +136,10 @@ def _tiles(rows: pl.DataFrame, clock: str) -> alt.Chart:
                 sort=there,
                 legend=alt.Legend(orient="bottom"),
             ),
-            tooltip=["cell:N", alt.Tooltip("present:Q", format=","), alt.Tooltip("expected:Q", format=","), "filled:N"],
+            tooltip=[
+                *[alt.Tooltip("cell:N"), alt.Tooltip("present:Q", format=",")],
+                *[alt.Tooltip("expected:Q", format=","), alt.Tooltip("filled:N")],
+            ],
         )
     )
     return chart

@@ -52,9 +52,7 @@ def versions_timeline(versions: pl.DataFrame, title: str, *, width: int = 720) -
     base = alt.Chart(rows).encode(
         column,
         tooltip=[
-            "label:N",
-            "at:N",
-            "operation:N",
+            *[alt.Tooltip(f"{name}:N") for name in ("label", "at", "operation")],
             *[alt.Tooltip(f"{name}:Q", format=",") for name in (*KINDS, "files")],
         ],
     )
@@ -122,8 +120,9 @@ def files_on_disk(files: pl.DataFrame, title: str, *, width: int = 720) -> alt.C
             alt.Y("row:O", title=None, axis=axis).scale(paddingInner=0.3),
             _sized(),
             tooltip=[
-                *["series:N", "file:N", alt.Tooltip("size:Q", format=",.3~f", title="size (MiB)")],
-                *[alt.Tooltip("rows:Q", format=","), alt.Tooltip("first:N"), alt.Tooltip("last:N")],
+                *[alt.Tooltip("series:N"), alt.Tooltip("file:N")],
+                *[alt.Tooltip("size:Q", format=",.3~f", title="size (MiB)"), alt.Tooltip("rows:Q", format=",")],
+                *[alt.Tooltip("first:N"), alt.Tooltip("last:N")],
             ],
         )
         .properties(width=width, height=alt.Step(20), title=alt.Title(title, subtitle=told))

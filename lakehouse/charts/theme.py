@@ -1,4 +1,8 @@
-"""The look that all charts share: colours, fonts, the chart of nothing, words for lengths of time."""
+"""The look that all charts share: colours, fonts, the chart of nothing, words for lengths of time.
+
+Channels are written as objects, `alt.Text("words:N")` and not `text="words:N"`: to find the class of a plain string
+Altair looks through all that it has, each time anew, which takes longer than to draw what it is for.
+"""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def run(
     if not json:
         print_refresh(console, lake, done)
     made = None
-    if page and lake.bronze.exists() and read_series(lake).height:
+    if page and lake.bronze.exists() and read_series(lake, closes=False).height:
         made = _report(lake, same=not any(layer.changed for layer in done.layers), quiet=json)
     if json:
         print_json(root=lake.root, written=True, **_told(done), page=made and made.resolve().as_uri())

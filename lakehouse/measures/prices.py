@@ -29,7 +29,7 @@ def draw_down(bars: pl.DataFrame) -> float:
     Args:
         bars: open, close; one series, sorted by time, at least one.
     """
-    return max(0.0, float(bars.select(fall("open", "close").max()).item()))
+    return max(0.0, float(bars.lazy().select(fall("open", "close").max()).collect(engine="streaming").item()))
 
 
 def change(bars: pl.DataFrame) -> float:

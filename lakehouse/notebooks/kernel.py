@@ -7,12 +7,12 @@ for the other.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -22,11 +22,16 @@ from traitlets.config import Config
 from lakehouse.notebooks.pages import HEADLESS
 
 # What nearly each notebook imports, in the time in which nobody talks to its kernel yet. Its own folder comes later.
+# A debugger takes a quarter of a second to import, and nobody is there to use it. At the very end, when all else that
+# was registered for it has been done, the system frees at once what Python would free piece by piece.
 LAUNCH = """
-import gc, sys
+import atexit, gc, os, sys
+atexit.register(os._exit, 0)
 del sys.path[0]
+sys.modules["debugpy"] = None
 gc.disable()
-import lakehouse.charts, lakehouse.layers, lakehouse.notebooks
+import lakehouse.charts, lakehouse.layers
+from lakehouse.notebooks import Picker, record
 from ipykernel.kernelapp import launch_new_instance
 gc.enable()
 launch_new_instance()
@@ -34,38 +39,77 @@ launch_new_instance()
 
 
 class OwnKernel(AsyncKernelManager):
-    """A kernel on the interpreter that runs us, whatever somebody's Jupyter takes `python3` to be."""
+    """A kernel on the interpreter that runs us, whatever somebody's Jupyter takes `python3` to be.
+
+    It runs in the present folder, and knows that nobody can click.
+    """
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self.listens = False
+        super().__init__(config=_config(self._folder.name))
+        run_sync(self.start_kernel)(env={**os.environ, HEADLESS: "1"})
 
     @property
     def kernel_spec(self) -> KernelSpec:
         """How it is started."""
-        command = [sys.executable, "-c", LAUNCH, "-f", "{connection_file}"]
+        command = [sys.executable, "-c", LAUNCH, "-f", "{connection_file}", "--HistoryManager.hist_file=:memory:"]
         return KernelSpec(argv=command, display_name="Python 3 (ipykernel)", language="python")
 
     def ask_to_leave(self) -> None:
         """Ask it to end, and do not wait: that is for whoever has started it."""
         run_sync(self.request_shutdown)()
 
+    def leave(self, *, asked: bool = False) -> None:
+        """Wait until it has ended.
+
+        Args:
+            asked: Whether it was asked to; else a cell is interrupted first, and a kernel that does not listen killed.
+        """
+        try:
+            if asked:
+                run_sync(self.finish_shutdown)()
+            elif run_sync(self.is_alive)():
+                run_sync(self.shutdown_kernel)(now=not self.listens)
+        finally:
+            run_sync(self.cleanup_resources)()
+            self._folder.cleanup()
+
+
+_ahead: list[OwnKernel] = []
+
+
+def start_ahead() -> Callable[[], None]:
+    """Start the kernel of the first notebook that will be run, while what is to run it has not been imported yet.
+
+    Returns:
+        What ends it if nobody has taken it; the end of this process does so too.
+    """
+    atexit.register(_leave_ahead)
+    _ahead.append(OwnKernel())
+    return _leave_ahead
+
+
+def _leave_ahead() -> None:
+    with _event_loop():
+        while _ahead:
+            _ahead.pop().leave()
+
 
 @contextmanager
-def started_kernel(cwd: Path) -> Iterator[OwnKernel]:
-    """Start a kernel that knows that nobody can click; it has ended when the block has, however that ends.
+def started_kernel() -> Iterator[OwnKernel]:
+    """Start a kernel, or take the one that was started ahead; it has ended when the block has, however that ends.
 
-    Args:
-        cwd: The folder in which it runs.
+    A block that ends well has asked it to leave.
     """
-    with _event_loop(), tempfile.TemporaryDirectory() as folder:
-        kernel = OwnKernel(config=_config(folder))
-        run_sync(kernel.start_kernel)(cwd=str(cwd), env={**os.environ, HEADLESS: "1"})
+    with _event_loop():
+        kernel = _ahead.pop() if _ahead else OwnKernel()
+        asked = False
         try:
             yield kernel
-            run_sync(kernel.finish_shutdown)()
-        except BaseException:
-            if run_sync(kernel.is_alive)():
-                run_sync(kernel.shutdown_kernel)()  # which interrupts it first
-            raise
+            asked = True
         finally:
-            run_sync(kernel.cleanup_resources)()
+            kernel.leave(asked=asked)
 
 
 @contextmanager

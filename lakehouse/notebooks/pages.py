@@ -67,9 +67,12 @@ def use_charts(*, pictures: bool = True) -> None:
     theme(dark=is_live() and lab_is_dark())
     if is_live():
         alt.renderers.enable("jupyter", offline=True)
-    else:
-        alt.renderers.register("lakehouse", _render if pictures or not os.environ.get(HEADLESS) else _leave_to_page)
-        alt.renderers.enable("lakehouse")
+        return
+    for_page = os.environ.get(HEADLESS) and not pictures
+    if for_page:  # in haste, for charts that a test has held against the schema of Vega-Lite
+        alt.utils.schemapi.disable_debug_mode()
+    alt.renderers.register("lakehouse", _leave_to_page if for_page else _render)
+    alt.renderers.enable("lakehouse")
 
 
 def is_live() -> bool:
@@ -114,13 +117,19 @@ def write_page(executed: Path) -> Path:
     return page
 
 
-def prepare_page() -> None:
-    """Import and compile all that a page is made with: what takes a second has then been done while a kernel starts."""
+def prepare_page(book: Any) -> None:
+    """Import and compile all that a page is made with, which takes half a second, while somebody else works.
+
+    Args:
+        book: The notebook; nothing is prepared for code that its page leaves out.
+    """
     import nbformat  # noqa: PLC0415
 
     cells = [nbformat.v4.new_markdown_cell("*x*"), nbformat.v4.new_code_cell("x = 1")]  # type: ignore[no-untyped-call]
     with ONE:
-        _exporter().from_notebook_node(nbformat.v4.new_notebook(cells=cells))  # type: ignore[no-untyped-call]
+        exporter = _exporter()
+        exporter.exclude_input = bool(book.metadata.get("hide_input"))
+        exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))  # type: ignore[no-untyped-call]
 
 
 def clean(markup: object) -> str:

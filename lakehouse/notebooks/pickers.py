@@ -50,7 +50,7 @@ class Picker:
         """The controls; what is chosen in them is what `bars` gives from then on."""
         import ipywidgets as w  # noqa: PLC0415  only where somebody can click
 
-        series = read_series(self.lake).select("symbol", "interval", "market")
+        series = read_series(self.lake, closes=False).select("symbol", "interval", "market")
         names = series.select(pl.format("{} {} ({})", "symbol", "interval", "market")).to_series().to_list()
         rows = dict(zip(names, series.rows(named=True), strict=True))
         now = next(name for name, row in rows.items() if row.items() <= self.words.items())

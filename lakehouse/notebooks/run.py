@@ -1,11 +1,11 @@
-"""Run notebooks headless, and keep what they found. The only file that knows papermill."""
+"""Run notebooks headless. The only file that knows papermill."""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import uuid
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from lakehouse.notebooks.parameters import CHAPTERS, Value, check_parameters, fi
 from lakehouse.reports import RUNS
 
 START_SECONDS = 300  # that a kernel may take to start and import, on a machine that has much else to do
-RESULTS = "application/vnd.lakehouse.results+json"
 
 
 def run_notebook(
@@ -49,8 +48,7 @@ def run_notebook(
     check_parameters(path, given)
     target = Path(output) if output else _next_run(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with started_kernel(Path.cwd() if path.parent == CHAPTERS else path.parent) as kernel:
-        prepare_page()
+    with started_kernel() as kernel:
         _execute(path, target, given, kernel, timeout)
         kernel.ask_to_leave()
         write_page(target)
@@ -74,6 +72,7 @@ def _execute(path: Path, target: Path, given: dict[str, Value], kernel: OwnKerne
             engine_name=_own_engine(),
             progress_bar=False,
             kernel=kernel,
+            folder=str(Path.cwd() if path.parent == CHAPTERS else path.parent),
             timeout=timeout,
         )
     except PapermillExecutionError as error:
@@ -96,12 +95,17 @@ def _own_engine() -> str:
     class OwnEngine(Engine):  # type: ignore[misc]
         @classmethod
         def execute_managed_notebook(
-            cls, nb_man: Any, _kernel_name: str, *, kernel: OwnKernel, timeout: int, **_options: object
+            cls, nb_man: Any, _kernel_name: str, *, kernel: OwnKernel, folder: str, timeout: int, **_options: object
         ) -> None:
             path, nb_man.output_path = nb_man.output_path, None
             client = PapermillNotebookClient(nb_man, km=kernel, timeout=timeout, startup_timeout=START_SECONDS)
             try:
-                client.execute()
+                client.start_new_kernel_client()
+                kernel.listens = True
+                client.kc.execute(f"__import__('os').chdir({folder!r})", silent=True)
+                with ThreadPoolExecutor(1) as beside:
+                    beside.submit(prepare_page, nb_man.nb)  # whoever has cells executed only waits for them
+                    client.execute()
             finally:
                 if client.kc:
                     client.kc.stop_channels()
@@ -115,50 +119,3 @@ def _next_run(path: Path) -> Path:
     now = dt.datetime.now(dt.UTC)
     folder = Path(RUNS, f"{now:%Y%m%dT%H%M%S}-{path.stem}")
     return (Path(f"{folder}-{uuid.uuid4().hex[:6]}") if folder.exists() else folder) / path.name
-
-
-def check_answer(given: object, right: object, hint: str) -> None:
-    """Say whether the answer to an exercise is right; the dots that stand for none are let pass.
-
-    Args:
-        given: The learner's answer.
-        right: What it should be; or a function without arguments that works it out, if there is an answer to check.
-        hint: What to look at again.
-
-    Raises:
-        AssertionError: It is another answer; the message gives the hint.
-    """
-    if given is ...:
-        print("Not answered yet: put your answer in place of the dots.")
-        return
-    expected = right() if callable(right) else right
-    assert given == expected, f"Not yet: {given!r} is not it. Hint: {hint}."
-    print("Right.")
-
-
-def record(**values: Value) -> None:
-    """Keep the results of a notebook in its executed copy, for `read_results`.
-
-    Args:
-        values: Plain text, numbers and booleans, few.
-    """
-    from IPython.display import display  # noqa: PLC0415  what runs a notebook needs none of it
-
-    text = "\n".join(f"{name} = {value}" for name, value in values.items())
-    display({RESULTS: values, "text/plain": text}, raw=True)  # type: ignore[no-untyped-call]
-
-
-def read_results(path: str | Path) -> dict[str, Value]:
-    """Read what an executed notebook recorded.
-
-    Args:
-        path: The executed copy.
-
-    Returns:
-        The recorded values; empty if there are none.
-    """
-    found: dict[str, Value] = {}
-    for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", []):
-            found |= output.get("data", {}).get(RESULTS, {})
-    return found

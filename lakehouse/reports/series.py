@@ -28,12 +28,12 @@ def choose_series(lake: Lake, symbol: str = "", interval: str = "", market: str 
         market: Where it is traded.
 
     Returns:
-        Its row of `read_series`: market, symbol, interval, rows, first, last, last_close.
+        Its row of `read_series`: market, symbol, interval, rows, first, last.
 
     Raises:
         InputError: Nothing fits; the message names the nearest that there is.
     """
-    series = read_series(lake)
+    series = read_series(lake, closes=False)
     wanted = {"symbol": symbol, "interval": interval, "market": market}
     found = series.filter(**{name: value for name, value in wanted.items() if value})
     if found.height:

@@ -53,12 +53,17 @@ def test_there_is_a_command_where_nothing_was_installed(module: str, tmp_path: P
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no signals to send")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("verb", "number"), [("status", signal.SIGINT), ("status", signal.SIGTERM), ("report", signal.SIGINT)]
+)
 def test_whoever_ends_a_command_while_it_still_imports_is_told_what_stands(
-    number: signal.Signals, tmp_path: Path
+    verb: str, number: signal.Signals, tmp_path: Path
 ) -> None:
-    """Python tells of each import when it is done; of Polars' many the first is far from the last."""
-    command = [sys.executable, "-X", "importtime", "-m", "lakehouse", "status", "--root", str(tmp_path)]
+    """Python tells of each import when it is done; of Polars' many the first is far from the last.
+
+    The kernel of a report has been started by then. It holds the pipe too, and would say that its parent has gone.
+    """
+    command = [sys.executable, "-X", "importtime", "-m", "lakehouse", verb, "--root", str(tmp_path)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as run:
         assert run.stderr

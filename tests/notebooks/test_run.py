@@ -20,7 +20,7 @@ from jupyter_client.kernelspec import KernelSpecManager
 
 from lakehouse.cli.notebooks import lab
 from lakehouse.errors import InputError, NotebookFailed
-from lakehouse.notebooks.run import read_results, run_notebook
+from lakehouse.notebooks import read_results, run_notebook
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
