@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
 
 TEMPLATE = """
@@ -150,6 +154,19 @@ input[type=search] { font: inherit; font-size: .875rem; color: var(--ink); backg
   border: 1px solid var(--line); border-radius: 5px; padding: .25rem .6rem; margin-top: .6rem }
 .chart summary, #vg-tooltip-element { font-size: 12px }
 """
+
+
+def lab_is_dark() -> bool:
+    """Whether JupyterLab is set to a dark theme: its settings tell, which a kernel can read, and no message does."""
+    from jupyter_core.paths import jupyter_config_dir  # noqa: PLC0415  where there is a JupyterLab there is that
+
+    folder = os.environ.get("JUPYTERLAB_SETTINGS_DIR") or f"{jupyter_config_dir()}/lab/user-settings"
+    try:
+        told = Path(folder, "@jupyterlab/apputils-extension/themes.jupyterlab-settings").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    theme = re.search(r'(?m)^\s*"theme"\s*:\s*"([^"]*)"', told)  # between comments
+    return "dark" in theme[1].casefold() if theme else False
 
 
 def write_style() -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from lakehouse.notebooks.look import PAGE, POLICY, SCRIPT, TEMPLATE, write_style
+from lakehouse.notebooks.look import PAGE, POLICY, SCRIPT, TEMPLATE, lab_is_dark, write_style
 
 HEADLESS = "LAKEHOUSE_HEADLESS"  # set where a notebook is run by a program
 CHART = "application/vnd.lakehouse.chart"  # a Vega-Lite specification, as text, which is read and written faster
@@ -64,7 +64,7 @@ def use_charts(*, pictures: bool = True) -> None:
 
     from lakehouse.charts import theme  # noqa: PLC0415
 
-    theme()
+    theme(dark=is_live() and lab_is_dark())
     if is_live():
         alt.renderers.enable("jupyter", offline=True)
         return

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from lakehouse.notebooks import show_table
+from lakehouse.notebooks.look import lab_is_dark
 from lakehouse.notebooks.pages import CHART, HEADLESS, use_charts, write_page
 
 
@@ -71,3 +72,15 @@ def test_the_head_of_a_column_of_numbers_stands_to_the_right_like_they_do_in_wha
         "<td>",
         *['<td class="number">'] * 3,
     ]
+
+
+def test_charts_are_dark_where_jupyterlab_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTERLAB_SETTINGS_DIR", str(tmp_path))
+    assert not lab_is_dark()
+    told = tmp_path / "@jupyterlab" / "apputils-extension" / "themes.jupyterlab-settings"
+    told.parent.mkdir(parents=True)
+    for name in ("JupyterLab Light", "JupyterLab Dark"):
+        told.write_text(
+            f'{{\n    // Selected "theme": "Some Dark"\n    "theme": "{name}"\n}}'
+        )  # as JupyterLab writes it
+        assert lab_is_dark() == name.endswith("Dark")
