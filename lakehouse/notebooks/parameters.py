@@ -15,6 +15,7 @@ import polars as pl
 
 from lakehouse.errors import InputError, LakeError
 from lakehouse.lake import Lake
+from lakehouse.raw import list_all
 from lakehouse.reports import choose_bars, read_days
 
 KINDS: dict[str, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
@@ -141,7 +142,8 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
         given: Name → value.
 
     Raises:
-        InputError: There is no such notebook, or it has no such parameter, or a value is of another type.
+        InputError: There is no such notebook, or it has no such parameter, or a value is of another type, or nothing to
+            show.
     """
     path = find_notebook(name_or_path)
     book = _read_book(path)
@@ -153,8 +155,10 @@ def check_parameters(name_or_path: str | Path, given: Mapping[str, Value]) -> No
     read_days(words["start"], words["end"])
     if book["metadata"].get("reads_bronze"):
         lake = Lake(str(values.get("root", "")) or None, at=str(values.get("at", "")))
-        if lake.bronze.exists():  # else the notebook makes it
+        if lake.bronze.exists():
             choose_bars(lake, **words)
+        elif not list_all(lake.raw)[0]:  # of which the notebook would make it
+            raise InputError(f"{lake.raw_uri} holds no file of bars; `lakehouse run` says what to do first")
 
 
 def check_given() -> None:

@@ -73,6 +73,14 @@ def test_what_is_not_there_is_said_before_a_kernel_starts_and_leaves_nothing_beh
     assert not Path("runs").exists()
 
 
+def test_of_a_lake_that_holds_nothing_no_report_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(tmp_path, "raw").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="raw holds no file of bars; `lakehouse run` says what to do first"):
+        run_notebook(REPORT)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "message"), [("symbl=ETHUSDT", "did you mean 'symbol'"), ("start=5", "expected str")]
