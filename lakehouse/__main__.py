@@ -16,16 +16,18 @@ _ahead: list[Callable[[], None]] = []  # what ends the kernel that was started a
 def main() -> None:
     """Run the command line. Whoever ends it is told what stands from the first moment on, while it still imports."""
     ended = [1]  # the exit code, if nobody tells another
-    atexit.register(_end, ended)
+    if not atexit._ncallbacks():  # else somebody who measures or embeds us would not be heard
+        atexit.register(_end, ended)
     ctrl_c = signal.getsignal(signal.SIGINT)
     if ctrl_c is signal.default_int_handler:  # else it is to be ignored, as behind nohup
         signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
     gc.disable()  # an import makes many objects and no garbage; to look for it takes a tenth of the time
     if sys.argv[1:2] in (["report"], ["notebook"]) and not {"--help", "-h"} & {*sys.argv}:
-        from lakehouse.notebooks import start_ahead  # noqa: PLC0415  its kernel imports for as long as we do
+        from lakehouse.notebooks import leave_ahead, start_ahead  # noqa: PLC0415  it imports for as long as we do
 
-        _ahead.append(start_ahead())
+        _ahead.append(leave_ahead)
+        start_ahead()
     from lakehouse.cli import main as run  # noqa: PLC0415  polars and others take a second to import
 
     gc.enable()
@@ -42,9 +44,11 @@ def main() -> None:
 def _leave(number: int, _frame: object = None) -> None:
     # Not an exception: a library that is half imported may turn it into one of its own. Nothing has begun yet.
     os.write(2, f"{STOPPED}\n".encode())
-    for end in _ahead:
-        end()
-    os._exit(128 + number)
+    try:
+        for end in _ahead:
+            end()
+    finally:
+        os._exit(128 + number)
 
 
 def _end(code: list[int]) -> None:
@@ -54,7 +58,8 @@ def _end(code: list[int]) -> None:
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody reads it any more
-            stream.flush()
+            if stream:
+                stream.flush()
     os._exit(code[0])
 
 

@@ -24,7 +24,7 @@ DONE, INCOMPLETE, UNUSABLE, INTERRUPTED, UNHEARD, TERMINATED = 0, 1, 2, 130, 141
 EPILOGUE = """
 Exit codes: 0 all that was asked for was done; 1 some files did not come or load (they are named, the others have
 loaded), or the data are worse than was asked for; 2 the command could not be carried out; 130 stopped by Ctrl-C, 143
-by a supervisor. Every command takes --help.
+by a supervisor; 141 nobody read on, as in `| head`. Every command takes --help.
 """
 app = App(
     name="lakehouse",
@@ -45,7 +45,23 @@ class Screen(Console):
 
     def on_broken_pipe(self) -> None:
         """Leave it to `main`, if nobody reads on."""
-        raise BrokenPipeError
+        raise Unheard
+
+
+class Unheard(Exception):
+    """Nobody reads what is printed, as in `| head`; any other pipe that breaks is an error."""
+
+
+def say(text: str) -> None:
+    """Print plain text, all of it.
+
+    Raises:
+        Unheard: Nobody reads it.
+    """
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError as error:
+        raise Unheard from error
 
 
 UNFOLDED = 500
@@ -153,14 +169,18 @@ def demand(holds: bool, option: str, given: float, expected: str) -> None:
 
 @app.command(name="--install-completion")
 def install_completion(*, shell: Literal["bash", "zsh", "fish", "powershell"] | None = None) -> int:
-    """Let the TAB key complete commands and options: adds a line to what this shell reads when it starts."""
+    """Let the TAB key complete commands and options: adds a line to what this shell reads when it starts.
+
+    For example: lakehouse --install-completion --shell bash
+    """
     from cyclopts.completion.detect import ShellDetectionError  # noqa: PLC0415  nobody else needs it
 
     try:
         script = app.install_completion(shell=shell)
     except ShellDetectionError as error:
         raise InputError("which shell this is cannot be told; say --shell bash, zsh, fish or powershell") from error
-    console.print(f"Written: {escape(str(script))}; it works in the next shell that is opened", soft_wrap=True)
+    zsh = ", if `autoload -Uz compinit && compinit` follows in .zshrc" if script.name.startswith("_") else ""
+    console.print(f"Written: {escape(str(script))}; it works in the next shell that is opened{zsh}", soft_wrap=True)
     return DONE
 
 
@@ -183,8 +203,8 @@ def main(args: list[str] | None = None) -> None:
         _import_all()
     try:
         code = app(args, exit_on_error=True, result_action="return_value")
-        sys.stdout.flush()
-    except BrokenPipeError:  # as in `| head`: Python must not meet it once more when it ends
+        say("")
+    except Unheard:  # Python must not meet it once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = UNHEARD
     except (LakehouseError, OSError) as error:  # OSError: full, read-only or gone, wherever it is met first

@@ -92,7 +92,7 @@ def notebook(
     words = {"root": Lake(root).root} if root else {}
     words |= {"at": at} if at else {}  # an error where a notebook has no such parameter
     words |= dict(word.partition("=")[::2] for word in parameter or [])
-    if lake := name_lake(name, words).get("root"):
+    if (root or name_lake(name, {})) and (lake := name_lake(name, words).get("root")):  # else it may be anything
         open_lake(str(lake), quiet=json, at=words.get("at", ""))
     return _execute_and_tell(name, read_parameters(name, words), output, json)
 
@@ -212,7 +212,8 @@ def batch(
     words = {"root": Lake(root).root} if root else {}
     words |= dict(word.partition("=")[::2] for word in parameter or [])
     grid = read_grid(name, words)
-    if len(grid.get("root", ())) < 2 and (lake := name_lake(name, words).get("root")):
+    one = len(grid.get("root", ())) < 2 and (root or name_lake(name, {}))
+    if one and (lake := name_lake(name, words).get("root")):
         open_lake(str(lake), quiet=json)
     run_notebooks = load_flow("run_notebooks")
     code = DONE
@@ -239,7 +240,7 @@ def _execute_and_tell(
         print_json(notebook=name, page=page.resolve().as_uri(), results=results)
         return DONE
     found = ", ".join(f"{key} {value}" for key, value in results.items())
-    console.print(f"[bold]{name}[/]: {escape(found)}" if found else f"[bold]{name}[/] has run")
+    console.print(f"[bold]{name}[/]: {escape(found)}" if found else f"[bold]{name}[/] has run", soft_wrap=True)
     say_page(page)
     return DONE
 

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from lakehouse.bronze import IngestReport
+from lakehouse.cli.commands import say
 from lakehouse.contracts import COUNTS
 from lakehouse.lake import Lake
 from lakehouse.layers import LakeReport, read_mismatches
@@ -42,7 +43,7 @@ def print_json(**values: object) -> None:
             return value.to_dicts()
         return value.isoformat() if isinstance(value, dt.datetime) else str(value)
 
-    print(json.dumps(values, default=plain, indent=2))
+    say(json.dumps(values, default=plain, indent=2) + "\n")
 
 
 def print_report(console: Console, lake: Lake, report: IngestReport) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lakehouse.notebooks.cells import check_answer, plain, read_results, record, show_table
     from lakehouse.notebooks.index import write_index
-    from lakehouse.notebooks.kernel import start_ahead
+    from lakehouse.notebooks.kernel import leave_ahead, start_ahead
     from lakehouse.notebooks.pages import use_charts
     from lakehouse.notebooks.parameters import (
         CHAPTERS,
@@ -30,6 +30,7 @@ __all__ = [
     "check_given",
     "check_parameters",
     "find_notebook",
+    "leave_ahead",
     "list_notebooks",
     "name_lake",
     "plain",
@@ -45,8 +46,8 @@ __all__ = [
 ]
 _FILES = {
     **dict.fromkeys(("check_answer", "plain", "read_results", "record", "show_table"), "cells"),
-    **{"Picker": "pickers", "run_notebook": "run", "start_ahead": "kernel", "use_charts": "pages"},
-    **{"write_index": "index"},
+    **dict.fromkeys(("leave_ahead", "start_ahead"), "kernel"),
+    **{"Picker": "pickers", "run_notebook": "run", "use_charts": "pages", "write_index": "index"},
 }
 
 

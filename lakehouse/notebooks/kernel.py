@@ -11,7 +11,7 @@ import atexit
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from jupyter_client.kernelspec import KernelSpec
@@ -48,6 +48,9 @@ class OwnKernel(AsyncKernelManager):
         self._folder = tempfile.TemporaryDirectory()
         self.listens = False
         super().__init__(config=_config(self._folder.name))
+
+    def start(self) -> None:
+        """Start it, while whoever wants it goes on."""
         run_sync(self.start_kernel)(env={**os.environ, HEADLESS: "1"})
 
     @property
@@ -79,18 +82,15 @@ class OwnKernel(AsyncKernelManager):
 _ahead: list[OwnKernel] = []
 
 
-def start_ahead() -> Callable[[], None]:
-    """Start the kernel of the first notebook that will be run, while what is to run it has not been imported yet.
-
-    Returns:
-        What ends it if nobody has taken it; the end of this process does so too.
-    """
-    atexit.register(_leave_ahead)
+def start_ahead() -> None:
+    """Start the kernel of the first notebook that will be run, while what is to run it has not been imported yet."""
+    atexit.register(leave_ahead)
     _ahead.append(OwnKernel())
-    return _leave_ahead
+    _ahead[-1].start()
 
 
-def _leave_ahead() -> None:
+def leave_ahead() -> None:
+    """End the kernel that was started ahead, if nobody has taken it; the end of this process does so too."""
     with _event_loop():
         while _ahead:
             _ahead.pop().leave()
@@ -103,9 +103,12 @@ def started_kernel() -> Iterator[OwnKernel]:
     A block that ends well has asked it to leave.
     """
     with _event_loop():
-        kernel = _ahead.pop() if _ahead else OwnKernel()
+        ahead = bool(_ahead)
+        kernel = _ahead.pop() if ahead else OwnKernel()
         asked = False
         try:
+            if not ahead:
+                kernel.start()
             yield kernel
             asked = True
         finally:

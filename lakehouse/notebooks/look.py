@@ -157,13 +157,16 @@ input[type=search] { font: inherit; font-size: .875rem; color: var(--ink); backg
 
 
 def lab_is_dark() -> bool:
-    """Whether JupyterLab is set to a dark theme: its settings tell, which a kernel can read, and no message does."""
+    """Whether JupyterLab is set to a dark theme: its settings tell, which a kernel can read, and no message does.
+
+    Of one that follows the system they do not tell; then it is taken for light.
+    """
     from jupyter_core.paths import jupyter_config_dir  # noqa: PLC0415  where there is a JupyterLab there is that
 
     folder = os.environ.get("JUPYTERLAB_SETTINGS_DIR") or f"{jupyter_config_dir()}/lab/user-settings"
     try:
         told = Path(folder, "@jupyterlab/apputils-extension/themes.jupyterlab-settings").read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, ValueError):  # none, or none that can be read
         return False
     theme = re.search(r'(?m)^\s*"theme"\s*:\s*"([^"]*)"', told)  # between comments
     return "dark" in theme[1].casefold() if theme else False

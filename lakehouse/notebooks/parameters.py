@@ -105,8 +105,8 @@ def name_lake(name_or_path: str | Path, given: Mapping[str, Value]) -> dict[str,
     Raises:
         InputError: There is no such notebook.
     """
-    is_open = _parameters(_read_book(find_notebook(name_or_path))).get("root", ("", ""))[1] == '""'
-    if is_open and not given.get("root"):
+    _, default = _parameters(_read_book(find_notebook(name_or_path))).get("root", ("", "None"))
+    if default in ("''", '""') and not given.get("root"):
         with suppress(LakeError):  # the notebook says it where one is needed
             return {**given, "root": Lake().root}
     return dict(given)

@@ -102,7 +102,9 @@ def _own_engine() -> str:
             try:
                 client.start_new_kernel_client()
                 kernel.listens = True
-                client.kc.execute(f"__import__('os').chdir({folder!r})", silent=True)
+                told = client.wait_for_reply(client.kc.execute(f"__import__('os').chdir({folder!r})", silent=True))
+                if told["content"]["status"] != "ok":
+                    raise OSError(f"a kernel cannot work in the notebook's folder: {told['content']['evalue']}")
                 with ThreadPoolExecutor(1) as beside:
                     beside.submit(prepare_page, nb_man.nb)  # whoever has cells executed only waits for them
                     client.execute()

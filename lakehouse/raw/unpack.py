@@ -27,6 +27,7 @@ from obstore.store import LocalStore, ObjectStore
 
 from lakehouse.errors import FileRefused
 from lakehouse.raw.files import (
+    CHECKPOINTS,
     PLAIN,
     UNREADABLE,
     FileChanged,
@@ -253,6 +254,7 @@ def _names_in(store: ObjectStore, archive: RawFile) -> list[str]:
 def data_in(names: Sequence[str]) -> list[str]:
     """Which members of an archive hold data: its CSV files, or else its text files."""
     data = [n for n in names if not n.startswith("__MACOSX/") and not n.rsplit("/", 1)[-1].startswith(".")]
+    data = [n for n in data if CHECKPOINTS not in n.split("/")]
     kinds = ([n for n in data if n.lower().endswith(kind)] for kind in PLAIN)
     return next((members for members in kinds if members), [])
 

@@ -62,7 +62,7 @@ NAMES = (
 )
 
 
-_DAY = re.compile(r"(?<!\d)(?:19|20)\d\d-[01]\d-[0-3]\d(?!\d)")
+_DAY = re.compile(r"(?<![^\W_])(?:19|20)\d\d-[01]\d-[0-3]\d(?![^\W_])")  # not that of `exp2024-12-27`, part of a word
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,11 +128,18 @@ def open_files(
     """
     found = list[_Begun | Opened | FileRefused | FileChanged]()
     seen = Seen() if len(asked) > 1 else None
-    for wanted in asked:
+
+    def begin(wanted: Asked, seen: Seen | None) -> _Begun | FileRefused | FileChanged:
         try:
-            found.append(_begin(store, wanted, dataset, block_bytes, seen))
+            return _begin(store, wanted, dataset, block_bytes, seen)
         except (FileRefused, FileChanged) as error:
-            found.append(error)
+            return error
+
+    for wanted in asked:
+        begun = begin(wanted, seen)
+        if seen and isinstance(begun, FileRefused) and wanted.file.path in seen.unproven:
+            begun = begin(wanted, None)  # by itself it may have a fault that comes before
+        found.append(begun)
     small = {n: one for n, one in enumerate(found) if isinstance(one, _Begun) and 0 < len(one.first) <= SMALL}
     parts = [(one.data, one.blank + one.form.banner + 1, one.form) for one in small.values()]
     blocks = dict(zip(small, parse_together(parts, dataset), strict=True)) if len(parts) > 1 else {}

@@ -309,6 +309,27 @@ def test_whoever_reads_but_the_beginning_ends_a_command_without_a_word(tmp_path:
         assert (done.returncode, done.stderr) == (141, b""), more
 
 
+def test_another_pipe_that_breaks_is_an_error_and_no_reader_that_has_left(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raw").mkdir()
+
+    def broken(_lake: Lake) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    monkeypatch.setattr("lakehouse.cli.run.read_status", broken)
+    code, text = call(capsys, "status", "--root", tmp_path)
+    assert (code, "error: [Errno 32] Broken pipe" in text) == (2, True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no shell that closes a stream")
+def test_a_command_without_any_output_to_write_to_works_all_the_same(tmp_path: Path) -> None:
+    place(tmp_path, "AAAUSDT_1h.csv", hours(0, 4))
+    command = f"exec {sys.executable} -m lakehouse ingest --root {tmp_path} >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr, Lake(tmp_path).bronze.scan().collect().height) == (0, b"", 5)
+
+
 def test_what_is_piped_is_neither_folded_nor_cut_and_what_has_no_room_on_a_screen_comes_row_by_row(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import zipfile
 import pytest
 
 from lakehouse.errors import FileRefused
-from lakehouse.raw.unpack import BROKEN, cut, pass_blank, unpack
+from lakehouse.raw.unpack import BROKEN, cut, data_in, pass_blank, unpack
 
 TEXT = b"".join(b"line %d\n" % number for number in range(1000))
 
@@ -62,6 +62,10 @@ def test_a_gzip_that_is_cut_off_gives_no_text_at_all(block_bytes: int) -> None:
 def test_a_zip_holds_one_csv_file(names: list[str], message: str) -> None:
     with pytest.raises(FileRefused, match=message):
         unpack(io.BytesIO(zipped(*names)), "a.zip", 100)
+
+
+def test_what_jupyterlab_has_copied_is_no_second_file_of_a_zip() -> None:
+    assert data_in(["p/a.csv", "p/.ipynb_checkpoints/a-checkpoint.csv"]) == ["p/a.csv"]
 
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 8, 9, 100, 10**6])

@@ -274,3 +274,9 @@ def test_names_that_differ_by_a_date_are_read_once_unless_it_is_in_what_they_tel
     assert (one.symbol, one.interval) == told
     assert (one is two) == ("2024" not in told[0])
     assert (two.symbol, two.interval) == (told[0].replace("-01", "-02"), told[1])
+
+
+def test_a_date_that_is_part_of_a_word_stays_what_it_is() -> None:
+    """Futures that expire on two days are two things, and the word that nobody understands is to be named."""
+    words = [read_name(f"BTCUSD_exp{day}_1h.csv", CANDLES.names).words for day in ("2024-12-27", "2025-03-28")]
+    assert [word for told in words for word in told if word.startswith("exp")] == ["exp2024", "exp2025"]
