@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from lakehouse.bronze import MAX_CONFLICTS
-from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, console, load_flow, open_lake
+from lakehouse.cli.commands import DONE, INCOMPLETE, Json, Root, console, demand, load_flow, open_lake
 from lakehouse.cli.printing import FILES_SHOWN, print_download, print_frame, print_json
 from lakehouse.cli.run import MaxConflicts
 from lakehouse.download import FAULTS, SOURCES, StandIn, download_wanted, list_archive
@@ -149,6 +149,7 @@ def archive(
 
     For example: lakehouse archive --fault flip
     """
+    demand(0 <= port <= 65535, "--port", port, "0 to 65535; 0 for any that is free")
     with StandIn(port) as there:
         there.publish_sample(symbol or ["BTCUSDT", "ETHUSDT"], interval or ["1h"], first, last, market, kind, source)
         files = sorted(key for key in there.files if key.endswith((".zip", ".gz")))
@@ -156,7 +157,10 @@ def archive(
             there.fail(files[at % len(files)], name)
         console.print(f"{counted(len(files), 'synthetic file')} at {there.url}, until Ctrl-C. In another terminal:")
         which = f" --source {source}" * (source != "binance")
-        console.print(f"lakehouse download BTCUSDT{which} --archive {there.url}", soft_wrap=True)
+        which += (f" --interval {interval[0]}" if interval else "") + f" --market {market}" * bool(market)
+        which += f" --kind {kind}" * (kind != "klines")
+        name = symbol[0] if symbol else "BTCUSDT"
+        console.print(f"lakehouse download {name}{which} --archive {there.url}", soft_wrap=True)
         while True:
             time.sleep(1)
 

@@ -71,7 +71,7 @@ def print_report(console: Console, lake: Lake, report: IngestReport) -> None:
     columns = ["path", *counts] if console.width < WIDE else ["path", series.alias("series"), *counts]
     print_frame(console, shown.select(columns), f"Files of this run ({taken.height:,})")
     if taken.height > shown.height:
-        console.print(f"… and {taken.height - shown.height:,} more; `lakehouse ingest --json` and the ledger have all")
+        console.print(f"… and {taken.height - shown.height:,} more; `--json` tells all, the ledger keeps all")
     parts = [f"{getattr(report, name):,} {name}" for name in COUNTS[1:] if getattr(report, name)]
     console.print(f"[bold]{counted(report.read, 'line')} read[/] = {' + '.join(parts) or 0}, in {report.seconds:.1f} s")
     print_failures(console, report)
@@ -144,7 +144,7 @@ def print_failures(console: Console, report: IngestReport) -> None:
         more = f" and {len(paths) - SHORT:,} more" if len(paths) > SHORT else ""
         console.print(f"[bold yellow]look at[/] [bold]{escape(', '.join(paths[:SHORT]))}{more}[/]: {escape(note)}")
     if notes.height > FILES_SHOWN:
-        console.print(f"… and {notes.height - FILES_SHOWN:,} more; `lakehouse ingest --json` and the ledger have all")
+        console.print(f"… and {notes.height - FILES_SHOWN:,} more; `--json` tells all, the ledger keeps all")
     for row in report.files.filter(pl.col("error").is_not_null()).iter_rows(named=True):
         # Not wrapped: what is to be pasted into sources.toml must come out of the terminal as it was written.
         console.print(
@@ -174,7 +174,7 @@ def print_status(console: Console, status: Status, *, whole: bool = False) -> No
             "did not load; tried again at every run",
             "move them away, mend them, or `ignore = true`",
         ),
-        (status.rolled_back.height, "rolled back by a restore", "`lakehouse again PATTERN` takes them back in"),
+        (status.rolled_back.height, "rolled back by a restore", "to be taken back in by `lakehouse again PATTERN`"),
         (status.otherwise.height, "read otherwise by now", "`lakehouse again PATTERN` redoes them"),
         (status.contradicting.height, "in contradiction with others", "`lakehouse conflicts` shows the bars"),
     ]

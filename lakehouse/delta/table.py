@@ -68,7 +68,7 @@ class Table:
         if opened := self.find():
             return opened
         then = "did not exist yet when the tag was made"
-        told = then if self.pinned == -1 else "does not exist yet; run `lakehouse ingest` first"
+        told = then if self.pinned == -1 else "does not exist yet; `lakehouse run` makes it when it is needed"
         raise VersionError(f"table '{self.name}' {told}")
 
     def find(self) -> DeltaTable | None:

@@ -88,7 +88,7 @@ class Timetable:
             InputError: There is none, or there are two, or it cannot be read.
         """
         if bool(self.cron) == bool(self.every):
-            raise InputError("when? Say either cron, such as '15 1 * * *', or every, such as 1h")
+            raise InputError("when? Say either cron, such as --cron '15 1 * * *', or every, such as --every 1h")
         try:
             ZoneInfo(self.timezone)  # Prefect would take any
             return Interval(self.every) if self.every else Cron(self.cron, timezone=self.timezone)

@@ -13,7 +13,8 @@ TEMPLATE = """
 {% block input_group %}
 {%- set tags = cell.metadata.get('tags', []) -%}
 {%- if 'solution' in tags or cell.metadata.get('jupyter', {}).get('source_hidden') -%}
-<details><summary>{{ 'Solution' if 'solution' in tags else 'Code' }}</summary>{{ super() }}</details>
+{%- set what = 'Solution' if 'solution' in tags else 'Check' if 'check' in tags else 'Code' -%}
+<details><summary>{{ what }}</summary>{{ super() }}</details>
 {%- else -%}{{ super() }}{%- endif -%}
 {% endblock %}
 """

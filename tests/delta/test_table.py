@@ -56,5 +56,5 @@ def test_a_table_that_does_not_exist_yet_says_so(tmp_path: Path) -> None:
     (tmp_path / "raw").mkdir()
     lake = Lake(tmp_path)
     assert lake.bronze.version() == -1
-    with pytest.raises(VersionError, match="does not exist yet; run `lakehouse ingest` first"):
+    with pytest.raises(VersionError, match="does not exist yet; `lakehouse run` makes it when it is needed"):
         lake.bronze.scan()
