@@ -88,6 +88,15 @@ def write_sample(
     ]
 
 
+def walk_of(interval: str) -> str:
+    """The interval of the walk that bars are made of. Bars of one walk add up; those of another do not add up to them.
+
+    Args:
+        interval: One of `INTERVALS`.
+    """
+    return next(name for name in ("1h", "1m", "1s") if INTERVALS[name] <= INTERVALS[interval])
+
+
 def _label(dest: str | Path, seed: int) -> None:
     path = Path(dest, "SYNTHETIC.md")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +167,7 @@ def _anchor(symbol: str, month: int, seed: int) -> float:
 
 def _bars(symbol: str, interval: str, month: int, seed: int) -> pl.DataFrame:
     """One month of bars, the 12 columns in the archive's order."""
-    walk = next(name for name in ("1h", "1m", "1s") if INTERVALS[name] <= INTERVALS[interval])
+    walk = walk_of(interval)
     bars = _walk_bars(symbol, walk, month, seed)
     times = INTERVALS[interval] // INTERVALS[walk]
     return bars if times == 1 else _join_bars(bars, times)

@@ -29,7 +29,7 @@ from lakehouse.layers import (
 from lakehouse.measures import counted
 from lakehouse.progress import Bar
 from lakehouse.reports import choose_series, find_page
-from lakehouse.sample import write_sample
+from lakehouse.sample import walk_of, write_sample
 from lakehouse.status import is_current, names_an_api, read_series, read_status
 
 BatchMb = Annotated[int, Parameter(help="Raw text per batch, MiB: memory grows with it.")]
@@ -177,6 +177,9 @@ def sample(
         print_json(files=list(map(str, paths)), size=size)
         return DONE
     console.print(f"{counted(len(paths), 'synthetic file')}, {size / 1e6:,.1f} MB, in {escape(str(dest))}")
+    if len(walks := {walk_of(one): one for one in reversed(interval or ["1h"])}) > 1:
+        told = " and ".join(walks.values())
+        console.print(f"Bars of {told} agree at the ends of months alone: the finer do not add up to the coarser.")
     return DONE
 
 

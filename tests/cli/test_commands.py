@@ -401,6 +401,10 @@ def test_sample_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.Capture
     code, text = call(capsys, "sample", tmp_path / "raw", *options)
     assert (code, "4 synthetic files" in text) == (0, True)
     assert len(list((tmp_path / "raw").glob("*-1d-*.csv"))) == 4
+    assert "do not add up" not in text
+    for fine, told in (("4h", False), ("15m", True)):  # of 1d
+        _, text = call(capsys, "sample", tmp_path / fine, "--interval", fine, "--interval", "1d", "--to", "2024-11")
+        assert ("Bars of 1d and 15m agree at the ends of months alone" in text) == told, fine
 
 
 @pytest.mark.parametrize(
