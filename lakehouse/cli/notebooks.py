@@ -85,15 +85,10 @@ def notebook(
     Args:
         name: A path, or the name of a notebook in notebooks/, for example 00_quick_tour.
     """
-    from lakehouse.notebooks import name_lake, read_parameters  # noqa: PLC0415  papermill takes a second to import
+    from lakehouse.notebooks import read_parameters  # noqa: PLC0415  papermill takes a second to import
 
-    if strange := next((word for word in parameter or [] if "=" not in word), ""):
-        raise InputError(f"-p {strange} tells no value; expected name=value")
-    words = {"root": Lake(root).root} if root else {}
-    words |= {"at": at} if at else {}  # an error where a notebook has no such parameter
-    words |= dict(word.partition("=")[::2] for word in parameter or [])
-    if (root or name_lake(name, {})) and (lake := name_lake(name, words).get("root")):  # else it may be anything
-        open_lake(str(lake), quiet=json, at=words.get("at", ""))
+    words = _read_words(parameter, "name=value", root, at)
+    _tell_lake(name, words, root, json, at=words.get("at", ""))
     return _execute_and_tell(name, read_parameters(name, words), output, json)
 
 
@@ -204,17 +199,13 @@ def batch(
     Args:
         name: A path, or the name of a notebook in notebooks/.
     """
-    from lakehouse.notebooks import name_lake, read_grid  # noqa: PLC0415
+    from lakehouse.notebooks import read_grid  # noqa: PLC0415
 
     demand(at_once >= 1, "--at-once", at_once, "1 or more")
-    if strange := next((word for word in parameter or [] if "=" not in word), ""):
-        raise InputError(f"-p {strange} tells no value; expected name=value,value")
-    words = {"root": Lake(root).root} if root else {}
-    words |= dict(word.partition("=")[::2] for word in parameter or [])
+    words = _read_words(parameter, "name=value,value", root)
     grid = read_grid(name, words)
-    one = len(grid.get("root", ())) < 2 and (root or name_lake(name, {}))
-    if one and (lake := name_lake(name, words).get("root")):
-        open_lake(str(lake), quiet=json)
+    if len(grid.get("root", ())) < 2:
+        _tell_lake(name, words, root, json)
     run_notebooks = load_flow("run_notebooks")
     code = DONE
     try:
@@ -230,6 +221,22 @@ def batch(
     for page in runs["page"].drop_nulls().to_list()[:1] if "page" in runs.columns else []:
         console.print(f"Pages:  {escape(page.rpartition('/')[0])}", soft_wrap=True)
     return code
+
+
+def _read_words(parameter: list[str] | None, expected: str, root: str, at: str = "") -> dict[str, str]:
+    """What is given as parameters, by name; the lake and a tag are such: an error where a notebook has none of them."""
+    if strange := next((word for word in parameter or [] if "=" not in word), ""):
+        raise InputError(f"-p {strange} tells no value; expected {expected}")
+    words = ({"root": Lake(root).root} if root else {}) | ({"at": at} if at else {})
+    return words | dict(word.partition("=")[::2] for word in parameter or [])
+
+
+def _tell_lake(name: str, words: Mapping[str, str], root: str, json: bool, at: str = "") -> None:
+    """Say which lake a notebook is about; of one that does not leave `root` open that may be anything else."""
+    from lakehouse.notebooks import name_lake  # noqa: PLC0415
+
+    if (root or name_lake(name, {})) and (lake := name_lake(name, words).get("root")):
+        open_lake(str(lake), quiet=json, at=at)
 
 
 def _execute_and_tell(

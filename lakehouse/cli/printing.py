@@ -252,9 +252,10 @@ def print_frame(console: Console, frame: pl.DataFrame, title: str) -> None:
         for name, head, *cells in zip(frame.columns, heads, *rows, strict=True)
     ]
     if sum(least) + (len(least) - 1) * (apart + 1) > console.width:
+        wide = max(map(len, heads))
         for row in rows:
             for head, cell in zip(heads, row, strict=True):
-                console.print(f"{escape(head.ljust(max(map(len, heads))))}  {cell}", soft_wrap=True)
+                console.print(f"{escape(head.ljust(wide))}  {cell}", soft_wrap=True)
             console.print()
         return
     table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, apart, 0, 0), show_edge=False)

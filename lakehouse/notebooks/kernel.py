@@ -103,11 +103,10 @@ def started_kernel() -> Iterator[OwnKernel]:
     A block that ends well has asked it to leave.
     """
     with _event_loop():
-        ahead = bool(_ahead)
-        kernel = _ahead.pop() if ahead else OwnKernel()
+        kernel = _ahead.pop() if _ahead else OwnKernel()
         asked = False
         try:
-            if not ahead:
+            if not kernel.has_kernel:
                 kernel.start()
             yield kernel
             asked = True

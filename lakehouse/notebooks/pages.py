@@ -64,8 +64,9 @@ def use_charts(*, pictures: bool = True) -> None:
 
     from lakehouse.charts import theme  # noqa: PLC0415
 
-    theme(dark=is_live() and lab_is_dark())
-    if is_live():
+    live = is_live()
+    theme(dark=live and lab_is_dark())
+    if live:
         alt.renderers.enable("jupyter", offline=True)
         return
     for_page = os.environ.get(HEADLESS) and not pictures
@@ -94,7 +95,7 @@ def write_page(executed: Path) -> Path:
     import nbformat  # noqa: PLC0415
 
     book = nbformat.read(str(executed), as_version=4)  # type: ignore[no-untyped-call]
-    hide = bool(book.metadata.get("hide_input"))
+    hide = _hides(book)
     book.cells = [
         cell
         for cell in book.cells
@@ -102,10 +103,7 @@ def write_page(executed: Path) -> Path:
     ]
     specs = _place_charts(book)
     _link_to_pages(book, executed.parent)
-    with ONE:
-        exporter = _exporter()
-        exporter.exclude_input = hide
-        body, _ = exporter.from_notebook_node(book)
+    body = _export(book, hide=hide)
     script = (_library() if specs else "") + SCRIPT
     page = executed.with_suffix(".html")
     text = PAGE.format(
@@ -126,10 +124,7 @@ def prepare_page(book: Any) -> None:
     import nbformat  # noqa: PLC0415
 
     cells = [nbformat.v4.new_markdown_cell("*x*"), nbformat.v4.new_code_cell("x = 1")]  # type: ignore[no-untyped-call]
-    with ONE:
-        exporter = _exporter()
-        exporter.exclude_input = bool(book.metadata.get("hide_input"))
-        exporter.from_notebook_node(nbformat.v4.new_notebook(cells=cells))  # type: ignore[no-untyped-call]
+    _export(nbformat.v4.new_notebook(cells=cells), hide=_hides(book))  # type: ignore[no-untyped-call]
 
 
 def clean(markup: object) -> str:
@@ -162,6 +157,18 @@ def _library() -> str:
         part.write_text(text, encoding="utf-8")
         part.replace(kept)
     return text
+
+
+def _hides(book: Any) -> bool:
+    return bool(book.metadata.get("hide_input"))
+
+
+def _export(book: Any, *, hide: bool) -> str:
+    with ONE:
+        exporter = _exporter()
+        exporter.exclude_input = hide
+        body: str = exporter.from_notebook_node(book)[0]
+        return body
 
 
 @cache

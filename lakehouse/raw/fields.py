@@ -1,4 +1,4 @@
-"""Lines cut into fields: which are bars, which is a header, and what is no text at all."""
+"""Lines cut into fields: which are bars, which is a header, what is no text at all; and what value a field has."""
 
 from __future__ import annotations
 

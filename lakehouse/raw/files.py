@@ -21,6 +21,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore
 
 from lakehouse.errors import LakeError
+from lakehouse.raw.times import EPOCH, MICROSECOND
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
@@ -33,7 +34,6 @@ LOCK = ".#"  # so begins an editor's mark beside a file that is being written, a
 CHECKPOINTS = ".ipynb_checkpoints"  # JupyterLab's folder for a copy of what is dropped or saved in it
 UNREADABLE = "cannot be read: "  # so begins what the system says, and may not say the next time
 READ_BYTES = 8 * 2**20  # of a large file: what is asked of the store at once
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 RACY = dt.timedelta(seconds=2)  # a file this fresh may change again without its time showing it
 
 
@@ -215,7 +215,7 @@ def stat(store: ObjectStore, path: str) -> RawFile:
     whole = _whole(store, path)
     if root := _root(store):  # obstore would do it on another thread
         told = os.stat(f"{root}/{whole}")  # noqa: PTH116  a `Path` takes ten times as long
-        return RawFile(path, told.st_size, EPOCH + dt.timedelta(microseconds=told.st_mtime_ns // 1000))
+        return RawFile(path, told.st_size, EPOCH + told.st_mtime_ns // 1000 * MICROSECOND)
     return _as_told(store, path, obstore.head(store, whole))
 
 

@@ -16,6 +16,9 @@ from lakehouse.raw.numbers import as_float
 
 MOST = 0.9  # of the bars
 SOME_BARS = 40  # show the units
+# Volumes are rounded to whole pieces by some, and the price of few pieces is then far off.
+FEW_PIECES, HALF = 50, 0.5
+LEAST, MOST_PAID = 0.98, 1.02  # of low and of high: what is paid may be rounded too
 SAMPLE = 100  # bars of a block
 TICKS = ("tickvolume", "tickvol")
 FIXED_POINT = 10**11  # whole prices as high as this count parts: nothing costs a hundred thousand millions
@@ -36,10 +39,9 @@ def proven(bars: Iterable[Paid], scale: float = 1.0) -> bool | None:
     for symbol, low, high, volume, quote in bars:
         if volume > 0 and quote > 0 and low > 0:
             pieces = volume * scale
-            # Volumes are rounded to whole pieces by some, and the price of few pieces is then far off.
-            rounded = 0.5 if volume == int(volume) and pieces < 50 else 0.0
-            dear_enough = pieces <= rounded or quote / (pieces - rounded) >= low * 0.98
-            fits[symbol].append(dear_enough and quote / (pieces + rounded) <= high * 1.02)
+            rounded = HALF if volume == int(volume) and pieces < FEW_PIECES else 0.0
+            dear_enough = pieces <= rounded or quote / (pieces - rounded) >= low * LEAST
+            fits[symbol].append(dear_enough and quote / (pieces + rounded) <= high * MOST_PAID)
     if not fits:
         return None
     told = [fit for symbol in fits.values() for fit in symbol]
@@ -73,9 +75,9 @@ def off_units(rows: pl.DataFrame) -> bool:
 def are_off(rows: pl.DataFrame, file: pl.Series) -> list[bool]:
     """Whether `proven` denies it of the first bars of files, whose numbers and rows follow each other."""
     low, high, pieces, quote = (pl.col(name) for name in ("low", "high", "volume", "quote_volume"))
-    rounded = pl.when(pieces == pieces.floor(), pieces < 50).then(0.5).otherwise(0.0)
-    dear_enough = (pieces <= rounded) | (quote / (pieces - rounded) >= low * 0.98)
-    fits, says = dear_enough & (quote / (pieces + rounded) <= high * 1.02), (pieces > 0) & (quote > 0) & (low > 0)
+    rounded = pl.when(pieces == pieces.floor(), pieces < FEW_PIECES).then(HALF).otherwise(0.0)
+    dear_enough = (pieces <= rounded) | (quote / (pieces - rounded) >= low * LEAST)
+    fits, says = dear_enough & (quote / (pieces + rounded) <= high * MOST_PAID), (pieces > 0) & (quote > 0) & (low > 0)
     some = (one.head(SOME_BARS).sum() for one in (fits & says, says))
     told = rows.group_by(file, maintain_order=True).agg(*(one.alias(str(n)) for n, one in enumerate(some)))
     return (told["0"] < MOST * told["1"]).to_list()
